@@ -1,0 +1,176 @@
+"""The contract between a stage and whatever runs it: Kubeflow, Vertex, KFP's DockerRunner or the local engine.
+
+A stage is started with one argument, the executor input, and reads and writes everything through it. Cut short:
+
+    {"inputs":  {"parameterValues": {"settings": {...}, "iteration": 1},
+                 "artifacts": {"train_data": {"artifacts": [{"name": "train_data", "uri": "gs://b/run/train", "metadata": {}}]}}},
+     "outputs": {"artifacts": {"adapter": {"artifacts": [{"name": "adapter", "uri": "gs://b/run/adapter"}]}},
+                 "parameters": {"go_on": {"outputFile": "/tmp/go_on"}},
+                 "outputFile": "/tmp/executor_output.json"}}
+
+The shape is Kubeflow's ExecutorInput message (kubeflow/pipelines api/v2alpha1/pipeline_spec.proto).
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import InputError, PadaError
+
+_MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+S = TypeVar("S", bound=BaseModel)
+
+
+def local_path(uri: str, custom_path: str = "") -> Path:
+    """Where the launcher put what `uri` names: gs://b/x is /gcs/b/x, and so on; a plain path is itself."""
+    if custom_path:
+        return Path(custom_path)
+    for scheme, mount in _MOUNTS.items():
+        if uri.startswith(scheme):
+            return Path(mount) / uri[len(scheme) :]
+    return Path(uri.removeprefix("file://"))
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode() if isinstance(data, str) else data
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
+        try:
+            f.write(raw)
+            f.flush()
+            os.fsync(f.fileno())
+            os.replace(f.name, path)
+        except BaseException:
+            Path(f.name).unlink(missing_ok=True)
+            raise
+
+
+class Executor:
+    """Typed reading of one executor input and writing of its executor output."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            doc = json.loads(text)
+            self._inputs: dict[str, Any] = doc.get("inputs", {})
+            self._outputs: dict[str, Any] = doc["outputs"]
+            self._output_file = Path(self._outputs["outputFile"])
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            raise InputError(f"--executor-input is not a Kubeflow executor input ({type(e).__name__}: {e})") from e
+        self._parameters: dict[str, Any] = {}
+        self._metadata: dict[str, dict[str, Any]] = {}
+
+    def settings(self, model: type[S]) -> S:
+        """The `settings` parameter, validated. Raises InputError that names the key."""
+        raw = self.parameter("settings")
+        try:
+            return model.model_validate(json.loads(raw) if isinstance(raw, str) else raw)
+        except ValidationError as e:
+            raise InputError(f"settings: {validation_message(e)}") from e
+        except ValueError as e:
+            raise InputError(f"settings: not JSON ({e})") from e
+
+    def parameter(self, name: str, default: Any = None) -> Any:
+        """An input parameter; without a default it must be there. Kubeflow sends whole numbers as 3.0: they come back as int."""
+        value = self._inputs.get("parameterValues", {}).get(name, default)
+        if value is None:
+            raise InputError(f"input parameter '{name}' is missing")
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    def input(self, name: str) -> Path:
+        """Path of an input artifact that must be there."""
+        path = self.optional_input(name)
+        if path is None:
+            raise InputError(f"input artifact '{name}' is missing")
+        return path
+
+    def optional_input(self, name: str) -> Path | None:
+        """Path of an input artifact, or None when it was not passed. Passed but not there is an error."""
+        artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])
+        if not artifacts:
+            return None
+        path = local_path(artifacts[0].get("uri", ""), artifacts[0].get("customPath", ""))
+        if not path.exists():
+            raise InputError(f"input artifact '{name}': there is nothing at {path}")
+        return path
+
+    def input_uri(self, name: str) -> str:
+        """URI of an input artifact, '' when it was not passed."""
+        artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])
+        return str(artifacts[0].get("uri", "")) if artifacts else ""
+
+    def output(self, name: str) -> Path:
+        """Path of an output artifact; its parent exists afterwards."""
+        artifact = self._output_artifact(name)
+        path = local_path(artifact.get("uri", ""), artifact.get("customPath", ""))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def output_uri(self, name: str) -> str:
+        """URI of an output artifact."""
+        return str(self._output_artifact(name)["uri"])
+
+    def has_output(self, name: str) -> bool:
+        """Whether the runner asks for this output artifact."""
+        return name in self._outputs.get("artifacts", {})
+
+    def _output_artifact(self, name: str) -> dict[str, Any]:
+        try:
+            artifact: dict[str, Any] = self._outputs["artifacts"][name]["artifacts"][0]
+        except (KeyError, IndexError) as e:
+            raise InputError(f"output artifact '{name}' is not in the executor input") from e
+        return artifact
+
+    def set_parameter(self, name: str, value: bool | int | float | str) -> None:
+        """Set an output parameter."""
+        self._parameters[name] = value
+
+    def set_metadata(self, name: str, **values: bool | int | float | str) -> None:
+        """Add metadata to an output artifact; scalars only, they show in the Kubeflow UI."""
+        self._metadata.setdefault(name, {}).update(values)
+
+    def finish(self) -> None:
+        """Write parameters and the executor output. The last thing a stage does."""
+        for name, value in self._parameters.items():
+            target = self._outputs.get("parameters", {}).get(name, {}).get("outputFile")
+            if target:
+                write_atomic(Path(target), value if isinstance(value, str) else json.dumps(value))
+        artifacts = {}
+        for name, slot in self._outputs.get("artifacts", {}).items():
+            artifact = slot["artifacts"][0]
+            metadata = {**artifact.get("metadata", {}), **self._metadata.get(name, {})}
+            artifacts[name] = {"artifacts": [{**artifact, "metadata": metadata}]}
+        write_atomic(self._output_file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1))
+
+
+def validation_message(error: ValidationError) -> str:
+    """The first complaint of pydantic in one line: where and what, and how many more there are."""
+    first, *rest = error.errors()
+    where = ".".join(str(part) for part in first["loc"]) or "value"
+    what = f"unknown key '{where}'" if first["type"] == "extra_forbidden" else f"{where}: {first['msg']}"
+    return what + (f" (and {len(rest)} more)" if rest else "")
+
+
+def main(stage: Callable[[Executor], None]) -> None:
+    """Entry point of every stage: `python -m components.<stage> --executor-input JSON`.
+
+    A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1.
+    """
+    arguments = sys.argv[1:]
+    if len(arguments) != 2 or arguments[0] != "--executor-input":
+        sys.exit(f"usage: python -m components.{stage.__module__.split('.')[-2]} --executor-input JSON")
+    try:
+        stage(Executor(arguments[1]))
+    except PadaError as e:
+        message = f"{type(e).__name__}: {e}"
+        try:
+            Path("/dev/termination-log").write_text(message)
+        except OSError:
+            pass  # not in a Kubernetes pod
+        sys.exit(message)

@@ -1,0 +1,21 @@
+"""Errors a user can act on. Their message is one line: what is wrong, where, what to do."""
+
+
+class PadaError(Exception):
+    """Base. A program that meets one prints its message alone and exits with 1; anything else is a bug with a traceback."""
+
+
+class InputError(PadaError):
+    """A setting, a row or a file is not what it must be."""
+
+
+class ModelError(PadaError):
+    """A model is missing, broken or too large."""
+
+
+class EndpointError(PadaError):
+    """An LLM endpoint refuses, is not there, or gave up."""
+
+
+class BudgetError(PadaError):
+    """A cap was reached. Stages catch it and finish with what they have."""

@@ -1,0 +1,161 @@
+"""The records that travel between stages.
+
+One line of `train.jsonl`, as prepare_data writes it for text-to-SQL:
+
+    {"id": "train-017", "fields": {"question": "How many customers live in Oslo?", "sql": "SELECT COUNT(*) ..."}, "group": "train-017"}
+
+Training and held-out rows are different types on purpose: a generator takes `TrainRow` and cannot be handed a `HeldOutRow`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Fields = dict[str, Any]
+HeldOutSplit = Literal["validation", "selection", "test"]
+Branch = Literal["pattern", "error"]
+
+
+class Record(BaseModel):
+    """Base of every record: unknown keys are refused, so that a file of another kind is never read as this one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainRow(Record):
+    """A labelled row the SLM may be trained on and an agent may see. `fields` has the task's own keys."""
+
+    id: str = Field(min_length=1)
+    fields: Fields
+    group: str = Field(default="", description="unit of clustering for statistics, e.g. the SQuAD article")
+
+
+class HeldOutRow(Record):
+    """A validation, selection or test row. Never a subclass of TrainRow."""
+
+    id: str = Field(min_length=1)
+    split: HeldOutSplit
+    fields: Fields
+    group: str = ""
+
+
+class Provenance(Record):
+    """Where a synthetic row came from: enough to find everything behind it."""
+
+    branch: Branch
+    pattern_id: str = Field(default="", description="empty in the error branch")
+    strategy_id: str = ""
+    parent_ids: list[str] = Field(description="ids of the training rows shown to the teacher")
+    iteration: int = Field(ge=1)
+    batch_id: str
+    attempt: int = Field(ge=0, description="0 is the first try, 1 to 3 are regenerations")
+    request_hash: str = Field(description="key of the paid call in the ledger")
+
+
+class SyntheticRow(Record):
+    """A row a teacher wrote, not yet or already accepted."""
+
+    id: str
+    fields: Fields
+    provenance: Provenance
+    scores: dict[str, float] = Field(default_factory=dict, description="the judge's, 1 to 10; of the whole batch")
+
+
+class Score(Record):
+    """The task's verdict on one model output."""
+
+    correct: bool
+    valid: bool = Field(description="False when no answer could be read out of the output; then it is also not correct")
+    predicted: str = Field(default="", description="what was read out of the output, e.g. the option letter")
+    detail: str = Field(default="", description="why it is wrong, for the analysis")
+    extra: dict[str, bool] = Field(default_factory=dict, description="secondary metrics, e.g. GSM8K flexible match")
+
+
+class Prediction(Record):
+    """What the SLM answered to one row, with everything the analysis needs."""
+
+    id: str
+    split: Literal["train", "validation", "selection", "test"]
+    prompt: str
+    output: str
+    reference: str
+    score: Score
+    group: str = ""
+    fields: Fields = Field(default_factory=dict)
+
+
+class Analysis(Record):
+    """One validation failure, explained."""
+
+    row_id: str
+    root_cause: str
+    scenario: str
+    features: list[str] = Field(default_factory=list, description="task features of the row (see Task.features)")
+
+
+class FeatureCount(Record):
+    """How one task feature splits between failures and successes."""
+
+    feature: str
+    failed: int
+    passed: int
+
+
+class Pattern(Record):
+    """A named cluster of failures."""
+
+    id: str
+    name: str
+    description: str
+    size: int = Field(ge=1, description="failures in the cluster, of those analysed")
+    features: list[FeatureCount] = Field(default_factory=list, description="features that ground it, most telling first")
+    row_ids: list[str] = Field(description="validation rows behind it; for the report, never for a generator")
+    previous_id: str = Field(default="", description="the pattern of the iteration before that it continues, if any")
+
+
+class Strategy(Record):
+    """What the teacher is to write against one pattern. The only thing that crosses from validation to generation.
+
+    Screened: holds no validation text. `seed_ids` are training rows near the pattern, nearest first.
+    """
+
+    id: str
+    pattern_id: str
+    pattern_name: str
+    text: str
+    features: list[str] = Field(default_factory=list, description="a sample must show at least one of them, where given")
+    seed_ids: list[str] = Field(default_factory=list)
+
+
+class Sample(Record):
+    """One item of a batch and what became of it."""
+
+    row: SyntheticRow
+    status: Literal["new", "accepted", "rejected"] = "new"
+    reason: str = Field(default="", description="why it was rejected: rule and detail")
+
+
+class Batch(Record):
+    """A generation unit: at most `wanted` rows from one strategy or one group of training errors."""
+
+    id: str
+    branch: Branch
+    strategy_id: str = ""
+    seed_ids: list[str]
+    wanted: int = Field(ge=1)
+    attempt: int = 0
+    samples: list[Sample] = Field(default_factory=list)
+    scores: dict[str, float] = Field(default_factory=dict, description="judge's dimensions, mean over what was judged")
+    feedback: str = Field(default="", description="what the next attempt is told")
+    status: Literal["open", "done", "exhausted"] = "open"
+    refill_of: str = Field(default="", description="the exhausted batch this one replaces, with other seeds")
+
+    @property
+    def accepted(self) -> list[SyntheticRow]:
+        """Rows that passed quality control."""
+        return [s.row for s in self.samples if s.status == "accepted"]
+
+    @property
+    def missing(self) -> int:
+        """Rows still wanted."""
+        return max(0, self.wanted - len(self.accepted))

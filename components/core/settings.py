@@ -1,0 +1,256 @@
+"""Every setting, with its bounds and the paper's value as default. Each default is written here and nowhere else.
+
+A run is configured by one YAML file that is read into `Settings`; a stage receives only the sections it names in
+`STAGE_SECTIONS`, so that changing one section leaves the cached results of other stages valid.
+Sources of the values: arXiv 2510.18143 (the paper) where a description says "paper"; else this project's choice.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """Base of all settings: a key that is not known is an error, not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskSettings(Section):
+    """Which task, and where its rows are."""
+
+    name: str = Field(description="squad, arc_challenge, hellaswag, gsm8k, humaneval, text_to_sql or custom")
+    train: str = Field(description="path, gs://, s3:// or hub id#split; JSONL or Parquet")
+    validation: str
+    selection: str = Field(default="", description="empty: the first half of the validation rows' groups is set aside")
+    test: str
+    train_size: int = Field(default=0, ge=0, description="first N rows after the seeded shuffle (nested); 0 is all")
+    validation_size: int = Field(default=0, ge=0)
+    selection_size: int = Field(default=0, ge=0)
+    test_size: int = Field(default=0, ge=0)
+    duplicates: Literal["remove", "refuse"] = Field(default="remove", description="a training row that is also held out")
+    near_duplicate: float = Field(default=0.95, gt=0.5, le=1.0, description="similarity from which two rows are the same")
+    options: dict[str, Any] = Field(default_factory=dict, description="the task's own, e.g. the database of text_to_sql")
+
+
+class SlmSettings(Section):
+    """The small language model."""
+
+    model: str = Field(description="directory, .gguf file, gs:// or s3:// URI, or hub id")
+    max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+class TrainSettings(Section):
+    """LoRA fine-tuning."""
+
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="paper")
+    epochs: float = Field(default=5.0, gt=0, le=100, description="paper")
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    micro_batch: int = Field(default=4, ge=1)
+    accumulate: int = Field(default=4, ge=1, description="micro batches an optimizer step")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
+    clip: float = Field(default=1.0, gt=0)
+    checkpoints: int = Field(default=5, ge=0, description="checkpoints a run, for resume; 0 is none")
+
+
+class EvaluateSettings(Section):
+    """Greedy generation and scoring."""
+
+    batch: int = Field(default=16, ge=1, description="rows generated at once")
+    max_new_tokens: int = Field(default=0, ge=0, description="0: the task's own")
+    collapse_share: float = Field(default=0.9, gt=0, le=1, description="one option above this share of predictions is collapse")
+    code_seconds: float = Field(default=3.0, gt=0, description="time limit of one sandboxed program")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
+class EmbeddingSettings(Section):
+    """Sentence embeddings."""
+
+    model: str = Field(default="sentence-transformers/all-mpnet-base-v2", description="paper")
+
+
+class LlmSettings(Section):
+    """An endpoint that speaks the OpenAI API."""
+
+    model: str
+    base_url: str = Field(default="", description="empty: OpenAI's; `embedded`: llama.cpp's server as a child process")
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="name of the environment variable; never the key itself")
+    concurrency: int = Field(default=8, ge=1, le=512)
+    timeout_seconds: float = Field(default=120, gt=0)
+    give_up_seconds: float = Field(default=300, gt=0, description="no success for so long opens the circuit breaker")
+    max_tokens: int = Field(default=2048, ge=16, description="of one reply")
+    usd_per_million_input: float = Field(default=0, ge=0)
+    usd_per_million_output: float = Field(default=0, ge=0)
+    embedded_context: int = Field(default=4096, ge=512, description="context of the embedded server, tokens")
+
+
+class AnalyzeSettings(Section):
+    """From failures to strategies."""
+
+    sample: int = Field(default=50, ge=1, description="validation errors analysed; paper")
+    k_min: int = Field(default=2, ge=2, description="paper")
+    k_max: int = Field(default=10, ge=2, description="paper")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="paper")
+    redrafts: int = Field(default=2, ge=0, description="tries at a text that quotes validation data, before it is dropped")
+    seeds: int = Field(default=20, ge=1, description="nearest training rows kept for each strategy")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AnalyzeSettings":
+        if self.k_max < self.k_min:
+            raise ValueError(f"k_max {self.k_max} is below k_min {self.k_min}")
+        return self
+
+
+class GenerateSettings(Section):
+    """Synthetic data."""
+
+    share: float = Field(default=0.5, gt=0, le=10, description="synthetic rows for each training row; paper")
+    scope: Literal["total", "per_iteration"] = Field(default="total", description="what `share` counts over")
+    pattern_share: float = Field(default=0.5, ge=0, le=1, description="the rest goes to training errors")
+    batch: int = Field(default=5, ge=1, le=50, description="rows a call")
+    regenerations: int = Field(default=3, ge=0, le=10, description="paper")
+    refills: int = Field(default=1, ge=0, le=5, description="new batches for an exhausted one, with other seeds")
+    temperature: float = Field(default=0.7, ge=0, le=2, description="paper")
+    seed_choice: Literal["nearest", "random"] = Field(default="nearest", description="random is the paper's")
+    shots: int = Field(default=3, ge=1, le=10, description="training rows shown in a call")
+
+
+class ControlSettings(Section):
+    """Quality control."""
+
+    threshold: float = Field(default=7.0, ge=1, le=10, description="mean of the judge's scores; paper")
+    temperature: float = Field(default=0.0, ge=0, le=2, description="paper")
+    near_duplicate: float = Field(default=0.9, gt=0.5, le=1, description="similarity from which a sample is not new")
+    ngram: int = Field(default=13, ge=3, description="words in common with a held-out row that make a leak")
+    short_ngram: int = Field(default=8, ge=3, description="the same for texts shorter than `ngram` words")
+    allow_judge: str = Field(default="", description="model name of a judge that may be the teacher itself; must be named")
+
+
+class LoopSettings(Section):
+    """When to stop and what to ship."""
+
+    iterations: int = Field(default=3, ge=1, le=20)
+    patience: int = Field(default=2, ge=1, description="iterations without a better selection score that end the loop")
+    alpha: float = Field(default=0.05, gt=0, lt=0.5, description="level of the promotion test")
+
+
+class BudgetSettings(Section):
+    """Hard caps; 0 is no cap. On reaching one a step finishes with what it has and says so."""
+
+    usd: float = Field(default=0, ge=0)
+    calls: int = Field(default=0, ge=0)
+    tokens: int = Field(default=0, ge=0)
+
+
+class Settings(Section):
+    """A whole run."""
+
+    task: TaskSettings
+    slm: SlmSettings
+    teacher: LlmSettings
+    judge: LlmSettings
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    analyze: AnalyzeSettings = AnalyzeSettings()
+    generate: GenerateSettings = GenerateSettings()
+    control: ControlSettings = ControlSettings()
+    loop: LoopSettings = LoopSettings()
+    budget: BudgetSettings = BudgetSettings()
+    step_matched: bool = Field(default=True, description="also train vanilla for as many steps as the last adapter had")
+    seed: int = Field(default=0, ge=0)
+
+    def for_stage(self, stage: str) -> dict[str, Any]:
+        """The sections `stage` reads, as JSON-ready values: its `settings` parameter."""
+        names = STAGE_SECTIONS[stage]
+        return self.model_dump(mode="json", include=set(names))
+
+
+class PrepareData(Section):
+    """Settings of prepare_data."""
+
+    task: TaskSettings
+    control: ControlSettings
+    seed: int = 0
+
+
+class TrainLora(Section):
+    """Settings of train_lora."""
+
+    task: TaskSettings
+    slm: SlmSettings
+    train: TrainSettings
+    seed: int = 0
+
+
+class EvaluateSlm(Section):
+    """Settings of evaluate_slm."""
+
+    task: TaskSettings
+    slm: SlmSettings
+    evaluate: EvaluateSettings
+    seed: int = 0
+
+
+class AnalyzePatterns(Section):
+    """Settings of analyze_patterns."""
+
+    task: TaskSettings
+    teacher: LlmSettings
+    embedding: EmbeddingSettings
+    analyze: AnalyzeSettings
+    control: ControlSettings
+    budget: BudgetSettings
+    seed: int = 0
+
+
+class GenerateData(Section):
+    """Settings of generate_data."""
+
+    task: TaskSettings
+    teacher: LlmSettings
+    generate: GenerateSettings
+    loop: LoopSettings
+    budget: BudgetSettings
+    seed: int = 0
+
+
+class ControlQuality(Section):
+    """Settings of control_quality."""
+
+    task: TaskSettings
+    teacher: LlmSettings
+    judge: LlmSettings
+    generate: GenerateSettings
+    evaluate: EvaluateSettings
+    control: ControlSettings
+    budget: BudgetSettings
+    seed: int = 0
+
+
+class UpdateState(Section):
+    """Settings of update_state."""
+
+    task: TaskSettings
+    slm: SlmSettings
+    evaluate: EvaluateSettings
+    generate: GenerateSettings
+    loop: LoopSettings
+    budget: BudgetSettings
+    seed: int = 0
+
+
+STAGE_SETTINGS: dict[str, type[Section]] = {
+    "prepare_data": PrepareData,
+    "train_lora": TrainLora,
+    "evaluate_slm": EvaluateSlm,
+    "analyze_patterns": AnalyzePatterns,
+    "generate_data": GenerateData,
+    "control_quality": ControlQuality,
+    "update_state": UpdateState,
+}
+STAGE_SECTIONS = {stage: tuple(model.model_fields) for stage, model in STAGE_SETTINGS.items()}

@@ -1,0 +1,26 @@
+"""Finds a task by name."""
+
+from importlib import import_module
+from pathlib import Path
+
+from components.core.errors import InputError
+from components.core.records import Fields
+from components.core.tasks.task import Task
+
+TASKS = {
+    "squad": "Squad",
+    "arc_challenge": "ArcChallenge",
+    "hellaswag": "HellaSwag",
+    "gsm8k": "Gsm8k",
+    "humaneval": "HumanEval",
+    "text_to_sql": "TextToSql",
+    "custom": "Custom",
+}
+
+
+def load_task(name: str, options: Fields, assets: Path | None = None) -> Task:
+    """The task `name`. Raises InputError for a name that is not in the table or options it does not take."""
+    if name not in TASKS:
+        raise InputError(f"task.name: there is no task '{name}'; there are {', '.join(TASKS)}")
+    task: Task = getattr(import_module(f"components.core.tasks.{name}"), TASKS[name])(options, assets)
+    return task

@@ -1,0 +1,104 @@
+"""What a task is: how a row reads, is asked, is answered and is scored. Every file beside this one follows it."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+
+Message = dict[str, str]
+
+
+class CodeResult(BaseModel):
+    """Outcome of one sandboxed program."""
+
+    passed: bool
+    detail: str = ""
+
+
+class CodeRunner(Protocol):
+    """Runs a Python program in the sandbox; passed means that it came to its end (not: exit status 0)."""
+
+    def __call__(self, program: str, seconds: float) -> CodeResult: ...
+
+
+class Task(ABC):
+    """Base of all tasks. Methods take a row's `fields`, checked by `check`; they raise nothing on model output."""
+
+    name: ClassVar[str]
+    metric: ClassVar[str]  # what `correct` means, e.g. "exact match"
+    needs_sandbox: ClassVar[bool] = False
+    description: str  # told to the teacher: what is asked, what a good answer is
+    max_new_tokens: int
+    Schema: type[BaseModel]  # of `fields`
+    Sample: type[BaseModel]  # of what a teacher writes; every string bounded
+
+    def __init__(self, options: Fields, assets: Path | None = None) -> None:
+        """`options` is TaskSettings.options; `assets` the folder of files that came with the data (a database, a scorer)."""
+
+    # reading
+    def read(self, raw: Fields) -> Fields:
+        """The fields of a row as published, brought to `Schema`. Raises InputError with the key and what is wrong."""
+        try:
+            return self.Schema.model_validate({k: v for k, v in raw.items() if k in self.Schema.model_fields}).model_dump()
+        except ValidationError as e:
+            first = e.errors()[0]
+            raise InputError(f"{'.'.join(map(str, first['loc'])) or 'row'}: {first['msg']}") from e
+
+    def group(self, raw: Fields) -> str:
+        """Rows of one group are not independent and never stand in two held-out splits. Default: each its own."""
+        return ""
+
+    def option_files(self) -> dict[str, Path]:
+        """Files the options name that must travel with the data, by the name they get in the assets folder."""
+        return {}
+
+    # asking and answering
+    @abstractmethod
+    def messages(self, fields: Fields) -> list[Message]:
+        """The chat the SLM gets, without the answer."""
+
+    @abstractmethod
+    def target(self, fields: Fields) -> str:
+        """The completion the SLM is trained to give."""
+
+    @abstractmethod
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        """The verdict on one output. `score(fields, target(fields))` is correct, `score(fields, "")` is not."""
+
+    # what agents see
+    @abstractmethod
+    def question(self, fields: Fields) -> str:
+        """What is asked, without boilerplate: shown to agents, embedded, and compared for duplicates."""
+
+    def reference(self, fields: Fields) -> str:
+        """The right answer as agents see it."""
+        return self.target(fields)
+
+    def private_texts(self, fields: Fields) -> list[str]:
+        """Texts of a held-out row that must not turn up in training data: question and, if telling, context and answer."""
+        return [self.question(fields)]
+
+    def features(self, fields: Fields) -> set[str]:
+        """What a row takes to solve, as a parser can tell (SQL clauses, reasoning steps). Empty: cannot tell."""
+        return set()
+
+    # synthetic data
+    @abstractmethod
+    def sample_of(self, fields: Fields) -> BaseModel:
+        """A training row in the form the teacher writes: the example in the prompt."""
+
+    @abstractmethod
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        """A teacher's sample as fields. Raises InputError with what is wrong, as feedback to the teacher."""
+
+    def verify(self, fields: Fields, run_code: CodeRunner) -> str:
+        """Why the sample's own answer is wrong, '' if it is right or nobody can tell by running it."""
+        return ""
+
+    def options_of(self, fields: Fields) -> list[str]:
+        """Labels of a multiple-choice row; empty for other tasks. A judge then solves samples blind."""
+        return []
