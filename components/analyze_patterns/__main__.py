@@ -1,0 +1,74 @@
+"""Entry point: predictions in, analyses and plan out."""
+
+from functools import partial
+
+import yaml
+
+from components.analyze_patterns.analyze import Tools, analyze
+from components.backends.embeddings import embedder
+from components.backends.executor import Executor, main, write_atomic
+from components.backends.kmeans import cluster
+from components.backends.llm import open_llm
+from components.backends.predictions import read_predictions
+from components.backends.storage import read_records, write_json, write_records
+from components.core.clustering import match_patterns
+from components.core.leakage import Fingerprints
+from components.core.records import Pattern, TrainRow
+from components.core.settings import AnalyzePatterns
+from components.core.state import State
+from components.core.tasks.registry import load_task
+
+
+def run(ex: Executor) -> None:
+    """Read, analyse, write."""
+    settings = ex.settings(AnalyzePatterns)
+    data = ex.input("train_data")
+    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    predictions = read_predictions(ex.input("predictions"), task)
+    prints = ex.optional_input("fingerprints")
+    screen = Fingerprints.load(prints).screen_text if prints else _no_screen
+    iteration = ex.parameter("iteration", 1)
+    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""))
+    findings = analyze(
+        task,
+        [p for p in predictions if p.split == "validation"],
+        read_records(data / "train.jsonl", TrainRow),
+        settings.analyze,
+        Tools(
+            llm=llm,
+            embed=embedder(settings.embedding.model),
+            cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
+            match=match_patterns,
+            screen=screen,
+        ),
+        iteration,
+        settings.seed,
+        _previous_patterns(ex),
+    )
+    errors = [p for p in predictions if p.split == "train" and not p.score.correct]
+    analyses, plan = ex.output("analyses"), ex.output("plan")
+    write_records(analyses / "analyses.jsonl", findings.analyses)
+    write_records(analyses / "patterns.jsonl", findings.patterns)
+    write_json(analyses / "summary.json", findings.summary)
+    write_json(analyses / "usage.json", {"analyze_patterns": llm.usage.model_dump()})
+    write_records(plan / "training_errors.jsonl", errors)
+    strategies = [s.model_dump() for s in findings.strategies]
+    write_atomic(plan / "strategies.yaml", yaml.safe_dump(strategies, sort_keys=False, allow_unicode=True, width=110))
+    ex.set_metadata("plan", strategies=len(strategies), training_errors=len(errors))
+    ex.set_parameter("patterns", len(findings.patterns))
+    ex.set_parameter("training_errors", len(errors))
+    ex.finish()
+
+
+def _previous_patterns(ex: Executor) -> list[Pattern]:
+    path = ex.optional_input("state")
+    state = State.load(path) if path else None
+    return list(state.iterations[-1].patterns) if state and state.iterations else []
+
+
+def _no_screen(text: str) -> str:
+    return ""
+
+
+if __name__ == "__main__":
+    main(run)

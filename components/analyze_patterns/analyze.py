@@ -1,0 +1,264 @@
+"""From failures to strategies: analyse each one, cluster the analyses, name the patterns, draft what to write against them."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.analyze_patterns.grounding import count_features, covering_features, rank_seeds
+from components.analyze_patterns.texts import Builder, Texts, ask_screened, parse_texts, text_schema
+from components.core.clustering import Clustering
+from components.core.llm import Llm, LlmRequest
+from components.core.prompts import render
+from components.core.records import Analysis, FeatureCount, Pattern, Prediction, Strategy, TrainRow
+from components.core.settings import AnalyzeSettings
+from components.core.tasks.task import Task
+
+Vectors = NDArray[np.floating[Any]]
+STAGE = "analyze_patterns"
+ANALYSES_SHOWN = 8  # of a cluster, in the prompt that names it: more does not fit a small teacher's context
+COUNTS_SHOWN = 5
+SHOWN_CHARACTERS = 1500
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The outside world, handed in."""
+
+    llm: Llm
+    embed: Callable[[Sequence[str]], Vectors]
+    cluster: Callable[[Vectors], Clustering]
+    match: Callable[[Vectors, Vectors], list[int | None]]
+    screen: Callable[[str], str]
+
+
+@dataclass
+class Findings:
+    """What the analysis leaves behind. Only `strategies` goes on to the generator."""
+
+    analyses: list[Analysis] = field(default_factory=list)
+    patterns: list[Pattern] = field(default_factory=list)
+    strategies: list[Strategy] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """One cluster of failures with the counts that ground it."""
+
+    members: list[Analysis]
+    counts: list[FeatureCount]
+    features: list[str]
+    passed: int
+
+
+def analyze(
+    task: Task,
+    validation: Sequence[Prediction],
+    train: Sequence[TrainRow],
+    settings: AnalyzeSettings,
+    tools: Tools,
+    iteration: int,
+    seed: int,
+    previous: Sequence[Pattern] = (),
+) -> Findings:
+    """Patterns and strategies from validation predictions.
+
+    No failure gives empty findings. What could not be had is left out and counted in the summary: `unanalysed` failures,
+    texts the leakage screen `struck` and those `redrafted`, patterns `dropped` because nothing clean could be said.
+    """
+    failures = [p for p in validation if not p.score.correct]
+    chosen = random.Random(f"{seed}/{iteration}").sample(failures, min(settings.sample, len(failures)))
+    analyses = _analyse(task, chosen, settings, tools.llm, iteration)
+    summary = {"failures": len(failures), "analysed": len(analyses), "unanalysed": len(chosen) - len(analyses)}
+    if not analyses:
+        return Findings(summary=summary)
+    clustering = tools.cluster(tools.embed([_embedded_text(a) for a in analyses]))
+    passed = [task.features(p.fields) for p in validation if p.score.correct]
+    dossiers = [
+        _dossier([a for a, own in zip(analyses, clustering.labels, strict=True) if own == label], passed)
+        for label in range(clustering.k)
+    ]
+    names = ask_screened(
+        tools.llm,
+        "name patterns",
+        [_categorise(task, d, settings, f"it{iteration}/{i}") for i, d in enumerate(dossiers)],
+        tools.screen,
+        settings.redrafts,
+    )
+    named = [(d, value or _plain_name(d)) for d, value in zip(dossiers, names.values, strict=True)]
+    plans = ask_screened(
+        tools.llm,
+        "draft strategies",
+        [_strategise(task, d, n, settings, f"it{iteration}/{i}") for i, (d, n) in enumerate(named)],
+        tools.screen,
+        settings.redrafts,
+    )
+    findings = Findings(analyses=analyses, summary={**summary, **clustering.summary()})
+    seeds = _SeedRanking(task, validation, train, tools)
+    for i, ((dossier, name), plan) in enumerate(zip(named, plans.values, strict=True), 1):
+        text = plan["strategy"] if plan else _plain_strategy(dossier)
+        if not text or not name:
+            continue
+        pattern = Pattern(
+            id=f"it{iteration}-p{i}",
+            name=name["category_name"],
+            description=name["pattern"],
+            size=len(dossier.members),
+            features=dossier.counts,
+            row_ids=[a.row_id for a in dossier.members],
+        )
+        findings.patterns.append(pattern)
+        findings.strategies.append(
+            Strategy(
+                id=f"it{iteration}-s{i}",
+                pattern_id=pattern.id,
+                pattern_name=pattern.name,
+                text=text,
+                features=dossier.features,
+                seed_ids=seeds.nearest(dossier)[: settings.seeds],
+            )
+        )
+    findings.patterns = _continued(findings.patterns, previous, tools)
+    findings.summary |= {
+        "struck": names.struck + plans.struck,
+        "redrafted": names.redrafted + plans.redrafted,
+        "dropped": len(dossiers) - len(findings.patterns),
+    }
+    return findings
+
+
+def _analyse(
+    task: Task, failures: Sequence[Prediction], settings: AnalyzeSettings, llm: Llm, iteration: int
+) -> list[Analysis]:
+    requests = [
+        LlmRequest(
+            key=f"analyse/it{iteration}/{p.id}",
+            messages=render(
+                STAGE,
+                "analyse",
+                task=task.description,
+                question=_short(task.question(p.fields)),
+                output=_short(p.output),
+                reference=_short(p.reference),
+                detail=_short(p.score.detail),
+            ),
+            schema=text_schema(missing=200, root_cause=200, scenario=160),
+            parse=parse_texts("root_cause", "scenario"),
+            temperature=settings.temperature,
+        )
+        for p in failures
+    ]
+    replies = llm.ask_all("analyse failures", requests)
+    return [
+        Analysis(row_id=p.id, features=sorted(task.features(p.fields)), **reply.value)
+        for p, reply in zip(failures, replies, strict=True)
+        if reply.value is not None
+    ]
+
+
+def _dossier(members: list[Analysis], passed: Sequence[set[str]]) -> Dossier:
+    failed = [set(a.features) for a in members]
+    counts = count_features(failed, passed)
+    return Dossier(members, counts, covering_features(failed, counts, len(passed)), len(passed))
+
+
+def _categorise(task: Task, dossier: Dossier, settings: AnalyzeSettings, key: str) -> Builder:
+    def build(feedback: str, attempt: int) -> LlmRequest[Texts]:
+        return LlmRequest(
+            key=f"categorise/{key}/{attempt}",
+            messages=render(
+                STAGE,
+                "categorise",
+                task=task.description,
+                analyses=dossier.members[:ANALYSES_SHOWN],
+                counts=dossier.counts[:COUNTS_SHOWN],
+                size=len(dossier.members),
+                passed=dossier.passed,
+                feedback=feedback,
+            ),
+            schema=text_schema(category_name=60, pattern=300),
+            parse=parse_texts("category_name", "pattern"),
+            temperature=settings.temperature,
+            salt=str(attempt),
+        )
+
+    return build
+
+
+def _strategise(task: Task, dossier: Dossier, name: Texts, settings: AnalyzeSettings, key: str) -> Builder:
+    def build(feedback: str, attempt: int) -> LlmRequest[Texts]:
+        return LlmRequest(
+            key=f"strategise/{key}/{attempt}",
+            messages=render(
+                STAGE,
+                "strategise",
+                task=task.description,
+                name=name.get("category_name", ""),
+                pattern=name.get("pattern", ""),
+                features=dossier.features,
+                feedback=feedback,
+            ),
+            schema=text_schema(strategy=500),
+            parse=parse_texts("strategy"),
+            temperature=settings.temperature,
+            salt=str(attempt),
+        )
+
+    return build
+
+
+def _plain_name(dossier: Dossier) -> Texts:
+    """A name made of counts alone, for when every draft quoted held-out data. Without features there is none."""
+    if not dossier.features:
+        return {}
+    needed = ", ".join(dossier.features)
+    return {"category_name": f"needs {needed}"[:60], "pattern": f"Questions whose answer needs {needed}."}
+
+
+def _plain_strategy(dossier: Dossier) -> str:
+    if not dossier.features:
+        return ""
+    return (
+        f"Write varied examples whose answer needs {' or '.join(dossier.features)}, from simple to hard, no two alike."
+    )
+
+
+class _SeedRanking:
+    """Ranks training rows by nearness to a cluster; embeds questions once."""
+
+    def __init__(self, task: Task, validation: Sequence[Prediction], train: Sequence[TrainRow], tools: Tools) -> None:
+        self._ids = [r.id for r in train]
+        self._features = [task.features(r.fields) for r in train]
+        self._vectors = tools.embed([task.question(r.fields) for r in train])
+        failed = [p for p in validation if not p.score.correct]
+        self._failed = dict(
+            zip([p.id for p in failed], tools.embed([task.question(p.fields) for p in failed]), strict=True)
+        )
+
+    def nearest(self, dossier: Dossier) -> list[str]:
+        centre = np.mean([self._failed[a.row_id] for a in dossier.members], axis=0)
+        return [self._ids[i] for i in rank_seeds(dossier.features, self._features, self._vectors @ centre)]
+
+
+def _embedded_text(analysis: Analysis) -> str:
+    """Root cause and scenario, as in the paper, then the task's features where it has some: those are facts, the rest opinion."""
+    return " | ".join(filter(None, [analysis.root_cause, analysis.scenario, ", ".join(analysis.features)]))
+
+
+def _continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tools) -> list[Pattern]:
+    if not patterns or not previous:
+        return patterns
+    old, new = ([f"{p.name}: {p.description}" for p in group] for group in (previous, patterns))
+    matches = tools.match(tools.embed(old), tools.embed(new))
+    return [
+        p if m is None else p.model_copy(update={"previous_id": previous[m].id})
+        for p, m in zip(patterns, matches, strict=True)
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."

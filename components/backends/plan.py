@@ -1,0 +1,31 @@
+"""Reads the plan that analyze_patterns writes and a person may edit: strategies.yaml and training_errors.jsonl."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from components.backends.executor import validation_message
+from components.backends.storage import read_records
+from components.core.errors import InputError
+from components.core.records import Prediction, Strategy
+
+
+def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction]]:
+    """Strategies and training errors. Raises InputError with file and line or entry for what an edit broke."""
+    path = folder / "strategies.yaml"
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    except (OSError, yaml.YAMLError) as e:
+        raise InputError(f"{path}: cannot be read as YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: must be a list of strategies, each starting with '- id:'")
+    strategies = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            strategies.append(Strategy.model_validate(entry))
+        except ValidationError as e:
+            raise InputError(f"{path}: strategy {number}: {validation_message(e)}") from e
+    if len({s.id for s in strategies}) != len(strategies):
+        raise InputError(f"{path}: two strategies have the same id")
+    return strategies, read_records(folder / "training_errors.jsonl", Prediction)

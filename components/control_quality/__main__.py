@@ -1,0 +1,54 @@
+"""Entry point: batches in, batches with verdicts out."""
+
+from components.backends.executor import Executor, main
+from components.backends.llm import open_llm
+from components.backends.plan import read_plan
+from components.backends.sandbox import run_code
+from components.backends.storage import read_json, read_records, write_json, write_records
+from components.control_quality.control import Known, Tools, control
+from components.core.budget import Usage
+from components.core.chain import work_left
+from components.core.leakage import Fingerprints
+from components.core.quality import check_judge
+from components.core.records import Batch, SyntheticRow, TrainRow
+from components.core.settings import ControlQuality
+from components.core.tasks.registry import load_task
+
+
+def run(ex: Executor) -> None:
+    """Read, check and judge, write."""
+    settings = ex.settings(ControlQuality)
+    check_judge(settings.teacher, settings.judge, settings.control.allow_judge)
+    data, source = ex.input("train_data"), ex.input("batches")
+    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    strategies, _ = read_plan(ex.input("plan"))
+    earlier = ex.optional_input("synthetic_data")
+    known = Known(
+        read_records(data / "train.jsonl", TrainRow),
+        read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else [],
+    )
+    usage = {k: Usage.model_validate(v) for k, v in read_json(source / "usage.json").items()}
+    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), sum(usage.values(), Usage()))
+    batches = control(
+        task,
+        read_records(source / "batches.jsonl", Batch),
+        strategies,
+        known,
+        settings.control,
+        settings.generate,
+        Tools(llm, run_code, Fingerprints.load(ex.input("fingerprints")).hits),
+    )
+    usage["control_quality"] = usage.get("control_quality", Usage()) + llm.usage
+    out = ex.output("checked_batches")
+    write_records(out / "batches.jsonl", batches)
+    write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
+    accepted = sum(len(b.accepted) for b in batches)
+    wanted = sum(b.wanted for b in batches if not b.refill_of)
+    ex.set_parameter("accepted", accepted)
+    ex.set_parameter("open_batches", work_left(batches, settings.generate.refills))
+    ex.set_metadata("checked_batches", accepted=accepted, wanted=wanted)
+    ex.finish()
+
+
+if __name__ == "__main__":
+    main(run)

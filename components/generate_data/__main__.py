@@ -1,0 +1,51 @@
+"""Entry point: plan (and the checked batches of the link before) in, batches with new samples out."""
+
+from components.backends.executor import Executor, main
+from components.backends.llm import open_llm
+from components.backends.plan import read_plan
+from components.backends.storage import read_json, read_records, write_json, write_records
+from components.core.budget import Usage, allocation
+from components.core.records import Batch, TrainRow
+from components.core.settings import GenerateData
+from components.core.tasks.registry import load_task
+from components.generate_data.batches import Sources, first_batches, next_batches
+from components.generate_data.generate import generate
+
+
+def run(ex: Executor) -> None:
+    """Read, write data, write."""
+    settings = ex.settings(GenerateData)
+    data, iteration = ex.input("train_data"), ex.parameter("iteration", 1)
+    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    strategies, errors = read_plan(ex.input("plan"))
+    train = read_records(data / "train.jsonl", TrainRow)
+    sources = Sources(task, train, strategies, errors)
+    before = ex.optional_input("batches")
+    if before:
+        batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
+        usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}
+    else:
+        rows = allocation(
+            settings.generate,
+            len(train),
+            iteration,
+            settings.loop.iterations,
+            patterns=len(strategies),
+            errors=len(errors),
+        )
+        batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
+        usage = {}
+    spent = sum(usage.values(), Usage())
+    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), spent)
+    batches = generate(sources, batches, settings.generate, llm, iteration)
+    usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
+    out = ex.output("batches")
+    write_records(out / "batches.jsonl", batches)
+    write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
+    ex.set_parameter("open_batches", sum(b.status == "open" for b in batches))
+    ex.set_metadata("batches", batches=len(batches), samples=sum(len(b.samples) for b in batches))
+    ex.finish()
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,90 @@
+"""Cuts the budget of an iteration into batches and decides which batches the next link of the chain writes."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.core.budget import Allocation
+from components.core.chain import REFILL, refillable
+from components.core.records import Batch, Prediction, Strategy, TrainRow
+from components.core.settings import GenerateSettings
+from components.core.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What batches are made from. There is no held-out row in it."""
+
+    task: Task
+    train: Sequence[TrainRow]
+    strategies: Sequence[Strategy]
+    errors: Sequence[Prediction]
+
+
+def first_batches(
+    sources: Sources, allocation: Allocation, settings: GenerateSettings, iteration: int, seed: int
+) -> list[Batch]:
+    """The batches of a new iteration: the rows of each strategy, then those of the training errors, cut into calls."""
+    plan = [(s, n) for s, n in zip(sources.strategies, allocation.per_strategy, strict=True) if n]
+    batches = [
+        _batch(sources, settings, f"{s.id}-b{j + 1}", wanted, s, j, seed)
+        for s, rows in plan
+        for j, wanted in enumerate(_cut(rows, settings.batch))
+    ]
+    errors = _cut(allocation.error_rows, settings.batch)
+    return batches + [
+        _batch(sources, settings, f"it{iteration}-e-b{j + 1}", wanted, None, j, seed) for j, wanted in enumerate(errors)
+    ]
+
+
+def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, seed: int) -> list[Batch]:
+    """Batches of the link after: an open one goes to its next attempt, an exhausted one gets a refill with other seeds once."""
+    strategies = {s.id: s for s in sources.strategies}
+    result = [
+        b.model_copy(update={"attempt": b.attempt + 1, "refused": []}) if b.status == "open" else b for b in batches
+    ]
+    for number, old in enumerate(refillable(batches, settings.refills), 1):
+        new = _batch(sources, settings, old.id + REFILL, old.missing, strategies.get(old.strategy_id), number, seed)
+        result.append(new.model_copy(update={"refill_of": old.id}))
+    return result
+
+
+def _cut(rows: int, size: int) -> list[int]:
+    return [size] * (rows // size) + ([rows % size] if rows % size else [])
+
+
+def _batch(
+    sources: Sources,
+    settings: GenerateSettings,
+    batch_id: str,
+    wanted: int,
+    strategy: Strategy | None,
+    number: int,
+    seed: int,
+) -> Batch:
+    rng = random.Random(f"{seed}/{batch_id}")
+    if strategy is None:
+        errors = list(sources.errors)
+        random.Random(seed).shuffle(errors)
+        start = number * settings.shots
+        ids = [errors[(start + i) % len(errors)].id for i in range(min(settings.shots, len(errors)))]
+        return Batch(id=batch_id, branch="error", seed_ids=ids, wanted=wanted)
+    focus = strategy.features[number % len(strategy.features)] if strategy.features else ""
+    seeds = _seeds(sources, settings, strategy, focus, rng)
+    return Batch(id=batch_id, branch="pattern", strategy_id=strategy.id, seed_ids=seeds, wanted=wanted, focus=focus)
+
+
+def _seeds(
+    sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, rng: random.Random
+) -> list[str]:
+    ids = [r.id for r in sources.train]
+    shots = min(settings.shots, len(ids))
+    if settings.seed_choice == "random" or not strategy.seed_ids:
+        return rng.sample(ids, shots)
+    features = {r.id: sources.task.features(r.fields) for r in sources.train if r.id in set(strategy.seed_ids)}
+    near = [i for i in strategy.seed_ids if i in features]
+    showing = [i for i in near if focus in features[i]] if focus else near
+    # From the nearest few, not the same ones each time: one seed shown in every call gives the same sample in every reply.
+    pool = showing[: 3 * shots]
+    chosen = rng.sample(pool, min(shots, len(pool)))
+    return chosen + [i for i in near if i not in chosen][: shots - len(chosen)]

@@ -1,0 +1,147 @@
+"""Writes synthetic rows: against a pattern by its strategy, or around training errors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.core.errors import InputError
+from components.core.llm import Llm, LlmReply, LlmRequest
+from components.core.prompts import render
+from components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
+from components.core.settings import GenerateSettings
+from components.core.tasks.task import Message, Task
+from components.generate_data.batches import Sources
+
+STAGE = "generate_data"
+AVOID_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one reply held: rows that are rows, and why the others are not."""
+
+    rows: list[Fields]
+    refused: list[str]
+
+
+def generate(
+    sources: Sources,
+    batches: Sequence[Batch],
+    settings: GenerateSettings,
+    llm: Llm,
+    iteration: int,
+    label: str = "write data",
+) -> list[Batch]:
+    """`batches` with new samples for each open one; the others pass through unchanged.
+
+    A batch whose call failed stays open, with the reason in `refused`, and is tried again by the next link.
+    """
+    writer = _Writer(sources, settings, iteration, _written_already(sources.task, batches))
+    todo = [b for b in batches if b.status == "open"]
+    replies = llm.ask_all(label, [writer.request(b) for b in todo])
+    written = {b.id: writer.receive(b, reply) for b, reply in zip(todo, replies, strict=True)}
+    return [written.get(b.id, b) for b in batches]
+
+
+def _written_already(task: Task, batches: Sequence[Batch]) -> dict[str, list[str]]:
+    """Questions accepted so far, by strategy ('' is the error branch)."""
+    questions: dict[str, list[str]] = {}
+    for b in batches:
+        questions.setdefault(b.strategy_id, []).extend(task.question(row.fields) for row in b.accepted)
+    return questions
+
+
+class _Writer:
+    def __init__(
+        self, sources: Sources, settings: GenerateSettings, iteration: int, written: dict[str, list[str]]
+    ) -> None:
+        self._sources, self._task, self._settings, self._iteration = sources, sources.task, settings, iteration
+        self._written = written
+        self._train: dict[str, TrainRow] = {r.id: r for r in sources.train}
+        self._strategies: dict[str, Strategy] = {s.id: s for s in sources.strategies}
+        self._errors = {e.id: e for e in sources.errors}
+
+    def request(self, batch: Batch) -> LlmRequest[Written]:
+        return LlmRequest(
+            key=f"write/{batch.id}/{batch.attempt}",
+            messages=self._messages(batch),
+            schema=_schema(self._task, batch.missing),
+            parse=self._parser(batch),
+            temperature=self._settings.temperature,
+            salt=f"{batch.id}/{batch.attempt}",
+        )
+
+    def _messages(self, batch: Batch) -> list[Message]:
+        seeds = [self._train[i] for i in batch.seed_ids]
+        shown: dict[str, Any] = {
+            "task": self._task.description,
+            "avoid": self._written.get(batch.strategy_id, [])[-AVOID_SHOWN:],
+            "count": batch.missing,
+            "feedback": batch.feedback,
+        }
+        examples = [self._task.sample_of(r.fields).model_dump_json() for r in seeds]
+        if batch.branch == "pattern":
+            strategy = self._strategies[batch.strategy_id]
+            return render(STAGE, "pattern", strategy=strategy.text, focus=batch.focus, examples=examples, **shown)
+        errors = [
+            {"question": self._task.question(e.fields), "output": e.output, "reference": e.reference}
+            for e in (self._errors[i] for i in batch.seed_ids)
+        ]
+        return render(STAGE, "error", errors=errors, examples=examples[:1], **shown)
+
+    def _parser(self, batch: Batch) -> Callable[[Any], Written]:
+        seed = self._train[batch.seed_ids[0]].fields
+
+        def parse(value: Any) -> Written:
+            items = value.get("items") if isinstance(value, dict) else value
+            if not isinstance(items, list) or not items:
+                raise ValueError('the reply must be an object with a list "items" that is not empty')
+            rows, refused = [], []
+            for item in items[: batch.missing]:
+                try:
+                    rows.append(self._task.fields_of(self._task.Sample.model_validate(item), seed))
+                except ValidationError as e:
+                    refused.append(f"{'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}")
+                except InputError as e:
+                    refused.append(str(e))
+            return Written(rows, refused)
+
+        return parse
+
+    def receive(self, batch: Batch, reply: LlmReply[Written]) -> Batch:
+        if reply.value is None:
+            return batch.model_copy(update={"refused": [reply.error]})
+        new = [
+            Sample(
+                row=SyntheticRow(
+                    id=f"{batch.id}-a{batch.attempt}-{i + 1}",
+                    fields=fields,
+                    provenance=Provenance(
+                        branch=batch.branch,
+                        pattern_id=self._strategies[batch.strategy_id].pattern_id if batch.strategy_id else "",
+                        strategy_id=batch.strategy_id,
+                        parent_ids=batch.seed_ids,
+                        iteration=self._iteration,
+                        batch_id=batch.id,
+                        attempt=batch.attempt,
+                        request_hash=reply.request_hash,
+                    ),
+                )
+            )
+            for i, fields in enumerate(reply.value.rows)
+        ]
+        return batch.model_copy(update={"samples": [*batch.samples, *new], "refused": reply.value.refused})
+
+
+def _schema(task: Task, count: int) -> dict[str, Any]:
+    item = task.Sample.model_json_schema()
+    definitions = item.pop("$defs", None)
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
+        "required": ["items"],
+        "additionalProperties": False,
+    }
+    return {**schema, "$defs": definitions} if definitions else schema
