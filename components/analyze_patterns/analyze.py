@@ -131,9 +131,7 @@ def analyze(
     return findings
 
 
-def _analyse(
-    task: Task, failures: Sequence[Prediction], settings: AnalyzeSettings, llm: Llm, iteration: int
-) -> list[Analysis]:
+def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettings, llm: Llm, iteration: int) -> list[Analysis]:
     requests = [
         LlmRequest(
             key=f"analyse/it{iteration}/{p.id}",
@@ -222,9 +220,7 @@ def _plain_name(dossier: Dossier) -> Texts:
 def _plain_strategy(dossier: Dossier) -> str:
     if not dossier.features:
         return ""
-    return (
-        f"Write varied examples whose answer needs {' or '.join(dossier.features)}, from simple to hard, no two alike."
-    )
+    return f"Write varied examples whose answer needs {' or '.join(dossier.features)}, from simple to hard, no two alike."
 
 
 class _SeedRanking:
@@ -235,9 +231,7 @@ class _SeedRanking:
         self._features = [task.features(r.fields) for r in train]
         self._vectors = tools.embed([task.question(r.fields) for r in train])
         failed = [p for p in validation if not p.score.correct]
-        self._failed = dict(
-            zip([p.id for p in failed], tools.embed([task.question(p.fields) for p in failed]), strict=True)
-        )
+        self._failed = dict(zip([p.id for p in failed], tools.embed([task.question(p.fields) for p in failed]), strict=True))
 
     def nearest(self, dossier: Dossier) -> list[str]:
         centre = np.mean([self._failed[a.row_id] for a in dossier.members], axis=0)
@@ -255,8 +249,7 @@ def _continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tool
     old, new = ([f"{p.name}: {p.description}" for p in group] for group in (previous, patterns))
     matches = tools.match(tools.embed(old), tools.embed(new))
     return [
-        p if m is None else p.model_copy(update={"previous_id": previous[m].id})
-        for p, m in zip(patterns, matches, strict=True)
+        p if m is None else p.model_copy(update={"previous_id": previous[m].id}) for p, m in zip(patterns, matches, strict=True)
     ]
 
 

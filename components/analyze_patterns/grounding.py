@@ -42,9 +42,7 @@ def covering_features(failed: Sequence[set[str]], counts: Sequence[FeatureCount]
     return chosen
 
 
-def rank_seeds(
-    features: Sequence[str], train_features: Sequence[set[str]], similarity: NDArray[np.floating[Any]]
-) -> list[int]:
+def rank_seeds(features: Sequence[str], train_features: Sequence[set[str]], similarity: NDArray[np.floating[Any]]) -> list[int]:
     """Indices of training rows, nearest first: how many of `features` a row shows, then its similarity to the failures."""
     shown = [len(set(features) & row) for row in train_features]
     return sorted(range(len(train_features)), key=lambda i: (-shown[i], -float(similarity[i]), i))

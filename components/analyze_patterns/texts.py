@@ -19,9 +19,7 @@ class Screened:
     redrafted: int = 0
 
 
-def ask_screened(
-    llm: Llm, label: str, builders: Sequence[Builder], screen: Callable[[str], str], redrafts: int
-) -> Screened:
+def ask_screened(llm: Llm, label: str, builders: Sequence[Builder], screen: Callable[[str], str], redrafts: int) -> Screened:
     """One reply for each builder. What quotes held-out data is asked for again with the reason, at most `redrafts` times."""
     result = Screened([None] * len(builders))
     open_requests = dict.fromkeys(range(len(builders)), "")

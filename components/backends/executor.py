@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -169,8 +170,6 @@ def main(stage: Callable[[Executor], None]) -> None:
         stage(Executor(arguments[1]))
     except PadaError as e:
         message = f"{type(e).__name__}: {e}"
-        try:
+        with suppress(OSError):  # outside a Kubernetes pod there is no such file
             Path("/dev/termination-log").write_text(message)
-        except OSError:
-            pass  # not in a Kubernetes pod
         sys.exit(message)

@@ -38,7 +38,13 @@ def track(label: str, total: int) -> Iterator[Track]:
     if not console.is_terminal:
         yield Track(label, total, None)
     else:
-        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console, transient=True) as bar:
             yield Track(label, total, bar)
     print(f"  {label}: {total} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)

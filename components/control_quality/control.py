@@ -118,9 +118,7 @@ def _judge(
 ) -> list[Batch]:
     """Scores the survivors of each batch together, and accepts or rejects them together, as in the paper."""
     todo = [b for b in batches if any(s.status == "new" for s in b.samples)]
-    replies = judge.ask_all(
-        "judge batches", [_judge_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo]
-    )
+    replies = judge.ask_all("judge batches", [_judge_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo])
     judged: dict[str, Batch] = {}
     for batch, reply in zip(todo, replies, strict=True):
         if reply.value is None:
@@ -168,9 +166,7 @@ def _resolve(batch: Batch, status: str, reason: str, scores: dict[str, float], f
     samples = [
         s
         if s.status != "new"
-        else Sample.model_validate(
-            {"row": s.row.model_copy(update={"scores": scores}), "status": status, "reason": reason}
-        )
+        else Sample.model_validate({"row": s.row.model_copy(update={"scores": scores}), "status": status, "reason": reason})
         for s in batch.samples
     ]
     return batch.model_copy(update={"samples": samples, "scores": scores, "feedback": feedback})

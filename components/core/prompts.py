@@ -23,9 +23,7 @@ _ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_b
 def _parts(stage: str, name: str) -> tuple[tuple[str, Template], ...]:
     text = (files(f"components.{stage}") / "prompts" / f"{name}.txt").read_text(encoding="utf-8")
     pieces = re.split(r"^=== (system|user|assistant)\n", text, flags=re.MULTILINE)[1:]
-    return tuple(
-        (role, _ENVIRONMENT.from_string(body.strip())) for role, body in zip(pieces[::2], pieces[1::2], strict=True)
-    )
+    return tuple((role, _ENVIRONMENT.from_string(body.strip())) for role, body in zip(pieces[::2], pieces[1::2], strict=True))
 
 
 def render(stage: str, name: str, **variables: Any) -> list[Message]:

@@ -2,7 +2,7 @@
 
 One line of `train.jsonl`, as prepare_data writes it for text-to-SQL:
 
-    {"id": "train-017", "fields": {"question": "How many customers live in Oslo?", "sql": "SELECT COUNT(*) ..."}, "group": "train-017"}
+    {"id": "train-017", "fields": {"question": "How many customers live in Oslo?", "sql": "SELECT ..."}, "group": "train-017"}
 
 Training and held-out rows are different types on purpose: a generator takes `TrainRow` and cannot be handed a `HeldOutRow`.
 """
@@ -108,9 +108,7 @@ class Pattern(Record):
     name: str
     description: str
     size: int = Field(ge=1, description="failures in the cluster, of those analysed")
-    features: list[FeatureCount] = Field(
-        default_factory=list, description="features that ground it, most telling first"
-    )
+    features: list[FeatureCount] = Field(default_factory=list, description="features that ground it, most telling first")
     row_ids: list[str] = Field(description="validation rows behind it; for the report, never for a generator")
     previous_id: str = Field(default="", description="the pattern of the iteration before that it continues, if any")
 
@@ -125,9 +123,7 @@ class Strategy(Record):
     pattern_id: str
     pattern_name: str
     text: str
-    features: list[str] = Field(
-        default_factory=list, description="a sample must show at least one of them, where given"
-    )
+    features: list[str] = Field(default_factory=list, description="a sample must show at least one of them, where given")
     seed_ids: list[str] = Field(default_factory=list)
 
 
@@ -147,9 +143,7 @@ class Batch(Record):
     strategy_id: str = ""
     seed_ids: list[str]
     wanted: int = Field(ge=1)
-    focus: str = Field(
-        default="", description="the strategy's feature that this batch is about; each sample must show it"
-    )
+    focus: str = Field(default="", description="the strategy's feature that this batch is about; each sample must show it")
     attempt: int = 0
     refused: list[str] = Field(default_factory=list, description="replies of this attempt that were no rows, and why")
     samples: list[Sample] = Field(default_factory=list)

@@ -21,9 +21,7 @@ class Sources:
     errors: Sequence[Prediction]
 
 
-def first_batches(
-    sources: Sources, allocation: Allocation, settings: GenerateSettings, iteration: int, seed: int
-) -> list[Batch]:
+def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSettings, iteration: int, seed: int) -> list[Batch]:
     """The batches of a new iteration: the rows of each strategy, then those of the training errors, cut into calls."""
     plan = [(s, n) for s, n in zip(sources.strategies, allocation.per_strategy, strict=True) if n]
     batches = [
@@ -40,9 +38,7 @@ def first_batches(
 def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, seed: int) -> list[Batch]:
     """Batches of the link after: an open one goes to its next attempt, an exhausted one gets a refill with other seeds once."""
     strategies = {s.id: s for s in sources.strategies}
-    result = [
-        b.model_copy(update={"attempt": b.attempt + 1, "refused": []}) if b.status == "open" else b for b in batches
-    ]
+    result = [b.model_copy(update={"attempt": b.attempt + 1, "refused": []}) if b.status == "open" else b for b in batches]
     for number, old in enumerate(refillable(batches, settings.refills), 1):
         new = _batch(sources, settings, old.id + REFILL, old.missing, strategies.get(old.strategy_id), number, seed)
         result.append(new.model_copy(update={"refill_of": old.id}))
@@ -74,9 +70,7 @@ def _batch(
     return Batch(id=batch_id, branch="pattern", strategy_id=strategy.id, seed_ids=seeds, wanted=wanted, focus=focus)
 
 
-def _seeds(
-    sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, rng: random.Random
-) -> list[str]:
+def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, rng: random.Random) -> list[str]:
     ids = [r.id for r in sources.train]
     shots = min(settings.shots, len(ids))
     if settings.seed_choice == "random" or not strategy.seed_ids:

@@ -54,9 +54,7 @@ def _written_already(task: Task, batches: Sequence[Batch]) -> dict[str, list[str
 
 
 class _Writer:
-    def __init__(
-        self, sources: Sources, settings: GenerateSettings, iteration: int, written: dict[str, list[str]]
-    ) -> None:
+    def __init__(self, sources: Sources, settings: GenerateSettings, iteration: int, written: dict[str, list[str]]) -> None:
         self._sources, self._task, self._settings, self._iteration = sources, sources.task, settings, iteration
         self._written = written
         self._train: dict[str, TrainRow] = {r.id: r for r in sources.train}
