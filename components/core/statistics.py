@@ -1,0 +1,209 @@
+"""How sure a number is: intervals, paired tests, and the metrics of one split. Standard library only.
+
+The metrics of 200 test rows, as evaluate_slm writes them:
+
+    {"n": 200, "correct": 140, "accuracy": 0.7, "low": 0.633, "high": 0.759, "invalid": 3, "histogram": {}, "collapsed": false}
+
+Rows of one group (a SQuAD article, a HellaSwag source) are not independent; what takes `groups` resamples or flips whole
+groups (Miller, arXiv 2411.00640). The oracle in the tests is scipy.
+"""
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.records import Prediction
+
+RESAMPLES = 2000
+MIN_FOR_COLLAPSE = 10  # answers below which "nearly all the same" says nothing
+HISTOGRAM_LABELS = 12
+LABEL_LENGTH = 40
+
+
+class SplitMetrics(BaseModel):
+    """One model on one split. `low` and `high` are the Wilson interval of `accuracy`; all three are shares, 0 to 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n: int = Field(ge=0)
+    correct: int = Field(ge=0)
+    accuracy: float
+    low: float
+    high: float
+    invalid: int = Field(default=0, ge=0, description="rows whose output held no answer; they count as wrong")
+    histogram: dict[str, int] = Field(default_factory=dict, description="the most frequent answers")
+    collapsed: bool = Field(default=False, description="nearly all answers are the same one, and not because it is right")
+    extra: dict[str, float] = Field(default_factory=dict, description="accuracy by the task's secondary metrics")
+
+    @property
+    def invalid_share(self) -> float:
+        """Invalid rows over all rows."""
+        return self.invalid / self.n if self.n else 0.0
+
+
+def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, collapse_share: float = 0.9) -> SplitMetrics:
+    """Metrics of the predictions of one split."""
+    n, correct = len(predictions), sum(p.score.correct for p in predictions)
+    low, high = wilson_interval(correct, n, confidence)
+    answers = Counter(p.score.predicted[:LABEL_LENGTH] for p in predictions if p.score.valid and p.score.predicted)
+    extra = {name for p in predictions for name in p.score.extra}
+    return SplitMetrics(
+        n=n,
+        correct=correct,
+        accuracy=correct / n if n else 0.0,
+        low=low,
+        high=high,
+        invalid=sum(not p.score.valid for p in predictions),
+        histogram=dict(sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:HISTOGRAM_LABELS]),
+        collapsed=_collapsed(predictions, answers, collapse_share),
+        extra={name: sum(p.score.extra.get(name, False) for p in predictions) / n for name in sorted(extra)},
+    )
+
+
+def _collapsed(predictions: Sequence[Prediction], answers: Counter[str], share: float) -> bool:
+    total = answers.total()
+    if total < MIN_FOR_COLLAPSE:
+        return False
+    label, count = answers.most_common(1)[0]
+    right = sum(p.score.correct for p in predictions if p.score.predicted[:LABEL_LENGTH] == label)
+    return count > share * total and right <= share * count  # where one label is the truth, giving it is no collapse
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share, 0 to 1. Without rows it is (0, 1)."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    # At the ends the formula is exact on paper and off by rounding here.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def mcnemar_exact(gains: int, losses: int) -> float:
+    """Two-sided p of the exact McNemar test on the rows where two models differ; 1 where they never do."""
+    n = gains + losses
+    tail = sum(math.comb(n, i) for i in range(min(gains, losses) + 1))
+    return min(1.0, 2 * tail / (1 << n))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two models on the same rows. `p` is two-sided, `p_better` one-sided (small: the second is better)."""
+
+    n: int
+    gains: int
+    losses: int
+    difference: float
+    p: float
+    p_better: float
+
+
+def paired_test(before: Mapping[str, bool], after: Mapping[str, bool], groups: Mapping[str, str] | None = None) -> Paired:
+    """Exact test that `after` (row id -> correct) differs from `before`. Raises ValueError if the rows are not the same.
+
+    Under the null a group's net gain is as likely as the same net loss, so each group's sign is flipped, all 2^G ways.
+    With every row its own group this is exactly McNemar's test.
+    """
+    if before.keys() != after.keys():
+        raise ValueError("the two models were not evaluated on the same rows")
+    net: dict[str, int] = defaultdict(int)
+    for row in before:
+        net[(groups or {}).get(row) or f"row {row}"] += int(after[row]) - int(before[row])
+    gains = sum(after[row] and not before[row] for row in before)
+    losses = sum(before[row] and not after[row] for row in before)
+    above, below = _sign_flip_tails([d for d in net.values() if d])
+    share = (gains - losses) / len(before) if before else 0.0
+    return Paired(len(before), gains, losses, share, min(1.0, 2 * min(above, below)), above)
+
+
+def _sign_flip_tails(differences: Sequence[int]) -> tuple[float, float]:
+    """Chance of a sum at least, and at most, as large as the one seen, when every sign is a coin toss."""
+    ways: dict[int, int] = {0: 1}
+    for size in map(abs, differences):
+        flipped: dict[int, int] = defaultdict(int)
+        for total, count in ways.items():
+            flipped[total + size] += count
+            flipped[total - size] += count
+        ways = flipped
+    seen, all_ways = sum(differences), 1 << len(differences)
+    above = sum(count for total, count in ways.items() if total >= seen) / all_ways
+    below = sum(count for total, count in ways.items() if total <= seen) / all_ways
+    return above, below
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_bootstrap(
+    before: Sequence[float],
+    after: Sequence[float],
+    groups: Sequence[str] = (),
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of mean(after) - mean(before) over the same rows, whole groups drawn at once."""
+    differences = {str(i): float(a) - float(b) for i, (b, a) in enumerate(zip(before, after, strict=True))}
+    by_row = dict(zip(differences, groups, strict=True)) if groups else {}
+    return hierarchical_bootstrap([differences], by_row, confidence, resamples, seed)
+
+
+def hierarchical_bootstrap(
+    differences: Sequence[Mapping[str, float]],
+    groups: Mapping[str, str] | None = None,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the mean of `differences` (one mapping row id -> difference for each training seed).
+
+    Seeds and rows (by group) are drawn anew each time, the same rows for all seeds: seeds share the test rows, so pooling
+    them as independent items would make the interval too narrow. Raises ValueError if the seeds' rows are not the same.
+    """
+    if not differences or not differences[0]:
+        return Interval(0.0, 0.0, 0.0)
+    if any(d.keys() != differences[0].keys() for d in differences):
+        raise ValueError("the seeds were not evaluated on the same rows")
+    members: dict[str, list[str]] = defaultdict(list)
+    for row in differences[0]:
+        members[(groups or {}).get(row) or f"row {row}"].append(row)
+    sizes = [len(rows) for rows in members.values()]
+    sums = [[sum(d[row] for row in rows) for rows in members.values()] for d in differences]
+    rng, means = random.Random(seed), []
+    for _ in range(resamples):
+        units = rng.choices(range(len(sizes)), k=len(sizes))
+        seeds = rng.choices(sums, k=len(sums))
+        weight = sum(sizes[u] for u in units) * len(seeds)
+        means.append(sum(sum(s[u] for u in units) for s in seeds) / weight)
+    means.sort()
+    mean = sum(map(sum, sums)) / (sum(sizes) * len(sums))
+    return Interval(mean, _quantile(means, (1 - confidence) / 2), _quantile(means, (1 + confidence) / 2))
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given."""
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = running
+    return adjusted

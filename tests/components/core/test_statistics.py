@@ -1,0 +1,163 @@
+"""Intervals and tests against scipy and against the numbers of known designs."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from components.core.records import Prediction, Score
+from components.core.statistics import (
+    Interval,
+    hierarchical_bootstrap,
+    holm,
+    mcnemar_exact,
+    paired_bootstrap,
+    paired_test,
+    summarise,
+    wilson_interval,
+)
+
+
+def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: bool) -> Prediction:
+    score = Score(correct=correct, valid=valid, predicted=predicted, extra=extra)
+    return Prediction(id=f"r{number}", split="test", prompt="", output="", reference="", score=score)
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.9, 0.95, 0.99]))
+def test_wilson_is_scipys(case: tuple[int, int], confidence: float) -> None:
+    k, n = case
+    expected = stats.binomtest(k, n).proportion_ci(confidence, method="wilson")
+    assert wilson_interval(k, n, confidence) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [(125, 500, 21.4, 29.0), (150, 500, 26.1, 34.2), (300, 500, 55.6, 64.2), (3, 32, 3.2, 24.2), (6, 32, 8.9, 35.3)],
+)
+def test_wilson_of_known_designs(k: int, n: int, low: float, high: float) -> None:
+    assert [round(100 * x, 1) for x in wilson_interval(k, n)] == [low, high]
+
+
+def test_no_rows_no_knowledge() -> None:
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_is_the_binomial_test(gains: int, losses: int) -> None:
+    expected = stats.binomtest(gains, gains + losses).pvalue if gains + losses else 1.0
+    assert mcnemar_exact(gains, losses) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (100, 4.4), (150, 5.2)])
+def test_smallest_difference_500_rows_can_show(discordant: int, points: float) -> None:
+    nets = range(discordant % 2, discordant + 1, 2)
+    seen = next(net for net in nets if mcnemar_exact((discordant + net) // 2, (discordant - net) // 2) < 0.05)
+    assert 100 * seen / 500 == pytest.approx(points)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
+def test_paired_test_without_groups_is_mcnemar(rows: list[tuple[bool, bool]]) -> None:
+    before, after = ({str(i): row[side] for i, row in enumerate(rows)} for side in (0, 1))
+    result = paired_test(before, after)
+    assert result.p == pytest.approx(mcnemar_exact(result.gains, result.losses))
+    expected = stats.binomtest(result.gains, n, alternative="greater").pvalue if (n := result.gains + result.losses) else 1.0
+    assert result.p_better == pytest.approx(expected)
+
+
+def test_paired_test_over_groups_is_scipys_permutation_test() -> None:
+    rng = random.Random(3)
+    before = {str(i): rng.random() < 0.5 for i in range(60)}
+    after = {i: rng.random() < 0.65 for i in before}
+    groups = {i: f"g{int(i) // 6}" for i in before}
+    nets = [sum(after[i] - before[i] for i in before if groups[i] == g) for g in sorted(set(groups.values()))]
+    expected = stats.permutation_test((nets,), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="greater")
+    assert paired_test(before, after, groups).p_better == pytest.approx(expected.pvalue)
+
+
+def test_copies_of_a_row_in_one_group_are_no_evidence() -> None:
+    before = {f"{g}-{i}": False for g in range(4) for i in range(20)}
+    after = dict.fromkeys(before, True)
+    assert paired_test(before, after).p < 1e-20
+    assert paired_test(before, after, {row: row[0] for row in before}).p == pytest.approx(2 / 2**4)
+
+
+def test_paired_test_refuses_other_rows() -> None:
+    with pytest.raises(ValueError, match="same rows"):
+        paired_test({"a": True}, {"b": True})
+
+
+def test_paired_bootstrap_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(5)
+    before = rng.random(300) < 0.6
+    after = np.where(rng.random(300) < 0.8, before, rng.random(300) < 0.9)
+    ours = paired_bootstrap(before.tolist(), after.tolist(), resamples=4000, seed=1)
+    difference = after.astype(float) - before
+    theirs = stats.bootstrap((difference,), np.mean, method="percentile", n_resamples=4000, rng=2).confidence_interval
+    assert ours.mean == pytest.approx(difference.mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.006)
+    assert ours == paired_bootstrap(before.tolist(), after.tolist(), resamples=4000, seed=1)
+
+
+def test_grouped_rows_widen_the_interval() -> None:
+    before = [0.0] * 200
+    after = [float(i // 20 % 2) for i in range(200)]
+    alone, grouped = (paired_bootstrap(before, after, g) for g in ([], [str(i // 20) for i in range(200)]))
+    assert grouped.high - grouped.low > 3 * (alone.high - alone.low)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    rows = [str(i) for i in range(200)]
+    agree = [{r: float(int(r) % 10 == 0) for r in rows}] * 4
+    disagree = [dict.fromkeys(rows, share) for share in (0.0, 0.05, 0.15, 0.2)]
+    same, other = hierarchical_bootstrap(agree), hierarchical_bootstrap(disagree)
+    assert same.mean == pytest.approx(0.1) and other.mean == pytest.approx(0.1)
+    assert other.high - other.low > 0.08
+    # Four copies of one seed are worth one seed, not four times the rows.
+    assert same.high - same.low == pytest.approx(0.083, abs=0.012)
+
+
+def test_bootstrap_without_rows() -> None:
+    assert hierarchical_bootstrap([]) == Interval(0.0, 0.0, 0.0) == paired_bootstrap([], [])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for alpha in (0.01, 0.05, 0.3):
+        rejected = 0
+        for rank, p in enumerate(sorted(p_values)):
+            if (len(p_values) - rank) * p > alpha:
+                break
+            rejected += 1
+        assert sum(p <= alpha for p in adjusted) == rejected
+
+
+def test_holm_keeps_order() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+
+
+def test_summary_of_a_split() -> None:
+    rows = [prediction(i, i < 6, "AB"[i % 2], valid=True, flexible=i < 7) for i in range(8)]
+    metrics = summarise([*rows, prediction(8, False, valid=False), prediction(9, False, valid=False)])
+    assert (metrics.n, metrics.correct, metrics.accuracy, metrics.invalid) == (10, 6, 0.6, 2)
+    assert (metrics.low, metrics.high) == wilson_interval(6, 10)
+    assert metrics.histogram == {"A": 4, "B": 4}
+    assert metrics.extra == {"flexible": 0.7}
+    assert not metrics.collapsed and metrics.invalid_share == 0.2
+
+
+@pytest.mark.parametrize(
+    ("answers", "right", "collapsed"),
+    [("A" * 95 + "B" * 5, 25, True), ("A" * 80 + "B" * 20, 25, False), ("A" * 95 + "B" * 5, 95, False), ("A" * 9, 0, False)],
+)
+def test_collapse(answers: str, right: int, collapsed: bool) -> None:
+    metrics = summarise([prediction(i, i < right, letter) for i, letter in enumerate(answers)])
+    assert metrics.collapsed is collapsed
+
+
+def test_summary_of_nothing() -> None:
+    metrics = summarise([])
+    assert (metrics.n, metrics.accuracy, metrics.low, metrics.high, metrics.collapsed) == (0, 0.0, 0.0, 1.0, False)
