@@ -1,0 +1,119 @@
+"""Reads a run's YAML file into Settings; what is wrong with it is said with the file, the key and the line.
+
+    task: {name: text_to_sql, train: train.jsonl, validation: validation.jsonl, test: test.jsonl}
+    slm: {model: HuggingFaceTB/SmolLM2-135M-Instruct}
+    teacher: {model: qwen2.5-coder-1.5b-instruct, base_url: embedded}
+    ...
+
+A relative path is taken from the file's own folder, so that a run can be started from anywhere.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import InputError
+from components.core.settings import Settings
+
+_DATA = ("train", "validation", "selection", "test")
+_DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".gz", ".csv")
+
+
+def read_config(file: Path, seed: int | None = None) -> Settings:
+    """The settings in `file`, with `seed` in place of its own if given. Raises InputError in one line."""
+    values = _read_yaml(file)
+    if seed is not None:
+        values["seed"] = seed
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as e:
+        raise InputError(f"{file}: {_complaint(e)}") from e
+    folder = file.resolve().parent
+    task = settings.task
+    data = {name: _resolve(folder, getattr(task, name), data=True) for name in _DATA}
+    options = {key: _resolve(folder, value) if isinstance(value, str) else value for key, value in task.options.items()}
+
+    def located(section: Any) -> Any:
+        return section.model_copy(update={"model": _resolve(folder, section.model)})
+
+    return settings.model_copy(
+        update={
+            "task": task.model_copy(update={**data, "options": options}),
+            **{name: located(getattr(settings, name)) for name in ("slm", "teacher", "judge", "embedding")},
+        }
+    )
+
+
+def local_files(settings: Settings) -> dict[str, Path]:
+    """The user's own files that the task's settings name, by key: what prepare_data reads from this machine."""
+    task = settings.task
+    named = {name: getattr(task, name) for name in _DATA} | {
+        f"options.{key}": value for key, value in task.options.items() if isinstance(value, str)
+    }
+    return {key: Path(value) for key, value in named.items() if value and Path(value).is_absolute()}
+
+
+def _resolve(folder: Path, value: str, data: bool = False) -> str:
+    """A path made absolute from the config's folder. What is no path (a URI, a hub id, a name) is left alone."""
+    if not value or "://" in value:
+        return value
+    path = folder / Path(value).expanduser()
+    meant_as_path = value.startswith(("./", "../", "~")) or (data and Path(value).suffix in _DATA_SUFFIXES)
+    return str(path.resolve()) if meant_as_path or path.exists() else value
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would silently take the later one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as e:
+        raise InputError(f"{file}: cannot be read ({e.strerror}); give the path of a YAML file with --config") from e
+    except UnicodeDecodeError as e:
+        raise InputError(f"{file}: not UTF-8 text; save it as UTF-8") from e
+    except yaml.MarkedYAMLError as e:
+        line = f", line {e.problem_mark.line + 1}" if e.problem_mark else ""
+        raise InputError(f"{file}{line}: not valid YAML ({e.problem})") from e
+    except yaml.YAMLError as e:
+        raise InputError(f"{file}: not valid YAML ({' '.join(str(e).split())})") from e
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: expected sections such as task, slm, teacher, judge; found {type(values).__name__}")
+    return values
+
+
+def _complaint(error: ValidationError) -> str:
+    """The first complaint in one line, with a suggestion for an unknown key."""
+    first, *rest = error.errors()
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        close = get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1, cutoff=0.6)
+        parent = where.rpartition(".")[0]
+        suggestion = f" (did you mean '{f'{parent}.' if parent else ''}{close[0]}'?)" if close else ""
+        text = f"unknown key '{where}'{suggestion}"
+    elif first["type"] == "missing":
+        text = f"'{where}' is missing"
+    else:
+        given = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
+        text = f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
+    return text + (f"; and {len(rest)} more" if rest else "")
+
+
+def _keys(location: Sequence[int | str]) -> list[str]:
+    model: Any = Settings
+    for part in location:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
