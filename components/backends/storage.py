@@ -1,17 +1,24 @@
-"""Reads and writes all that is not a model: records between stages, rows from where a user keeps them, object stores.
+"""Record files between stages, and files that come from or go to an object store.
 
-A record file is JSONL, one record a line, UTF-8, written whole or not at all.
+A record file is JSONL, one record a line, UTF-8, written whole or not at all. An object store is whatever fsspec has a
+file system for: gs:// through gcsfs, s3:// through s3fs; a plain path is the local disk.
 """
 
 import json
-from collections.abc import Iterable
-from pathlib import Path
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ValidationError
 
 from components.backends.executor import validation_message, write_atomic
-from components.core.errors import InputError
+from components.core.errors import InputError, PadaError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -53,6 +60,91 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON value or a pydantic model, indented, atomically."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     write_atomic(path, _utf8(json.dumps(plain, indent=1, ensure_ascii=False) + "\n"))
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A new directory to fill, which takes the place of `path` only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield work
+        work.chmod(0o755)  # mkdtemp's 0700 would lock out a next stage that runs as another user
+        _replace(work, path)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def fetch(uri: str, into: Path) -> Path:
+    """A local copy of the file or directory `uri`, as `into`/<its last name>; a plain path is returned as it is.
+
+    What was there under that name is replaced, and only once the copy is whole. Raises InputError.
+    """
+    if "://" not in uri:
+        if not Path(uri).exists():
+            raise InputError(f"{uri}: there is no such file or directory")
+        return Path(uri)
+    with reached(uri):
+        files, source = fsspec.url_to_fs(uri)
+        names = sorted(name for name in files.find(source) if not name.endswith("/"))
+        if not names:
+            raise InputError(f"{uri}: there is nothing there")
+        top = source.rstrip("/")
+        target = into / PurePosixPath(top).name
+        into.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=into, prefix=f".{target.name}.") as work:
+            whole = Path(work) / target.name
+            copies = [whole if name == top else whole / name[len(top) + 1 :] for name in names]
+            for copy in copies:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+            files.get(names, [str(copy) for copy in copies])
+            _replace(whole, target)
+    return target
+
+
+def put(path: Path, uri: str) -> None:
+    """Copy a file to `uri`, or the files of a directory below `uri`; other files already there stay. Raises InputError."""
+    if not path.exists():
+        raise InputError(f"{path}: there is nothing to store at {uri}")
+    names = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    with reached(uri):
+        files, top = fsspec.url_to_fs(uri) if "://" in uri else (LocalFileSystem(), os.path.abspath(uri))
+        targets = [top.rstrip("/") + ("" if name == path else f"/{name.relative_to(path).as_posix()}") for name in names]
+        if not isinstance(files, LocalFileSystem):
+            files.put([str(name) for name in names], targets)
+            return
+        for name, target in zip(names, map(Path, targets), strict=True):
+            write_atomic(target, name.read_bytes())
+
+
+@contextmanager
+def reached(uri: str) -> Iterator[None]:
+    """Turns whatever a store's library raises into an InputError of one line."""
+    try:
+        yield
+    except PadaError:
+        raise
+    except FileNotFoundError as e:
+        raise InputError(f"{uri}: there is nothing there") from e
+    except ImportError as e:
+        scheme = uri.partition("://")[0]
+        raise InputError(f"{uri}: {scheme}:// cannot be read without a library; pip install 'pada-agent[storage]' ({e})") from e
+    except Exception as e:  # every store has exceptions of its own, from HTTP to credentials
+        first = (str(e).strip().splitlines() or [""])[0][:300]
+        raise InputError(f"{uri}: cannot be reached ({type(e).__name__}: {first})") from e
+
+
+def _replace(new: Path, old: Path) -> None:
+    if old.is_dir():
+        shutil.rmtree(old)
+    try:
+        os.replace(new, old)
+    except OSError:
+        if not new.is_dir():
+            raise
+        shutil.copytree(new, old)  # a bucket mounted with FUSE cannot rename a directory
+        shutil.rmtree(new)
 
 
 def _open(path: Path) -> Any:

@@ -1,11 +1,22 @@
 """Records, rows and object stores."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from fsspec.registry import _registry
 
-from components.backends.storage import read_json, read_record, read_records, write_json, write_records
+from components.backends.storage import (
+    fetch,
+    put,
+    read_json,
+    read_record,
+    read_records,
+    whole_directory,
+    write_json,
+    write_records,
+)
 from components.core.errors import InputError
 from components.core.records import TrainRow
 
@@ -78,3 +89,89 @@ class TestJson:
         (tmp_path / "m.json").write_text(json.dumps({"id": ""}))
         with pytest.raises(InputError, match=r"m\.json: id: String should have at least 1 character \(and 1 more\)"):
             read_record(tmp_path / "m.json", TrainRow)
+
+
+class TestWholeDirectory:
+    def test_takes_the_place_of_the_old_one(self, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old").touch()
+        with whole_directory(tmp_path / "out") as work:
+            (work / "new").touch()
+            assert (tmp_path / "out" / "old").exists()
+        assert [p.name for p in (tmp_path / "out").iterdir()] == ["new"]
+        assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+    def test_a_failure_leaves_the_old_one(self, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        with pytest.raises(ZeroDivisionError), whole_directory(tmp_path / "out") as work:
+            (work / "new").touch()
+            raise ZeroDivisionError
+        assert [p.name for p in tmp_path.iterdir()] == ["out"]
+        assert not list((tmp_path / "out").iterdir())
+
+    def test_where_directories_cannot_be_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError("mounted bucket")
+
+        monkeypatch.setattr("components.backends.storage.os.replace", refuse)
+        with whole_directory(tmp_path / "out") as work:
+            (work / "new").touch()
+        assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place in an object store."""
+    return f"memory:/{tmp_path}" if request.param == "memory" else f"file://{tmp_path}/store"
+
+
+class TestObjectStore:
+    def test_a_directory_goes_there_and_back(self, tmp_path: Path, store: str) -> None:
+        folder = tmp_path / "adapter"
+        (folder / "deep").mkdir(parents=True)
+        (folder / "a.bin").write_bytes(b"\x00a")
+        (folder / "deep" / "b.json").write_text("{}")
+        put(folder, f"{store}/run/adapter")
+        copy = fetch(f"{store}/run/adapter", tmp_path / "cache")
+        assert copy == tmp_path / "cache" / "adapter"
+        assert {p.relative_to(copy).as_posix(): p.read_bytes() for p in copy.rglob("*") if p.is_file()} == {
+            "a.bin": b"\x00a",
+            "deep/b.json": b"{}",
+        }
+        assert [p.name for p in (tmp_path / "cache").iterdir()] == ["adapter"]
+
+    def test_a_file_goes_there_and_back_and_replaces_the_old(self, tmp_path: Path, store: str) -> None:
+        path = tmp_path / "m.gguf"
+        for content in ("one", "two"):
+            path.write_text(content)
+            put(path, f"{store}/models/m.gguf")
+            copy = fetch(f"{store}/models/m.gguf", tmp_path / "cache")
+            assert copy == tmp_path / "cache" / "m.gguf"
+            assert copy.read_text() == content
+
+    def test_nothing_there(self, tmp_path: Path, store: str) -> None:
+        with pytest.raises(InputError, match="none: there is nothing there"):
+            fetch(f"{store}/none", tmp_path / "cache")
+        with pytest.raises(InputError, match="nothing to store at"):
+            put(tmp_path / "none", store)
+
+    def test_plain_paths_are_used_where_they_are(self, tmp_path: Path) -> None:
+        (tmp_path / "m").mkdir()
+        assert fetch(str(tmp_path / "m"), tmp_path / "cache") == tmp_path / "m"
+        assert not (tmp_path / "cache").exists()
+        with pytest.raises(InputError, match="no such file"):
+            fetch(str(tmp_path / "none"), tmp_path / "cache")
+        (tmp_path / "a.txt").write_text("a")
+        put(tmp_path / "a.txt", str(tmp_path / "new" / "b.txt"))
+        assert (tmp_path / "new" / "b.txt").read_text() == "a"
+
+    def test_a_missing_library_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "gcsfs", None)
+        monkeypatch.delitem(_registry, "gs", raising=False)
+        with pytest.raises(InputError, match=r"gs:// cannot be read .* pip install 'pada-agent\[storage\]'") as e:
+            fetch("gs://bucket/x", tmp_path)
+        assert "\n" not in str(e.value)
+
+    def test_an_unknown_scheme_is_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"nope://b/x: cannot be reached \(ValueError: Protocol not known"):
+            fetch("nope://b/x", tmp_path)
