@@ -59,8 +59,6 @@ def _hub_uri(source: str, hub: re.Match[str]) -> str:
 def _choose(files: AbstractFileSystem, top: str, kind: str, wanted: str | None, source: str) -> str:
     entries = files.ls(top, detail=True)
     folders: list[str] = sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
-        e["name"].rstrip("/").rsplit("/", 1)[-1] for e in files.ls(top, detail=True) if e["type"] == "directory"
-    )
     if not wanted and len(folders) == 1:
         return folders[0]
     if wanted in folders:
