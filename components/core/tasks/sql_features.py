@@ -1,0 +1,94 @@
+"""What a query takes to write, as a parser tells it.
+
+`SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 3` has GROUP BY, HAVING and COUNT.
+"""
+
+import logging
+
+import sqlglot
+from sqlglot import exp
+
+# sqlglot logs a warning for what it takes for a command, on top of returning it.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+NODES: tuple[tuple[str, tuple[type[exp.Expression], ...]], ...] = (
+    ("WHERE", (exp.Where,)),
+    ("GROUP BY", (exp.Group,)),
+    ("HAVING", (exp.Having,)),
+    ("ORDER BY", (exp.Order,)),
+    ("LIMIT", (exp.Limit,)),
+    ("DISTINCT", (exp.Distinct,)),
+    ("COUNT", (exp.Count,)),
+    ("SUM", (exp.Sum,)),
+    ("AVG", (exp.Avg,)),
+    ("MIN/MAX", (exp.Min, exp.Max)),
+    ("arithmetic", (exp.Add, exp.Sub, exp.Mul, exp.Div)),
+    ("BETWEEN", (exp.Between,)),
+    ("LIKE", (exp.Like,)),
+    ("AND", (exp.And,)),
+    ("OR", (exp.Or,)),
+    ("IN", (exp.In,)),
+    ("IS NULL", (exp.Is,)),
+    ("CASE", (exp.Case,)),
+    ("UNION", (exp.SetOperation,)),
+    ("window function", (exp.Window,)),
+    ("WITH", (exp.With,)),
+)
+DATE_FUNCTIONS = {"date", "datetime", "time", "strftime", "julianday", "unixepoch"}
+AGGREGATES = (exp.Sum, exp.Avg, exp.Min, exp.Max)
+
+
+def parse_query(sql: str) -> exp.Query:
+    """The one query in `sql`. Raises ValueError with what else it is."""
+    try:
+        statements = [s for s in sqlglot.parse(sql, dialect="sqlite") if s is not None]
+    except (sqlglot.errors.SqlglotError, RecursionError) as e:
+        raise ValueError(f"does not parse: {str(e).splitlines()[0]}" if str(e) else "does not parse") from e
+    if len(statements) != 1:
+        raise ValueError(f"is {len(statements)} statements, not one")
+    query = statements[0]
+    if not isinstance(query, exp.Query):
+        raise ValueError("is not a SELECT")
+    return query
+
+
+def sql_features(sql: str) -> set[str]:
+    """Names of the clauses and functions in `sql`; empty if it does not parse."""
+    try:
+        query = parse_query(sql)
+    except ValueError:
+        return set()
+    found = {name for name, kinds in NODES if query.find(*kinds)}
+    widest = max((1 + len(s.args.get("joins") or []) for s in query.find_all(exp.Select)), default=1)
+    if widest == 2:
+        found.add("JOIN of 2 tables")
+    elif widest > 2:
+        found.add("JOIN of 3 or more tables")
+    if any(join.side == "LEFT" for join in query.find_all(exp.Join)):
+        found.add("LEFT JOIN")
+    if any(select.parent_select for select in query.find_all(exp.Select) if not select.find_ancestor(exp.With)):
+        found.add("subquery")
+    if any(aggregate.find(exp.Binary) and aggregate.find(*_ARITHMETIC) for aggregate in query.find_all(*AGGREGATES)):
+        found.add("arithmetic inside an aggregate")
+    if any(_function(node) in DATE_FUNCTIONS for node in query.find_all(exp.Func)):
+        found.add("date function")
+    return found
+
+
+def is_ordered(sql: str) -> bool:
+    """Whether the whole result has an order that the query asks for. False if it does not parse."""
+    try:
+        return parse_query(sql).args.get("order") is not None
+    except ValueError:
+        return False
+
+
+_ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div)
+
+
+def _function(node: exp.Func) -> str:
+    if isinstance(node, exp.Anonymous):
+        return str(node.name).lower()
+    if isinstance(node, exp.TimeToStr | exp.TsOrDsToTimestamp | exp.Date | exp.Datetime | exp.Time):
+        return "date"
+    return str(node.sql_name()).lower()

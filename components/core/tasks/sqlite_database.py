@@ -1,0 +1,152 @@
+"""A database built in memory from a script, on which queries of unknown origin run read-only and limited.
+
+>>> shop = SqliteDatabase("CREATE TABLE customers(id, city); INSERT INTO customers VALUES (1, 'Oslo')")
+>>> shop.rows("SELECT city FROM customers")
+[('Oslo',)]
+"""
+
+import difflib
+import sqlite3
+import threading
+from collections import Counter
+from typing import Any
+
+from components.core.errors import InputError
+
+Row = tuple[Any, ...]
+
+ROW_CAP = 10_000
+# Counted in the virtual machine's instructions, so that a verdict does not depend on how busy the machine is;
+# 20 million take about a second.
+STEPS, STEPS_A_CALL = 20_000_000, 10_000
+ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+FORBIDDEN_FUNCTIONS = {"load_extension", "randomblob", "zeroblob", "fts3_tokenizer"}
+
+
+class QueryError(Exception):
+    """A query that does not run or runs too long; one line."""
+
+
+class SqliteDatabase:
+    """`script` is run once, trusted; `rows` is for queries that are not."""
+
+    def __init__(self, script: str, where: str = "database") -> None:
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(":memory:", check_same_thread=False)
+        try:
+            self._connection.executescript(script)
+        except (sqlite3.Error, ValueError) as e:
+            raise InputError(f"{where}: not a script that SQLite can run: {e}") from e
+        self._connection.commit()
+        self.tables = {str(name): self._columns(str(name)) for (name,) in self._connection.execute(_TABLES).fetchall()}
+        if not self.tables:
+            raise InputError(f"{where}: creates no table")
+        self._calls = 0
+        self._limit()
+
+    def rows(self, sql: str) -> list[Row]:
+        """The result of one SELECT. Raises QueryError if it fails, writes, works too long or has over ROW_CAP rows."""
+        with self._lock:
+            self._calls = 0
+            try:
+                rows = self._connection.execute(sql).fetchmany(ROW_CAP + 1)
+            except sqlite3.OperationalError as e:
+                raise QueryError("runs too long" if str(e) == "interrupted" else self._explain(str(e))) from e
+            except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as e:
+                raise QueryError(" ".join(str(e).split()) or type(e).__name__) from e
+        if len(rows) > ROW_CAP:
+            raise QueryError(f"gives more than {ROW_CAP} rows")
+        return rows
+
+    def schema(self) -> str:
+        """One line a table: `customers(id, name, city)`."""
+        return "\n".join(f"{name}({', '.join(columns)})" for name, columns in self.tables.items())
+
+    def examples(self, most: int = 8) -> str:
+        """One line a column that holds text or numbers: some values, or the range if there are many."""
+        lines = []
+        for table, columns in self.tables.items():
+            for column in columns:
+                name = f"{_quote(table)}.{_quote(column)}"
+                found = self.rows(f"SELECT DISTINCT {name} FROM {_quote(table)} WHERE {name} IS NOT NULL ORDER BY 1")
+                values = [v for (v,) in found]
+                if values and column.lower() != "id" and not column.lower().endswith("_id"):
+                    lines.append(f"{table}.{column}: {_some(values, most)}")
+        return "\n".join(lines)
+
+    def _columns(self, table: str) -> list[str]:
+        return [str(column[1]) for column in self._connection.execute(f"PRAGMA table_info({_quote(table)})")]
+
+    def _limit(self) -> None:
+        def step() -> bool:
+            self._calls += 1
+            return self._calls > STEPS // STEPS_A_CALL
+
+        def allow(action: int, _: str | None, second: str | None, *__: str | None) -> int:
+            if action not in ALLOWED or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in FORBIDDEN_FUNCTIONS):
+                return sqlite3.SQLITE_DENY
+            return sqlite3.SQLITE_OK
+
+        # One instruction may build a string, so its length is bounded too.
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200)
+        self._connection.set_progress_handler(step, STEPS_A_CALL)
+        self._connection.set_authorizer(allow)
+
+    def _explain(self, message: str) -> str:
+        """SQLite's message, with what there is instead of a table or column that there is not."""
+        kind, _, wanted = message.partition(": ")
+        if kind == "no such table":
+            return f"{message}; there are {', '.join(self.tables)}"
+        if kind != "no such column":
+            return " ".join(message.split())
+        table, _, column = wanted.rpartition(".")
+        if table in self.tables:
+            return f"{message}; {table} has {', '.join(self.tables[table])}"
+        having = [t for t, columns in self.tables.items() if column in columns]
+        if having:
+            return f"{message}; {column} is a column of {', '.join(having)}"
+        near = difflib.get_close_matches(column, sorted({c for columns in self.tables.values() for c in columns}), 3)
+        return f"{message}; near it are {', '.join(near)}" if near else message
+
+
+def same_rows(found: list[Row], gold: list[Row], ordered: bool) -> bool:
+    """Whether two results hold the same rows, in this order if `ordered`; rounding to 2 or more places is forgiven."""
+    if len(found) != len(gold):
+        return False
+    if ordered:
+        return all(_same_row(a, b) for a, b in zip(found, gold, strict=True))
+    left, right = Counter(found) - Counter(gold), Counter(gold) - Counter(found)
+    rest = list(right.elements())
+    for row in left.elements():
+        match = next((i for i, other in enumerate(rest) if _same_row(row, other)), None)
+        if match is None:
+            return False
+        rest.pop(match)
+    return True
+
+
+def _same_row(a: Row, b: Row) -> bool:
+    return len(a) == len(b) and all(_same_value(x, y) for x, y in zip(a, b, strict=True))
+
+
+def _same_value(a: Any, b: Any) -> bool:
+    if a == b or not (isinstance(a, int | float) and isinstance(b, int | float)):
+        return bool(a == b)
+    if abs(a - b) <= 1e-9 * max(abs(a), abs(b)):
+        return True
+    return any(round(a, d) == b or round(b, d) == a for d in (2, 3, 4))
+
+
+def _some(values: list[Any], most: int) -> str:
+    if len(values) > most and all(isinstance(v, int | float) or str(v)[:4].isdigit() for v in values):
+        return f"{values[0]} to {values[-1]}"
+    shown = ", ".join(str(v) for v in values[:most])
+    return f"{shown}, ..." if len(values) > most else shown
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY rowid"

@@ -1,0 +1,165 @@
+"""Questions about one database, answered with a query, scored by running it on SQLite.
+
+A row as published (the quickstart's `train.jsonl`; `family` is for people who read the data, nobody else sees it):
+
+    {"question": "How many customers live in Oslo?", "sql": "SELECT COUNT(*) FROM customers WHERE city = 'Oslo'",
+     "family": "filter_count"}
+"""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+from components.core.tasks.sql_features import is_ordered, parse_query, sql_features
+from components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
+from components.core.tasks.task import CodeRunner, Message, Task
+
+ASSET = "database.sql"
+FENCE = re.compile(r"```[a-zA-Z]*\s*(.*?)(?:```|\Z)", re.DOTALL)
+PREFIX = re.compile(r"^\s*(?:sqlite|sql|query|answer)\s*:\s*", re.IGNORECASE)
+STATEMENT = re.compile(r"(?:'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/|[^;])*", re.DOTALL)
+
+
+class TextToSqlRow(BaseModel):
+    """A question, the query that answers it, and what kind it is."""
+
+    question: str = Field(min_length=1)
+    sql: str = Field(min_length=1)
+    family: str = ""
+
+
+class TextToSqlSample(BaseModel):
+    """What a teacher writes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=8, max_length=160, description="what a user asks in plain words, with the values needed")
+    sql: str = Field(min_length=12, max_length=320, description="one SQLite SELECT that answers exactly this question")
+
+
+class TextToSql(Task):
+    """Options: `database`, the path of an SQL script that creates and fills the tables."""
+
+    name = "text_to_sql"
+    metric: ClassVar[str] = "execution match"
+    max_new_tokens = 96
+    Schema = TextToSqlRow
+    Sample = TextToSqlSample
+
+    def __init__(self, options: Fields, assets: Path | None = None) -> None:
+        unknown = set(options) - {"database"}
+        if unknown or not isinstance(options.get("database"), str):
+            wrong = f"'{min(unknown)}' is not known" if unknown else "no database"
+            raise InputError(f"task.options: {wrong}; text_to_sql takes database, the path of an SQL script")
+        self._source = Path(options["database"])
+        script = self._source if assets is None else assets / ASSET
+        try:
+            text = script.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            raise InputError(f"task.options.database: cannot read {script}: {e}") from e
+        self.database = SqliteDatabase(text, str(script))
+        self.description = (
+            "The user asks a question about a database; the answer is one SQLite SELECT statement, scored by "
+            "running it and comparing its rows with those of the right query. Only these tables and columns exist:\n"
+            f"{self.database.schema()}\n\nValues in them:\n{self.database.examples()}"
+        )
+
+    def read(self, raw: Fields) -> Fields:
+        """As Task.read; a query that does not run on the database is refused too."""
+        fields = super().read(raw)
+        try:
+            self.database.rows(fields["sql"])
+        except QueryError as e:
+            raise InputError(f"sql: {e}") from e
+        return fields
+
+    def option_files(self) -> dict[str, Path]:
+        return {ASSET: self._source}
+
+    def messages(self, fields: Fields) -> list[Message]:
+        schema = f"Write one SQLite query.\n{self.database.schema()}"
+        return [{"role": "system", "content": schema}, {"role": "user", "content": fields["question"]}]
+
+    def target(self, fields: Fields) -> str:
+        return str(fields["sql"])
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        sql = first_statement(output)
+        if not re.match(r"(?:select|with)\b", sql, re.IGNORECASE):
+            return Score(correct=False, valid=False, predicted=sql, detail="no SELECT" if sql else "empty")
+        try:
+            found = self.database.rows(sql)
+        except QueryError as e:
+            return Score(correct=False, valid=False, predicted=sql, detail=f"error: {e}")
+        gold, ordered = self.database.rows(fields["sql"]), is_ordered(fields["sql"])
+        if same_rows(found, gold, ordered):
+            return Score(correct=True, valid=True, predicted=sql)
+        return Score(correct=False, valid=True, predicted=sql, detail=difference(found, gold))
+
+    def question(self, fields: Fields) -> str:
+        return str(fields["question"])
+
+    def private_texts(self, fields: Fields) -> list[str]:
+        """The question alone: two different questions may well need nearly the same query, and all joins read alike."""
+        return [self.question(fields)]
+
+    def features(self, fields: Fields) -> set[str]:
+        return sql_features(fields["sql"])
+
+    def sample_of(self, fields: Fields) -> TextToSqlSample:
+        # Not validated: a training row longer than a sample may be is still shown as it is.
+        return TextToSqlSample.model_construct(question=fields["question"], sql=fields["sql"])
+
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        assert isinstance(sample, TextToSqlSample)
+        question, sql = " ".join(sample.question.split()), " ".join(sample.sql.split()).rstrip("; ")
+        if re.match(r"(?:select|with)\b.+\bfrom\b", question, re.IGNORECASE):
+            raise InputError("question: is a query; ask in plain words")
+        if "--" in sql or "/*" in sql:
+            raise InputError("sql: has a comment; write the bare statement")
+        try:
+            parse_query(sql)
+        except ValueError as e:
+            raise InputError(f"sql: {e}; write exactly one SELECT statement") from e
+        return {"question": question, "sql": sql, "family": ""}
+
+    def verify(self, fields: Fields, run_code: CodeRunner) -> str:
+        try:
+            rows = self.database.rows(fields["sql"])
+        except QueryError as e:
+            return f"the query fails: {e}"
+        if not rows:
+            return "the query gives no rows; ask for values that exist in the database"
+        if all(value is None or value == 0 for row in rows for value in row):
+            return "the query gives only NULL or 0; ask for values that exist in the database"
+        return ""
+
+
+def first_statement(output: str) -> str:
+    """The first SQL statement in a model's output, without fences, a leading `SQL:` or the semicolon; may be empty."""
+    fenced = FENCE.search(output)
+    text = PREFIX.sub("", fenced.group(1) if fenced else output)
+    match = STATEMENT.match(text.strip().lstrip(";"))
+    return match.group(0).strip() if match else ""
+
+
+def difference(found: list[Row], gold: list[Row]) -> str:
+    """How a result differs from the right one, in a few words; both are results of queries that ran."""
+    if not found:
+        return f"gives no rows, expected {len(gold)}"
+    if not gold or len(found) != len(gold):
+        return f"gives {len(found)} rows, expected {len(gold)}"
+    if len(found[0]) != len(gold[0]):
+        return f"gives {len(found[0])} columns, expected {len(gold[0])}"
+    if same_rows(found, gold, ordered=False):
+        return "gives the right rows in the wrong order"
+    return f"gives other values, e.g. {_short(found[0])} where {_short(gold[0])} is expected first"
+
+
+def _short(row: Row) -> str:
+    text = repr(row[0] if len(row) == 1 else row)
+    return text if len(text) <= 60 else f"{text[:57]}..."
