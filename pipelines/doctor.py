@@ -1,0 +1,166 @@
+"""`pada doctor`: one line for each thing a run needs, and the command that mends what is missing.
+
+ok       python      3.11.7
+ok       sandbox     code runs in it, network cut off
+MISSING  teacher     401 from https://llm.example.org/v1: wrong key   ->   export OPENAI_API_KEY=...
+"""
+
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from components.core.errors import PadaError
+from components.core.settings import BudgetSettings, LlmSettings, Settings
+from pipelines.config import local_files
+from pipelines.embedded import EMBEDDED
+
+GIB = 1 << 30
+PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn", "openai")
+INSTALL = "pip install -e '.[local]'"
+TASKS_WITH_CODE = frozenset({"humaneval", "custom"})
+ENDPOINT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line: `mend` is empty when all is well; a `needed` thing that is not there fails the whole."""
+
+    name: str
+    found: str
+    mend: str = ""
+    needed: bool = True
+
+    def __str__(self) -> str:
+        word = "ok" if not self.mend else "MISSING" if self.needed else "note"
+        return f"{word:<8} {self.name:<21} {self.found}" + (f"   ->   {self.mend}" if self.mend else "")
+
+
+def examine(settings: Settings | None, say: Callable[[str], object] = print) -> bool:
+    """Print all checks, for the machine and for a run if its settings are given. Whether everything needed is there."""
+    well = True
+    for check in _checks(settings):
+        say(str(check))
+        well = well and not (check.needed and check.mend)
+    return well
+
+
+def _checks(settings: Settings | None) -> Iterator[Check]:
+    yield _python()
+    yield from (_package(name) for name in PACKAGES)
+    yield _cores()
+    yield _memory()
+    yield _disk()
+    yield _sqlite()
+    yield from _sandbox(needed=settings is not None and settings.task.name in TASKS_WITH_CODE)
+    if settings is None:
+        return
+    for key, path in local_files(settings).items():
+        yield _file(f"task.{key}", path)
+    for role in ("slm", "embedding"):
+        yield _model(role, getattr(settings, role).model)
+    for role in ("teacher", "judge"):
+        llm: LlmSettings = getattr(settings, role)
+        if llm.base_url == EMBEDDED:
+            yield _package("llama-cpp-python")
+            yield _model(role, llm.model)
+        else:
+            yield endpoint(role, llm)
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", found, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, version(name))
+    except PackageNotFoundError:
+        return Check(name, "not installed", INSTALL)
+
+
+def _cores() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Check("cores", str(cores))
+
+
+def _memory() -> Check:
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    mend = "close other programs; the quickstart takes about 4 GiB" if whole < 4 * GIB else ""
+    return Check("memory", f"{whole / GIB:.0f} GiB" + (f", {free / GIB:.0f} free" if free else ""), mend, needed=False)
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.cwd()).free
+    mend = "" if free > 5 * GIB else "free some space here: models and adapters take gigabytes"
+    return Check("disk", f"{free / GIB:.0f} GiB free", mend, needed=free < GIB)
+
+
+def _sqlite() -> Check:
+    with closing(sqlite3.connect(":memory:")) as db:
+        (answer,) = db.execute("SELECT SUM(x) OVER () FROM (SELECT 1 AS x)").fetchone()
+    mend = "" if answer == 1 else "install a Python with SQLite 3.25 or newer"
+    return Check("sqlite", sqlite3.sqlite_version, mend)
+
+
+def _sandbox(needed: bool) -> Iterator[Check]:
+    from components.backends.sandbox import run_code, sandbox_canary
+
+    try:
+        sandbox_canary()
+    except PadaError as e:
+        yield Check("sandbox", str(e), "see components/backends/README.md", needed=needed)
+        return
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+        reached = run_code(f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)", 5.0).passed
+    if reached:
+        yield Check(
+            "sandbox",
+            "code runs in it; the kernel gives no namespaces, so it reaches the network",
+            "score code in a container",
+            needed=False,
+        )
+    else:
+        yield Check("sandbox", "code runs in it, network cut off")
+
+
+def _file(key: str, path: Path) -> Check:
+    return Check(key, str(path)) if path.exists() else Check(key, f"there is nothing at {path}", "correct the path in the config")
+
+
+def _model(role: str, name: str) -> Check:
+    from components.backends.model_check import check_model
+
+    try:
+        return Check(role, f"{name}: {check_model(name)}")
+    except PadaError as e:
+        return Check(role, str(e), f"give a folder or a .gguf file as {role}.model, or mend the network")
+
+
+def endpoint(role: str, llm: LlmSettings) -> Check:
+    """Ask the smallest question there is; that proves address, key, model and JSON at once, for a few tokens."""
+    from components.backends.llm import open_llm
+    from components.core.llm import LlmRequest
+
+    quick = llm.model_copy(update={"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": 64})
+    schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 10}}, "required": ["word"]}
+    asked = [{"role": "user", "content": 'Answer with the JSON object {"word": "ready"}.'}]
+    place = llm.base_url or "OpenAI's address"
+    try:
+        (reply,) = open_llm(quick, BudgetSettings(), "").ask_all(
+            f"asking the {role}", [LlmRequest("doctor", asked, schema, lambda value: str(value["word"]), temperature=0.0)]
+        )
+    except PadaError as e:
+        return Check(role, str(e), f"see {role} in the config, and ${llm.api_key_env}")
+    if reply.value is None:
+        return Check(role, f"{llm.model} at {place}: {reply.error}", f"try another {role}.model", needed=False)
+    return Check(role, f"{llm.model} at {place} answers")
