@@ -1,0 +1,55 @@
+"""Features of queries that are known to have them, and order at the top level only."""
+
+import pytest
+
+from components.core.tasks.sql_features import is_ordered, parse_query, sql_features
+
+
+@pytest.mark.parametrize(
+    ("sql", "features"),
+    [
+        ("SELECT name FROM customers", set()),
+        ("SELECT COUNT(*) FROM customers WHERE city = 'Oslo'", {"COUNT", "WHERE"}),
+        ("SELECT city FROM c GROUP BY city HAVING AVG(points) > 3", {"GROUP BY", "HAVING", "AVG"}),
+        ("SELECT name FROM p ORDER BY price DESC LIMIT 3", {"ORDER BY", "LIMIT"}),
+        ("SELECT DISTINCT a.x FROM a JOIN b ON b.i = a.i", {"DISTINCT", "JOIN of 2 tables"}),
+        ("SELECT a.x FROM a, b, c WHERE a.i = b.i AND b.j = c.j", {"WHERE", "AND", "JOIN of 3 or more tables"}),
+        ("SELECT a.x FROM a LEFT JOIN b ON b.i = a.i", {"LEFT JOIN", "JOIN of 2 tables"}),
+        (
+            "SELECT p.c, SUM(i.quantity * p.price) FROM i JOIN p ON p.id = i.p GROUP BY p.c",
+            {"SUM", "arithmetic", "arithmetic inside an aggregate", "GROUP BY", "JOIN of 2 tables"},
+        ),
+        ("SELECT SUM(x) * 2 FROM a", {"SUM", "arithmetic"}),
+        ("SELECT MAX(x) FROM a WHERE x BETWEEN 1 AND 2", {"MIN/MAX", "WHERE", "BETWEEN"}),
+        ("SELECT x FROM a WHERE x LIKE 'a%' OR x IS NULL", {"WHERE", "LIKE", "OR", "IS NULL"}),
+        ("SELECT x FROM a WHERE y > (SELECT AVG(y) FROM a)", {"WHERE", "subquery", "AVG"}),
+        ("SELECT x FROM (SELECT x FROM a)", {"subquery"}),
+        ("SELECT x FROM a WHERE x IN (SELECT y FROM b)", {"WHERE", "IN", "subquery"}),
+        ("SELECT strftime('%Y', d), CASE WHEN x THEN 1 ELSE 0 END FROM a", {"date function", "CASE"}),
+        ("SELECT date(d) FROM a", {"date function"}),
+        ("SELECT julianday(d) FROM a", {"date function"}),
+        ("SELECT x FROM a UNION SELECT x FROM b", {"UNION"}),
+        ("WITH t AS (SELECT x FROM a) SELECT x FROM t", {"WITH"}),
+        ("SELECT FROM WHERE ((", set()),
+        ("", set()),
+        ("DELETE FROM a", set()),
+        ("words that are no query", set()),
+    ],
+)
+def test_features(sql: str, features: set[str]) -> None:
+    assert sql_features(sql) == features
+
+
+def test_order_counts_at_the_top_level_only() -> None:
+    assert is_ordered("SELECT x FROM a ORDER BY x")
+    assert is_ordered("SELECT x FROM a UNION SELECT x FROM b ORDER BY 1")
+    assert not is_ordered("SELECT x FROM (SELECT x FROM a ORDER BY x LIMIT 3)")
+    assert not is_ordered("SELECT ((")
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"), [("SELECT 1; SELECT 2", "2 statements"), ("DROP TABLE a", "not a SELECT"), ("SELECT ((", "does not parse")]
+)
+def test_not_one_query(sql: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_query(sql)
