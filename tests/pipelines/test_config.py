@@ -1,0 +1,101 @@
+"""What a config file may say, and what is said about one that is wrong."""
+
+import re
+
+import pytest
+import yaml
+
+from components.core.errors import InputError
+from pipelines.config import local_files, read_config
+
+GOOD = {
+    "task": {"name": "gsm8k", "train": "train.jsonl", "validation": "org/data#validation", "test": "gs://b/test.jsonl"},
+    "slm": {"model": "org/slm"},
+    "teacher": {"model": "big"},
+    "judge": {"model": "other"},
+}
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes a config from text or values; returns its path."""
+
+    def write(content):
+        file = tmp_path / "config.yaml"
+        file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return file
+
+    return write
+
+
+def complaint(file):
+    with pytest.raises(InputError) as caught:
+        read_config(file)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_paths_are_taken_from_the_files_own_folder(config, tmp_path, monkeypatch):
+    (tmp_path / "models" / "slm").mkdir(parents=True)
+    (tmp_path / "shop.sql").touch()
+    file = config(
+        {
+            **GOOD,
+            "slm": {"model": "models/slm"},
+            "task": {**GOOD["task"], "options": {"database": "shop.sql", "prefix": "Q"}},
+        }
+    )
+    monkeypatch.chdir("/")
+    settings = read_config(file)
+    assert settings.task.train == str(tmp_path / "train.jsonl")  # also when it is not there: the error then names it
+    assert settings.task.validation == "org/data#validation"
+    assert settings.task.test == "gs://b/test.jsonl"
+    assert settings.slm.model == str(tmp_path / "models" / "slm")
+    assert settings.teacher.model == "big"
+    assert settings.task.options == {"database": str(tmp_path / "shop.sql"), "prefix": "Q"}
+    assert set(local_files(settings)) == {"train", "options.database"}
+
+
+def test_the_seed_of_the_command_line_wins(config):
+    file = config({**GOOD, "seed": 3})
+    assert read_config(file).seed == 3
+    assert read_config(file, seed=8).seed == 8
+
+
+def test_an_unknown_key_is_named_with_the_one_that_was_meant(config):
+    assert complaint(config({**GOOD, "train": {"epoch": 3}})).endswith("unknown key 'train.epoch' (did you mean 'train.epochs'?)")
+    assert complaint(config({**GOOD, "techer": {}})).endswith("unknown key 'techer' (did you mean 'teacher'?)")
+    assert complaint(config({**GOOD, "zzz": 1})).endswith("config.yaml: unknown key 'zzz'")
+
+
+def test_a_missing_section_and_a_value_out_of_bounds(config):
+    assert "'judge' is missing" in complaint(config({k: v for k, v in GOOD.items() if k != "judge"}))
+    assert re.search(r"train\.epochs: .*100.*\(it is 500\)", complaint(config({**GOOD, "train": {"epochs": 500}})))
+    assert "k_max 2 is below k_min 5" in complaint(config({**GOOD, "analyze": {"k_min": 5, "k_max": 2}}))
+    assert "and 1 more" in complaint(config({**GOOD, "train": {"epochs": 500, "rank": 0}}))
+
+
+def test_broken_yaml_is_told_with_its_line(config):
+    assert "config.yaml, line 3: not valid YAML" in complaint(config("task:\n  name: gsm8k\n train: [\n"))
+    assert "line 4: not valid YAML (key 'seed' stands twice)" in complaint(config("seed: 1\ntask:\n  name: x\nseed: 2\n"))
+    assert "expected sections" in complaint(config("- a list\n"))
+    assert "expected sections" in complaint(config(""))
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    assert "--config" in complaint(tmp_path / "none.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in complaint(tmp_path / "bytes.yaml")
+
+
+def test_anchors_and_numbers_as_people_write_them(config):
+    text = """
+task: {name: gsm8k, train: a.jsonl, validation: b.jsonl, test: c.jsonl}
+slm: {model: org/slm}
+teacher: &llm {model: big, concurrency: 2}
+judge: {<<: *llm, model: other}
+train: {learning_rate: 1e-4}
+"""
+    settings = read_config(config(text))
+    assert (settings.judge.model, settings.judge.concurrency) == ("other", 2)
+    assert settings.train.learning_rate == 1e-4
