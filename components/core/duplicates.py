@@ -24,7 +24,7 @@ _TOKEN = re.compile(rf"\d[\d.,]*\d|[{_HAN}]|[^\W{_HAN}]+|[^\w\s.,;:!?\"'()\[\]{{
 _SENTENCE_START = re.compile(r"(?:^|[.?!:\n\"])\s*(\w+)")
 _NAME = re.compile(r"\b[A-Z]\w*")
 _QUOTED = re.compile(r"\"([^\"\n]{1,80})\"|(?<!\w)'([^'\n]{1,80})'(?!\w)|`([^`\n]{1,80})`")
-_FUNCTION_WORD = re.compile(
+FUNCTION_WORD = re.compile(
     "a|an|the|of|in|on|at|to|for|by|is|are|was|were|be|been|do|does|did|has|have|had|that|which|this|these|those|it|its|there|please"
 )
 _SPELLING = 0.8  # from here two words with one first letter are one word: "colour" and "color", "customer" and "customers"
@@ -117,7 +117,7 @@ def _same(a: _Text, b: _Text) -> bool:
         if twin:
             left[word] -= 1
             right[twin] -= 1
-    unmatched = [w for rest in (left, right) for w in rest.elements() if not _FUNCTION_WORD.fullmatch(w)]
+    unmatched = [w for rest in (left, right) for w in rest.elements() if not FUNCTION_WORD.fullmatch(w)]
     return len(unmatched) <= 2 * int(_LENIENT * min(a.words.total(), b.words.total()))
 
 
