@@ -37,7 +37,12 @@ class Task(ABC):
     Sample: type[BaseModel]  # of what a teacher writes; every string bounded
 
     def __init__(self, options: Fields, assets: Path | None = None) -> None:
-        """`options` is TaskSettings.options; `assets` the folder of files that came with the data (a database, a scorer)."""
+        """`options` is TaskSettings.options; `assets` the folder of files that came with the data (a database, a scorer).
+
+        Raises InputError for an option that the task does not take; here: for any.
+        """
+        if options:
+            raise InputError(f"task.options: '{min(options)}' is not known; {self.name} takes none")
 
     # reading
     def read(self, raw: Fields) -> Fields:

@@ -1,0 +1,166 @@
+r"""GSM8K: word problems of grade-school arithmetic, solved in steps.
+
+    {"question": "Melissa works on a poultry farm. She drives to town twice each month ... in a year?",
+     "answer": "Melissa spends 2x3=<<2*3=6>>6 hours driving each month.\nSince there are 12 months in a year, she
+                spends 6x12=<<6*12=72>>72 hours driving each year.\n#### 72"}
+
+The marks <<...>> are left out of what the model is trained on; the last line stays, scoring reads it.
+"""
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+from components.core.tasks.arithmetic import equations, is_right, results, value
+from components.core.tasks.task import CodeRunner, Message, Task
+
+_MARK = re.compile(r"<<(.*?)>>")
+_STRICT = re.compile(r"#### (-?[0-9.,]+)")
+_ANY_NUMBER = re.compile(r"-?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+_OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
+_MOST_STEPS = 6
+
+
+class Gsm8kRow(BaseModel):
+    """A problem and its worked solution, with calculator marks where published so."""
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
+class Gsm8kSample(BaseModel):
+    """What a teacher writes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(
+        min_length=40, max_length=450, description="a word problem about everyday things that has one number as answer"
+    )
+    steps: list[Annotated[str, Field(min_length=5, max_length=200)]] = Field(
+        min_length=1,
+        max_length=8,
+        description="one sentence a step, each with its equation in figures, e.g. 'The fence takes 4 * 12 = 48 boards.'",
+    )
+    answer: str = Field(min_length=1, max_length=14, description="the result of the last step: digits only, no unit")
+
+
+def strict_number(text: str) -> str:
+    """The number after the first '#### ', without commas; '' if there is none."""
+    match = _STRICT.search(text)
+    return match.group(1).replace(",", "") if match else ""
+
+
+def last_number(text: str) -> str:
+    """The last number anywhere, without commas and dollar signs; '' if there is none."""
+    found = _ANY_NUMBER.findall(text)
+    return found[-1].replace(",", "").replace("$", "") if found else ""
+
+
+def same_number(a: str, b: str) -> bool:
+    """Whether two texts are the same decimal number: 18 and 18.00 are."""
+    try:
+        return Decimal(a) == Decimal(b)
+    except InvalidOperation:
+        return False
+
+
+class Gsm8k(Task):
+    """Options: none."""
+
+    name = "gsm8k"
+    metric: ClassVar[str] = "exact match of the final number"
+    description = (
+        "The user gives a word problem; the answer solves it in short steps, one a line, each with its equation in "
+        "figures, and ends with a line '#### ' and the final number. Scored by that number alone. Problems take two to "
+        "eight steps of addition, subtraction, multiplication, division, fractions, percentages, rates or units."
+    )
+    max_new_tokens = 384
+    Schema = Gsm8kRow
+    Sample = Gsm8kSample
+
+    def read(self, raw: Fields) -> Fields:
+        """As Task.read. Raises InputError for a solution without a final number."""
+        fields = super().read(raw)
+        number = strict_number(fields["answer"])
+        if not same_number(number, number):
+            raise InputError("answer: has no line '#### number' with the final number")
+        return fields
+
+    def messages(self, fields: Fields) -> list[Message]:
+        text = f"{fields['question']}\n\nSolve it step by step. Write the final number on a last line after '#### '."
+        return [{"role": "user", "content": text}]
+
+    def target(self, fields: Fields) -> str:
+        return _MARK.sub("", fields["answer"]).strip()
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        gold, strict, flexible = strict_number(fields["answer"]), strict_number(output), last_number(output)
+        extra = {"flexible": same_text(flexible, gold), "numeric": same_number(strict, gold)}
+        if not strict:
+            detail = f"no line '#### number'; the last number is {flexible or 'missing'}, right is {gold}"
+            return Score(correct=False, valid=False, detail=detail, extra=extra)
+        if strict == gold:
+            return Score(correct=True, valid=True, predicted=strict, extra=extra)
+        return Score(correct=False, valid=True, predicted=strict, detail=f"{strict} instead of {gold}", extra=extra)
+
+    def question(self, fields: Fields) -> str:
+        return str(fields["question"])
+
+    def features(self, fields: Fields) -> set[str]:
+        steps, _ = _solution(fields)
+        marks = _MARK.findall(fields["answer"])
+        text = "\n".join(marks or steps)
+        lefts = " ".join(equation.left for equation in equations(text)).translate(str.maketrans("x×·÷−–", "***/--"))
+        words = f"{fields['question']} {' '.join(steps)}".lower()
+        found = {name for sign, name in _OPERATIONS.items() if re.search(rf"\d[\s%)]*{re.escape(sign)}", lefts)}
+        found.add(f"{len(steps)} step{'s' * (len(steps) > 1)}" if len(steps) < _MOST_STEPS else f"{_MOST_STEPS} or more steps")
+        if "%" in words or "percent" in words:
+            found.add("percentages")
+        if re.search(r"\b(?:half|third|quarter|fourth|fifth|sixth)s?\b|\b\d/\d\b", fields["question"].lower()):
+            found.add("fractions")
+        if re.search(r"\d\.\d", words):
+            found.add("decimals")
+        return found
+
+    def sample_of(self, fields: Fields) -> Gsm8kSample:
+        steps, number = _solution(fields)
+        # Not validated: a training row longer than a sample may be is still shown as it is.
+        return Gsm8kSample.model_construct(question=fields["question"], steps=steps, answer=number)
+
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        assert isinstance(sample, Gsm8kSample)
+        number = sample.answer.strip().lstrip("$€£").replace(",", "")
+        if not re.fullmatch(r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)", number):
+            raise InputError(f"answer: '{sample.answer}' is not a bare number")
+        steps = [" ".join(_MARK.sub("", step).split()) for step in sample.steps if not step.strip().startswith("####")]
+        if not any(steps):
+            raise InputError("steps: are empty; write each step with its equation")
+        if any("####" in step for step in steps):
+            raise InputError("steps: '####' belongs to the final line alone, which is added from answer")
+        solution = "\n".join([*filter(None, steps), f"#### {number}"])
+        return {"question": " ".join(sample.question.split()), "answer": solution}
+
+    def verify(self, fields: Fields, run_code: CodeRunner) -> str:
+        steps, number = _solution(fields)
+        text = "\n".join(steps)
+        for equation in equations(text):
+            if not is_right(equation):
+                return f"{equation.left} is not {equation.right}"
+        if value(number) not in results(text):
+            return f"the final answer {number} is not the result of any step's equation"
+        return ""
+
+
+def same_text(a: str, b: str) -> bool:
+    """String equality of two numbers that were found."""
+    return bool(a) and a == b
+
+
+def _solution(fields: Fields) -> tuple[list[str], str]:
+    text = _MARK.sub("", fields["answer"])
+    steps = [line.strip() for line in text.partition("####")[0].splitlines() if line.strip()]
+    return steps, strict_number(text)

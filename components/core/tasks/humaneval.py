@@ -1,0 +1,237 @@
+r"""HumanEval: finish a Python function from its signature and docstring; scored by running its tests.
+
+    {"task_id": "HumanEval/48", "entry_point": "is_palindrome",
+     "prompt": "def is_palindrome(text: str):\n    \"\"\"\n    Checks if given string is a palindrome ...",
+     "canonical_solution": "    for i in range(len(text)): ...",
+     "test": "def check(candidate):\n    assert candidate('') == True ..."}
+
+The model answers in a chat, with the function in a fenced block. The program that runs is prompt + answer + test +
+`check(entry_point)`, as in openai/human-eval; code without the function's `def` line counts as its body.
+"""
+
+import ast
+import re
+import textwrap
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+from components.core.tasks.code_features import code_features
+from components.core.tasks.task import CodeRunner, Message, Task
+
+SECONDS = 3.0  # of one program, as in openai/human-eval
+SHOWN_TESTS = 5
+_FENCE = re.compile(r"^[ \t]*```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+
+
+class HumanEvalRow(BaseModel):
+    """As published, without the id."""
+
+    prompt: str = Field(min_length=1)
+    entry_point: str = Field(min_length=1)
+    canonical_solution: str = Field(min_length=1)
+    test: str = Field(min_length=1)
+
+
+class HumanEvalSample(BaseModel):
+    """What a teacher writes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: str = Field(
+        min_length=60,
+        max_length=1200,
+        description="one complete Python function: def line with type hints, a docstring that says exactly what it does "
+        "with an example, then the code; imports above it if needed",
+    )
+    tests: list[Annotated[str, Field(min_length=8, max_length=160)]] = Field(
+        min_length=3,
+        max_length=6,
+        description="tests, each one line 'assert name(arguments) == expected', special cases among them",
+    )
+
+
+class HumanEval(Task):
+    """Options: none."""
+
+    name = "humaneval"
+    metric: ClassVar[str] = "tests passed (pass@1)"
+    needs_sandbox: ClassVar[bool] = True
+    description = (
+        "The user gives the signature and docstring of a Python function; the answer is the complete function in a "
+        "```python block. Scored by running hidden tests. Functions are short (2 to 20 lines), use the standard library "
+        "alone and work on numbers, strings and lists."
+    )
+    max_new_tokens = 512
+    Schema = HumanEvalRow
+    Sample = HumanEvalSample
+
+    def read(self, raw: Fields) -> Fields:
+        """As Task.read. Raises InputError for code that is no Python or lacks the function."""
+        fields = super().read(raw)
+        try:
+            whole = fields["prompt"] + fields["canonical_solution"]
+            entry, _ = _entry(ast.parse(whole), fields["entry_point"])
+        except (SyntaxError, ValueError) as e:
+            raise InputError(f"prompt with canonical_solution: is no Python ({e})") from e
+        if entry is None:
+            raise InputError(f"entry_point: the prompt defines no function '{fields['entry_point']}'")
+        return fields
+
+    def messages(self, fields: Fields) -> list[Message]:
+        text = (
+            f"Complete this Python function. Reply with the whole function in a ```python block.\n\n{_fenced(fields['prompt'])}"
+        )
+        return [{"role": "user", "content": text}]
+
+    def target(self, fields: Fields) -> str:
+        """The function without the docstring: the model need not learn to repeat what it was given."""
+        whole = fields["prompt"] + fields["canonical_solution"]
+        tree = ast.parse(whole)
+        entry, position = _entry(tree, fields["entry_point"])
+        assert entry is not None
+        imports = [node for node in tree.body[:position] if isinstance(node, ast.Import | ast.ImportFrom)]
+        above = "".join(f"{ast.unparse(node)}\n" for node in imports)
+        return _fenced((above + "\n\n" if above else "") + _without_docstring(whole, entry))
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        code = read_code(output, fields["entry_point"])
+        program = f"{fields['prompt']}\n{code}"
+        try:
+            ast.parse(program)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+            return Score(correct=False, valid=False, predicted=code, detail=f"is no Python: {e}")
+        if not code.strip():
+            return Score(correct=False, valid=False, detail="empty")
+        result = run_code(f"{program}\n{fields['test']}\ncheck({fields['entry_point']})", SECONDS)
+        return Score(correct=result.passed, valid=True, predicted=code, detail=result.detail)
+
+    def question(self, fields: Fields) -> str:
+        return str(fields["prompt"]).strip()
+
+    def reference(self, fields: Fields) -> str:
+        return _without_fence(self.target(fields))
+
+    def features(self, fields: Fields) -> set[str]:
+        entry, _ = _entry(ast.parse(fields["prompt"] + fields["canonical_solution"]), fields["entry_point"])
+        return code_features(entry, fields["entry_point"]) if entry else set()
+
+    def sample_of(self, fields: Fields) -> HumanEvalSample:
+        # Not validated: a training row longer than a sample may be is still shown as it is.
+        return HumanEvalSample.model_construct(
+            code=(fields["prompt"] + fields["canonical_solution"]).strip(),
+            tests=_plain_asserts(fields["test"], fields["entry_point"])[:SHOWN_TESTS],
+        )
+
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        assert isinstance(sample, HumanEvalSample)
+        code = _without_fence(sample.code).strip() + "\n"
+        try:
+            tree = ast.parse(code)
+        except (SyntaxError, ValueError) as e:
+            raise InputError(f"code: is no Python ({e})") from e
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        if not functions or tree.body[-1] is not functions[-1]:
+            raise InputError("code: must end with one function, without calls or prints after it")
+        entry = functions[-1]
+        if len(ast.get_docstring(entry) or "") < 15 or len(entry.body) < 2:
+            raise InputError("code: the function needs a docstring that says what it does, and code below it")
+        if not sample.tests:
+            raise InputError("tests: there are none")
+        tests = [_checked_test(test, entry.name) for test in sample.tests]
+        prompt, solution = _split(code, entry)
+        test = "def check(candidate):\n" + textwrap.indent("\n".join(tests), "    ") + "\n"
+        return {"prompt": prompt, "entry_point": entry.name, "canonical_solution": solution, "test": test}
+
+    def verify(self, fields: Fields, run_code: CodeRunner) -> str:
+        rest = f"{fields['test']}\ncheck({fields['entry_point']})"
+        result = run_code(f"{fields['prompt']}{fields['canonical_solution']}\n{rest}", SECONDS)
+        if not result.passed:
+            return f"the function fails its own tests: {result.detail}"
+        if run_code(f"{fields['prompt']}\n    pass\n{rest}", SECONDS).passed:
+            return "an empty function passes the tests too; test what the function gives back"
+        return ""
+
+
+def read_code(output: str, name: str) -> str:
+    """The answer's code, to be put after the prompt; '' if there is none.
+
+    The first fenced block, or all up to a stray fence. A block without `def name` is the body of the function.
+    """
+    fenced = _FENCE.search(output)
+    closes = fenced is not None and bool(re.match(r"[ \t]+\S", output)) and f"def {name}" not in fenced.group(1)
+    code = fenced.group(1) if fenced and not closes else output.partition("```")[0]
+    if re.search(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", code, re.MULTILINE):
+        return textwrap.dedent(code)
+    body = code.strip("\n")
+    return body if re.match(r"[ \t]", body) else textwrap.indent(body, "    ")
+
+
+def _entry(tree: ast.Module, name: str) -> tuple[ast.FunctionDef | None, int]:
+    for position, node in enumerate(tree.body):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node, position
+    return None, 0
+
+
+def _fenced(code: str) -> str:
+    return f"```python\n{code.strip()}\n```"
+
+
+def _without_fence(text: str) -> str:
+    fenced = _FENCE.search(text)
+    return fenced.group(1).strip() if fenced else text
+
+
+def _docstring(entry: ast.FunctionDef) -> ast.stmt | None:
+    """The docstring's statement; in one published row an import stands before it."""
+    for node in entry.body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return node
+    return None
+
+
+def _without_docstring(source: str, entry: ast.FunctionDef) -> str:
+    lines, docstring = source.splitlines(), _docstring(entry)
+    head = lines[entry.lineno - 1 : (docstring.lineno - 1 if docstring else entry.end_lineno)]
+    tail = lines[docstring.end_lineno : entry.end_lineno] if docstring else []
+    return "\n".join([*head, *tail])
+
+
+def _split(code: str, entry: ast.FunctionDef) -> tuple[str, str]:
+    """Everything through the docstring, and the code below it."""
+    lines, docstring = code.splitlines(keepends=True), entry.body[0]
+    assert docstring.end_lineno is not None
+    return "".join(lines[: docstring.end_lineno]), "".join(lines[docstring.end_lineno :])
+
+
+def _plain_asserts(test: str, name: str) -> list[str]:
+    """The assert statements on the candidate that stand alone in `check`, on the function's own name."""
+    found = []
+    for function in [node for node in ast.parse(test).body if isinstance(node, ast.FunctionDef)]:
+        for node in function.body:
+            names = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id == "candidate"]
+            if isinstance(node, ast.Assert) and names:
+                for used in names:
+                    used.id = name
+                node.msg = None
+                found.append(ast.unparse(node))
+    return found
+
+
+def _checked_test(test: str, name: str) -> str:
+    """A teacher's test with `candidate` for the function. Raises InputError, as feedback."""
+    try:
+        body = ast.parse(test.strip()).body
+    except (SyntaxError, ValueError) as e:
+        raise InputError(f"tests: '{test}' is no Python ({e})") from e
+    if len(body) != 1 or not isinstance(body[0], ast.Assert):
+        raise InputError(f"tests: '{test}' is not one assert statement")
+    names = [node for node in ast.walk(body[0]) if isinstance(node, ast.Name) and node.id == name]
+    if not names:
+        raise InputError(f"tests: '{test}' does not call {name}")
+    for used in names:
+        used.id = "candidate"
+    return ast.unparse(body[0])

@@ -1,0 +1,164 @@
+"""What tasks with lettered options have in common: asking, reading the letter, writing new items.
+
+    {"question": "Which gas do plants take in?", "options": ["oxygen", "helium", "carbon dioxide"], "answer": "C"}
+
+The output is read in three steps: the last "answer is X", then a letter that leads the output, then the only letter in
+it. What none of them finds is no answer. The wording and the order are those of lm-evaluation-harness' chat prompts;
+they must stay the same for all methods that are compared.
+"""
+
+import random
+import re
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+from components.core.tasks.task import CodeRunner, Message, Task
+
+LETTERS = "ABCDE"
+INSTRUCTION = "Reply with the letter of the best option in this form: The best answer is X."
+
+_STATED = re.compile(r"(?i:(?:(?:best|correct)\s+)?answer\s+is)\s*:?[\s*_\"'(\[]*([A-E])\b")
+_LEADING = re.compile(r"[\s*_\"'(\[]*([A-E])(?:[*_\"')\].:]|\s*$|\s*\n)")
+_LONE = re.compile(r"\b[A-E]\b")
+_LABEL = re.compile(r"^\(?[A-E][.):]\s+")
+_NAMES_LETTERS = re.compile(r"\b[A-E] (?:and|or) [A-E]\b")
+_LISTS_OPTIONS = re.compile(r"(?s)\bA[.)]\s.*\bB[.)]\s")
+
+
+class MultipleChoiceRow(BaseModel):
+    """A question with up to five options; the answer is the letter of one."""
+
+    question: str = Field(min_length=1)
+    options: list[str] = Field(min_length=2, max_length=5)
+    answer: str
+
+
+class MultipleChoiceSample(BaseModel):
+    """What a teacher writes. The right option stands apart: teachers put it first far too often when they letter it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str
+    correct: str
+    wrong: list[str]
+
+
+def read_letter(output: str) -> str:
+    """The option letter A to E that an output settles on, '' if none."""
+    stated = _STATED.findall(output)
+    if stated:
+        return str(stated[-1])
+    leading = _LEADING.match(output)
+    if leading:
+        return leading.group(1)
+    lone = set(_LONE.findall(output))
+    return lone.pop() if len(lone) == 1 else ""
+
+
+def lettered(options: Sequence[str]) -> str:
+    """The options, one a line, with their letters."""
+    return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
+
+
+def letter_of(labels: Sequence[Any], key: Any) -> str:
+    """The letter for a published key: labels may be 1 to 4, a to d or 0 to 3; their order counts. Raises InputError."""
+    names = [str(label).strip() for label in labels]
+    if str(key).strip() not in names:
+        raise InputError(f"answer key '{key}' is none of the labels {', '.join(names)}")
+    return LETTERS[names.index(str(key).strip())]
+
+
+def score_letter(options: Sequence[str], answer: str, output: str) -> Score:
+    """The verdict on an output. A letter without an option is no answer."""
+    letter = read_letter(output)
+    labels = LETTERS[: len(options)]
+    if not letter or letter not in labels:
+        return Score(correct=False, valid=False, detail=f"names none of the options {', '.join(labels)}")
+    if letter == answer:
+        return Score(correct=True, valid=True, predicted=letter)
+    chosen, right = options[labels.index(letter)], options[labels.index(answer)]
+    return Score(correct=False, valid=True, predicted=letter, detail=f"chose '{chosen}' instead of '{right}'")
+
+
+def arrange(correct: str, wrong: Sequence[str], key: str) -> tuple[list[str], str]:
+    """Options in an order drawn from `key`, and the letter of the right one. Raises InputError, as feedback."""
+    options = [_LABEL.sub("", " ".join(text.split())) for text in (correct, *wrong)]
+    right = options[0]
+    for number, option in enumerate(options):
+        if not option:
+            raise InputError("wrong: an option is empty")
+        if option in options[:number]:  # capitals count: 'Cc' and 'CC' are different genes
+            raise InputError(f"wrong: '{option}' stands there twice; every option must be different")
+        if _NAMES_LETTERS.search(option):
+            raise InputError(f"wrong: '{option}' names other options by letter; each must stand alone")
+    random.Random(key).shuffle(options)
+    options.sort(key=lambda option: "of the above" in option.casefold())
+    return options, LETTERS[options.index(right)]
+
+
+def question_kind(text: str) -> set[str]:
+    """What the wording of a question asks for beyond the fact, as far as words tell."""
+    kinds = set()
+    if re.search(r"\bNOT\b|\bEXCEPT\b|\bnot\b[^.?]*\?|\bexcept\b|\bleast\b", text):
+        kinds.add("negated question (not, except, least)")
+    if re.search(r"\b(?:best|most|mostly|BEST|MOST|most likely)\b", text):
+        kinds.add("comparison of options (best, most)")
+    return kinds
+
+
+class MultipleChoice(Task):
+    """Base of the lettered tasks; a subclass says how rows are published, what is asked and what a teacher writes."""
+
+    metric: ClassVar[str] = "accuracy of the letter"
+    max_new_tokens = 100
+    Schema = MultipleChoiceRow
+    Sample: type[MultipleChoiceSample]
+
+    @abstractmethod
+    def stem(self, fields: Fields) -> str:
+        """What stands above the options."""
+
+    def messages(self, fields: Fields) -> list[Message]:
+        text = f"{self.stem(fields)}\n\n{lettered(fields['options'])}\n\n{INSTRUCTION}"
+        return [{"role": "user", "content": text}]
+
+    def target(self, fields: Fields) -> str:
+        return f"The best answer is {fields['answer']}."
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        return score_letter(fields["options"], fields["answer"], output)
+
+    def question(self, fields: Fields) -> str:
+        return f"{fields['question']}\n{lettered(fields['options'])}"
+
+    def reference(self, fields: Fields) -> str:
+        return f"{fields['answer']}. {_right(fields)}"
+
+    def private_texts(self, fields: Fields) -> list[str]:
+        return [fields["question"]]
+
+    def options_of(self, fields: Fields) -> list[str]:
+        return list(LETTERS[: len(fields["options"])])
+
+    def sample_of(self, fields: Fields) -> MultipleChoiceSample:
+        right = _right(fields)
+        wrong = [option for option in fields["options"] if option != right]
+        # Not validated: a training row longer than a sample may be is still shown as it is.
+        return self.Sample.model_construct(question=fields["question"], correct=right, wrong=wrong)
+
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        assert isinstance(sample, MultipleChoiceSample)
+        question = " ".join(sample.question.split())
+        if _LISTS_OPTIONS.search(question):
+            raise InputError("question: lists the options; they belong into correct and wrong")
+        options, answer = arrange(sample.correct, sample.wrong, question)
+        return {"question": question, "options": options, "answer": answer}
+
+
+def _right(fields: Fields) -> str:
+    return str(fields["options"][LETTERS.index(fields["answer"])])

@@ -1,0 +1,187 @@
+"""SQuAD v1.1: a question on a paragraph, answered with words copied from it.
+
+    {"id": "57097051ed30961900e84136", "title": "Sky_(United_Kingdom)", "context": "... over 100,000 digiboxes had been sold ...",
+     "question": "Within the 30 days how many digiboxes had been sold?",
+     "answers": {"text": ["100,000", "over 100,000", "100,000"], "answer_start": [562, 557, 562]}}
+
+Exact match as in the official v1.1 script: "The cat!" is "cat".
+"""
+
+import hashlib
+import re
+import string
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+from components.core.tasks.task import CodeRunner, Message, Task
+
+CONTEXT_LENGTH = 800
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_DATE = re.compile(rf"\b(?:{_MONTHS})\b|\b(?:1[0-9]|20)\d\ds?\b")
+_NUMBER = re.compile(
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundreds?|thousands?|millions?|billions?|half)\b"
+)
+_ASKS = re.compile(r"\b(how (?:many|much)|how|who|whom|whose|when|where|why|which|what)\b")
+
+
+class SquadRow(BaseModel):
+    """A paragraph, a question, and all the answers that people gave."""
+
+    context: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    answers: list[str] = Field(min_length=1)
+
+    @field_validator("answers", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        return value.get("text") if isinstance(value, dict) else value
+
+
+class SquadSample(BaseModel):
+    """What a teacher writes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    context: str = Field(
+        min_length=120,
+        max_length=CONTEXT_LENGTH,
+        description="a paragraph of three to six factual sentences, as in an encyclopedia, with names, dates or numbers",
+    )
+    question: str = Field(min_length=10, max_length=180, description="a question that the paragraph answers, in other words")
+    answer: str = Field(min_length=1, max_length=90, description="the shortest words that answer it, copied from the paragraph")
+
+
+def normalise(text: str) -> str:
+    """Lower case, without ASCII punctuation, articles and extra spaces (in that order)."""
+    bare = re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_PUNCTUATION))
+    return " ".join(bare.split())
+
+
+def excerpt(context: str, answer: str) -> str:
+    """Whole sentences around the answer, at most `CONTEXT_LENGTH` characters where sentences allow it."""
+    sentences = re.split(r"(?<=[.!?])\s+", context)
+    offsets = [0]
+    for sentence in sentences:
+        offsets.append(offsets[-1] + len(sentence) + 1)
+    at = max(context.find(answer), 0)
+    first = last = max(n for n in range(len(sentences)) if offsets[n] <= at)
+    while offsets[last + 1] < at + len(answer):
+        last += 1
+    while True:
+        if last + 1 < len(sentences) and offsets[last + 2] - offsets[first] - 1 <= CONTEXT_LENGTH:
+            last += 1
+        elif first > 0 and offsets[last + 1] - offsets[first - 1] - 1 <= CONTEXT_LENGTH:
+            first -= 1
+        else:
+            return " ".join(sentences[first : last + 1])
+
+
+class Squad(Task):
+    """Options: none."""
+
+    name = "squad"
+    metric: ClassVar[str] = "exact match"
+    description = (
+        "The user gives a paragraph and a question about it; the answer is the shortest run of words, copied from the "
+        "paragraph without any change, that answers the question: a name, a date, a number or a phrase, not a sentence. "
+        "Scored by exact match without capitals, punctuation and articles."
+    )
+    max_new_tokens = 32
+    Schema = SquadRow
+    Sample = SquadSample
+
+    def read(self, raw: Fields) -> Fields:
+        """As Task.read. Raises InputError for a row without an answer, as SQuAD 2 has them."""
+        fields = super().read(raw)
+        if not any(normalise(answer) for answer in fields["answers"]):
+            raise InputError("answers: none has a word in it; unanswerable questions cannot be scored")
+        return fields
+
+    def group(self, raw: Fields) -> str:
+        """The article; without a title the paragraph."""
+        return str(raw.get("title") or hashlib.sha256(str(raw.get("context")).encode()).hexdigest()[:16])
+
+    def messages(self, fields: Fields) -> list[Message]:
+        text = (
+            f"{fields['context']}\n\nQuestion: {fields['question']}\n"
+            "Answer with the shortest words copied from the text above, nothing else."
+        )
+        return [{"role": "user", "content": text}]
+
+    def target(self, fields: Fields) -> str:
+        return str(fields["answers"][0])
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        answer = output.strip().split("\n")[0].strip()
+        if not answer:
+            return Score(correct=False, valid=False, detail="empty")
+        if normalise(answer) in {normalise(gold) for gold in fields["answers"]}:
+            return Score(correct=True, valid=True, predicted=answer)
+        return Score(correct=False, valid=True, predicted=answer, detail=_difference(answer, fields))
+
+    def question(self, fields: Fields) -> str:
+        return f"{fields['context']}\nQuestion: {fields['question']}"
+
+    def private_texts(self, fields: Fields) -> list[str]:
+        """Without the answers: a name or a year may well be the answer to another question."""
+        return [fields["question"], fields["context"]]
+
+    def features(self, fields: Fields) -> set[str]:
+        return {_question_feature(fields["question"]), _answer_feature(fields["answers"][0])}
+
+    def sample_of(self, fields: Fields) -> SquadSample:
+        answer = fields["answers"][0]
+        # Not validated: a training row longer than a sample may be is still shown as it is.
+        return SquadSample.model_construct(
+            context=excerpt(fields["context"], answer), question=fields["question"].strip(), answer=answer
+        )
+
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        assert isinstance(sample, SquadSample)
+        context, question = " ".join(sample.context.split()), " ".join(sample.question.split())
+        answer = " ".join(sample.answer.split())
+        found = re.search(re.escape(answer), context) or re.search(re.escape(answer.rstrip(".")), context, re.IGNORECASE)
+        if not found or not normalise(found.group()):
+            raise InputError(f"answer: '{answer}' is not in the context; copy it from there word for word")
+        return {"context": context, "question": question, "answers": [found.group()]}
+
+    def verify(self, fields: Fields, run_code: CodeRunner) -> str:
+        answer = normalise(fields["answers"][0])
+        given_away = re.search(rf"\b{re.escape(answer)}\b", normalise(fields["question"]))
+        return f"the question gives its answer '{answer}' away" if given_away else ""
+
+
+def _difference(answer: str, fields: Fields) -> str:
+    right = fields["answers"][0]
+    if normalise(right) in normalise(answer):
+        return f"'{answer}' says more than the right words '{right}'"
+    if normalise(answer) and normalise(answer) in normalise(right):
+        return f"'{answer}' says less than the right words '{right}'"
+    if normalise(answer) not in normalise(fields["context"]):
+        return f"'{answer}' is not copied from the paragraph; right is '{right}'"
+    return f"'{answer}' is another part of the paragraph; right is '{right}'"
+
+
+def _question_feature(question: str) -> str:
+    asks = _ASKS.search(question.lower())
+    if not asks:
+        return "question without a question word"
+    word = {"whom": "who", "whose": "who", "how much": "how many"}.get(asks.group(1), asks.group(1))
+    return f"{word} question"
+
+
+def _answer_feature(answer: str) -> str:
+    if _DATE.search(answer):
+        return "date as answer"
+    if _NUMBER.search(answer.lower()):
+        return "number as answer"
+    words = answer.split()
+    if len(words) > 5:
+        return "answer of more than five words"
+    if any(word[:1].isupper() for word in words):
+        return "name as answer"
+    return "word or phrase as answer"
