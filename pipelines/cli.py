@@ -31,19 +31,24 @@ def run(
 ) -> None:
     """Run the whole loop here, or go on with one that was stopped."""
     from pipelines import local
-    from pipelines.outcome import show
+    from pipelines.outcome import show, show_stop
+    from pipelines.run_log import RunLog
 
     settings = read_config(config, seed)
     folder = run_dir or default_run_dir(config, seed)
     with _says_how_to_go_on(["pada", "run", "--config", str(config), "--run-dir", str(folder)]):
-        outcome = local.run(settings, folder, until)
-    show(outcome)
+        log = RunLog()
+        outcome = local.run(settings, folder, until, local.Parts(log=log))
+    if outcome.stopped_at:
+        show_stop(outcome.stopped_at, outcome.tasks[outcome.stopped_at].folder, log.console)
+    elif outcome.state:
+        show(outcome.state, outcome.run_dir, log.console)
 
 
 @app.command()
 def estimate(config: Config, seed: Seed = None) -> None:
     """Say what a run will ask of the LLMs, and what that costs at most, before anything is spent."""
-    from pipelines.outlay import show_estimate
+    from pipelines.estimate import show_estimate
 
     show_estimate(read_config(config, seed))
 
@@ -110,7 +115,7 @@ def main() -> None:
     try:
         app()
     except PadaError as e:
-        sys.exit(f"{type(e).__name__}: {e}")
+        sys.exit(f"pada: {e}")
 
 
 if __name__ == "__main__":

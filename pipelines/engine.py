@@ -70,6 +70,7 @@ class Engine:
     log: RunLog
     servers: EmbeddedServers
     stages: Mapping[str, Stage]
+    on_state: Callable[[Path], None]
     tasks: dict[str, Done] = field(default_factory=dict)
 
     def task(self, name: str, stage: str, artifacts: Artifacts | None = None, /, **parameters: Any) -> Done:
@@ -84,6 +85,8 @@ class Engine:
         done = Done(folder.path, {a: folder.path / a for a in OUTPUTS[stage][0]}, folder.parameters())
         self.log.task(folder.path.name, done.folder, done.parameters, folder.seconds(), fresh)
         self.tasks[name] = done
+        if fresh and "state" in done.outputs:
+            self.on_state(done["state"])
         if name == self.until:
             raise Reached(name)
         return done

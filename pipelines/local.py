@@ -70,16 +70,21 @@ def run(settings: Settings, run_dir: Path, until: str = "", parts: Parts | None 
     directory = RunDirectory(run_dir)
     with directory.locked(), EmbeddedServers(settings, parts.server) as servers:
         directory.keep_settings(settings)
-        engine = Engine(settings, directory, names, last, parts.log, servers, parts.stages)
+
+        def on_state(state: Path) -> None:
+            directory.note_state(state)
+            parts.publish(state, directory.path)
+
+        engine = Engine(settings, directory, names, last, parts.log, servers, parts.stages, on_state)
         try:
             _loop(engine, settings)
             stopped_at = ""
         except Reached:
             stopped_at = last
-        outcome = Outcome(directory.path, engine.tasks, _last_state(engine.tasks), stopped_at)
-        if outcome.state:
-            parts.publish(outcome.state, directory.path)
-    return outcome
+        state = _last_state(engine.tasks)
+        if state:
+            on_state(state)
+    return Outcome(directory.path, engine.tasks, state, stopped_at)
 
 
 def _loop(do: Engine, settings: Settings) -> None:

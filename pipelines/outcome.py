@@ -1,10 +1,75 @@
 """What came out of a run: the report, its facts as JSON, and the table."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
 
 from components.backends.executor import write_atomic
+from components.backends.storage import write_json
+from components.core.errors import InputError
+from components.core.figures import p_value, percent, points
+from components.core.report import facts, render
+from components.core.state import State
+from pipelines.run_directory import LATEST_STATE
+
+TO_READ = {"analyze": "plan/strategies.yaml", "merge": "synthetic_data/synthetic.jsonl"}
+HEADINGS = ("model", "test accuracy", "interval")
 
 
 def publish(state: Path, run_dir: Path) -> None:
     """Write report.html and report.json of a state (its artifact's folder) to the top of the run directory."""
-    write_atomic(run_dir / "report.html", "")
+    found = State.load(state)
+    write_atomic(run_dir / "report.html", render(found))
+    write_json(run_dir / "report.json", facts(found))
+
+
+def last_state(run_dir: Path) -> Path:
+    """The run's latest state artifact. Raises InputError when there is none yet."""
+    try:
+        return run_dir / (run_dir / LATEST_STATE).read_text().strip()
+    except OSError as e:
+        raise InputError(f"{run_dir}: there is no state here yet; give the directory of a run that has trained a model") from e
+
+
+def show_stop(task: str, folder: Path, console: Console) -> None:
+    """Say where the run stopped and, where there is something to read and edit, where that is."""
+    file = TO_READ.get(task.partition("-")[0])
+    if file:
+        console.print(f"Stopped after {task}. Read, and edit if you like: {folder / file}", markup=False, soft_wrap=True)
+    else:
+        console.print(f"Stopped after {task}.", markup=False)
+    console.print("The same command without --until goes on.", markup=False)
+
+
+def show(state: Path, run_dir: Path, console: Console) -> None:
+    """Print the table and the verdict: boxed on a terminal, plain lines elsewhere."""
+    found = facts(State.load(state))
+    headings = [*HEADINGS, f"against {found['baseline']}" if found["baseline"] else "difference", "p"]
+    rows = list(_rows(found))
+    if console.is_terminal:
+        table = Table(*headings, title="Test rows, which no agent and no choice has seen")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+        for line in [headings, *rows]:
+            text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            console.print(text.rstrip(), markup=False, soft_wrap=True)
+    verdict = found["verdict"]
+    for sentence in [verdict["headline"], *verdict["details"], f"Report: {run_dir / 'report.html'}"]:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
+    for model in found["models"]:
+        test, over = model["test"], model["over_baseline"]
+        if test is None:
+            continue
+        name = model["label"] + (" (shipped)" if model["shipped"] else "")
+        difference = f"{points(over['difference'])} ({points(over['low'])} to {points(over['high'])})" if over else ""
+        interval = f"{percent(test['low'])} to {percent(test['high'])}"
+        yield [name, percent(test["accuracy"]), interval, difference, p_value(over["p"]).removeprefix("= ") if over else ""]

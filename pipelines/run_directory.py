@@ -6,6 +6,7 @@
       01-prepare/executor_output.json   written last: the task is finished
       01-prepare/train_data/ ...    its artifacts
       ledger/analyze_patterns.jsonl every paid call of a stage
+      latest_state                  "06-start-vanilla/state"
       report.html  report.json
 
 A task's key is a hash of everything it reads, with artifacts by content, so that a run goes on after a kill or an edit
@@ -28,6 +29,7 @@ from components.core.settings import Settings
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _REACH = frozenset({"base_url", "api_key_env", "concurrency", "timeout_seconds", "give_up_seconds"})
+LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 
 
@@ -149,6 +151,10 @@ class RunDirectory:
     def task(self, number: int, name: str) -> TaskFolder:
         """Folder of a task by its place in the plan."""
         return TaskFolder(self.path / f"{number:02d}-{name}")
+
+    def note_state(self, state: Path) -> None:
+        """Remember which state is the latest: an edit can leave later ones of another course behind."""
+        write_atomic(self.path / LATEST_STATE, f"{state.relative_to(self.path)}\n")
 
     def ledger(self, stage: str) -> Path:
         """The call ledger of a stage; it outlives the stage's folder, so that no call is paid twice."""

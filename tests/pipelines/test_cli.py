@@ -1,0 +1,153 @@
+"""The command line as a person meets it: one line for a mistake, a way to go on after a stop."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines import cli, doctor, local
+from pipelines.cli import default_run_dir
+from pipelines.engine import Done
+
+GOOD = {
+    "task": {"name": "gsm8k", "train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"},
+    "slm": {"model": "org/slm"},
+    "teacher": {"model": "big", "base_url": "http://127.0.0.1:1/v1"},
+    "judge": {"model": "other", "base_url": "http://127.0.0.1:1/v1"},
+}
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(GOOD))
+    return file
+
+
+@pytest.fixture
+def pada(monkeypatch, capsys):
+    """Call the command line; returns exit code, standard output and the message on standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pada", *map(str, arguments)])
+        code = 0
+        message = ""
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else int(bool(e.code))
+            message = e.code if isinstance(e.code, str) else ""
+        out, err = capsys.readouterr()
+        return code, out, message + err
+
+    return call
+
+
+@pytest.mark.parametrize("command", ["run", "estimate", "doctor", "study --out x"])
+def test_a_wrong_config_is_one_line_and_exit_1(command, config, pada):
+    config.write_text(yaml.safe_dump({**GOOD, "trian": {}}))
+    name, *more = command.split()
+    code, _, said = pada(name, "--config", config, *more)
+    assert code == 1
+    assert said == f"pada: {config}: unknown key 'trian' (did you mean 'train'?)"
+
+
+def test_a_missing_config(pada, tmp_path):
+    code, _, said = pada("run", "--config", tmp_path / "none.yaml")
+    assert code == 1
+    assert "none.yaml: cannot be read" in said
+
+
+def test_run_hands_everything_on(config, pada, monkeypatch, tmp_path):
+    seen = []
+
+    def run(settings, folder, until, parts):
+        seen.append((settings.seed, folder, until))
+        done = Done(tmp_path / "d" / "07-analyze-1", {}, {})
+        return local.Outcome(tmp_path / "d", {"analyze-1": done}, None, "analyze-1")
+
+    monkeypatch.setattr(local, "run", run)
+    code, out, _ = pada("run", "--config", config, "--run-dir", tmp_path / "d", "--until", "analyze", "--seed", 4)
+    assert code == 0
+    assert seen == [(4, tmp_path / "d", "analyze")]
+    assert str(tmp_path / "d" / "07-analyze-1" / "plan" / "strategies.yaml") in out
+
+
+def test_the_default_run_directory_is_named_after_the_config():
+    assert default_run_dir(Path("pipelines/quickstart/config.yaml"), None) == Path("runs/quickstart")
+    assert default_run_dir(Path("experiments/squad.yaml"), 3) == Path("runs/squad-seed3")
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_says_how_to_go_on(number, code, config, tmp_path):
+    program = f"""
+import sys, time
+from pipelines import cli, local
+def run(*given):
+    print("running", flush=True)
+    time.sleep(60)
+local.run = run
+sys.argv = ["pada", "run", "--config", {str(config)!r}, "--run-dir", {str(tmp_path / "a run")!r}]
+cli.main()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "running\n"
+        time.sleep(0.1)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert said.count("\n") == 1
+    assert f"To go on: pada run --config {config} --run-dir '{tmp_path / 'a run'}'" in said
+
+
+def test_doctor_finds_this_machine_well(pada):
+    code, out, _ = pada("doctor")
+    assert code == 0
+    assert {"python", "torch", "cores", "disk", "sqlite", "sandbox"} <= {line.split()[1] for line in out.splitlines()}
+
+
+def test_doctor_names_what_a_run_lacks(config, pada, tmp_path):
+    (tmp_path / "train.jsonl").touch()
+    code, out, _ = pada("doctor", "--config", config)
+    assert code == 1
+    found = {line.split()[1]: line for line in out.splitlines()}
+    assert found["task.train"].startswith("ok")
+    assert found["task.test"].startswith("MISSING") and str(tmp_path / "test.jsonl") in found["task.test"]
+    assert found["slm"].startswith("MISSING") and "org/slm" in found["slm"]
+    assert found["teacher"].startswith("MISSING") and "127.0.0.1:1" in found["teacher"]
+
+
+def test_doctor_asks_the_endpoint_with_the_key(llm_stub, settings, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret-key")
+    llm = settings.teacher.model_copy(update={"base_url": llm_stub.url, "model": "stub", "api_key_env": "MY_KEY"})
+    llm_stub.on("ready", reply={"word": "ready"})
+    assert str(doctor.endpoint("teacher", llm)).startswith("ok ")
+    assert llm_stub.paid == 1
+
+
+def test_doctor_says_that_a_key_is_wrong(llm_stub, settings, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "secret-key")
+    llm = settings.teacher.model_copy(update={"base_url": llm_stub.url, "model": "stub", "api_key_env": "MY_KEY"})
+    llm_stub.on("ready", status=401, error="wrong key")
+    line = str(doctor.endpoint("teacher", llm))
+    assert line.startswith("MISSING")
+    assert "MY_KEY" in line
+    assert "secret-key" not in line
+
+
+def test_a_sandbox_that_leaves_the_network_open_is_noted(monkeypatch):
+    monkeypatch.setattr("components.backends.sandbox.run_code", lambda program, seconds: type("Result", (), {"passed": True}))
+    monkeypatch.setattr("components.backends.sandbox.sandbox_canary", lambda: None)
+    (check,) = doctor._sandbox(needed=True)
+    assert str(check).startswith("note")
+    assert "network" in check.found
+
+
+def test_report_writes_the_page_again(pada, tmp_path):
+    code, _, said = pada("report", "--run-dir", tmp_path / "none")
+    assert code == 1
+    assert "no state" in said
