@@ -44,21 +44,37 @@ def normalise(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Text:
-    """One text as it is compared."""
+class _Line:
+    """One line as it is compared. Lines count one by one: a question is short even below a long passage."""
 
-    normal: str
     words: Counter[str]
     values: list[str]  # numbers, operators, names and quoted values, in order
 
     @classmethod
-    def of(cls, text: str) -> "_Text":
+    def of(cls, text: str) -> "_Line":
         words = tokens(text)
         starts = {m.start(1) for m in _SENTENCE_START.finditer(text)}
         names = {t for m in _NAME.finditer(text) if m.start() not in starts for t in tokens(m.group())}
         quoted = {t for m in _QUOTED.finditer(text.translate(_SAME_GLYPH)) for t in tokens(m.group(m.lastindex or 0))}
-        values = [w for w in words if w in names or w in quoted or not w.isalpha()]
-        return cls(" ".join(words), Counter(words), values)
+        return cls(Counter(words), [w for w in words if w in names or w in quoted or not w.isalpha()])
+
+
+@dataclass(frozen=True)
+class _Text:
+    """One text as it is compared."""
+
+    raw: str
+    normal: str
+
+    @classmethod
+    def of(cls, text: str) -> "_Text":
+        return cls(text, normalise(text))
+
+    def same_as(self, other: "_Text") -> bool:
+        mine, its = (text.raw.strip().splitlines() for text in (self, other))
+        if len(mine) != len(its):
+            mine, its = [self.raw], [other.raw]
+        return all(_same(_Line.of(a), _Line.of(b)) for a, b in zip(mine, its, strict=True))
 
 
 class NearDuplicates:
@@ -98,7 +114,7 @@ class NearDuplicates:
         least = 1.0
         for mine, its in zip(row, other, strict=True):
             close = Indel.normalized_similarity(mine.normal, its.normal, score_cutoff=self._threshold)
-            if not close or not _same(mine, its):
+            if not close or not mine.same_as(its):
                 return 0.0
             least = min(least, close)
         return least
@@ -108,7 +124,7 @@ def _key(row: list[_Text]) -> str:
     return "\n".join(text.normal for text in row)
 
 
-def _same(a: _Text, b: _Text) -> bool:
+def _same(a: _Line, b: _Line) -> bool:
     if a.values != b.values:
         return False
     left, right = a.words - b.words, b.words - a.words

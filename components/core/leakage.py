@@ -98,7 +98,7 @@ class Fingerprints:
                     return f"it has the words '{' '.join(found)}' of a {split} row"
         return ""
 
-    def save(self) -> str:
+    def to_json(self) -> str:
         """As JSON; the same rows give the same text."""
         splits = {s: {kind: b"".join(sorted(p[kind])).hex() for kind in KINDS} for s, p in self._splits.items()}
         document = {"version": VERSION, "ngram": self._ngram, "short_ngram": self._short, "splits": splits}
@@ -106,7 +106,7 @@ class Fingerprints:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises InputError for a file that `save` did not write."""
+        """Raises InputError for a file that is not from `to_json`."""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["version"] != VERSION:

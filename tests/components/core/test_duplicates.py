@@ -79,6 +79,7 @@ def test_the_same(known: str, text: str) -> None:
         ("Name customers who ordered before the sale.", "Name customers who ordered after the sale."),
         ("Did Anna beat Tom in the final match?", "Did Tom beat Anna in the final match?"),
         (PASSAGE, PASSAGE.replace("goats", "sheep", 1).replace("cheese", "butter", 1)),
+        (PASSAGE + "\nWhat did they trade?", PASSAGE + "\nWhat did they keep?"),
     ],
 )
 def test_not_the_same(known: str, text: str) -> None:

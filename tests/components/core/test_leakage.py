@@ -132,18 +132,18 @@ class TestScreen:
 
 class TestFile:
     def test_comes_back_and_is_the_same_for_the_same_rows(self, prints: Fingerprints, tmp_path: Path) -> None:
-        (tmp_path / "f.json").write_text(prints.save())
+        (tmp_path / "f.json").write_text(prints.to_json())
         again = Fingerprints.load(tmp_path / "f.json")
-        assert again.save() == prints.save()
+        assert again.to_json() == prints.to_json()
         assert again.hits(TEST_ROWS[0]) == prints.hits(TEST_ROWS[0]) != ""
         assert again.screen_text("in 1374") == prints.screen_text("in 1374") != ""
         other_order = Fingerprints.build({"validation": VALIDATION_ROWS, "test": TEST_ROWS[::-1]}, TRAIN_ROWS[::-1])
-        assert other_order.save() == prints.save()
+        assert other_order.to_json() == prints.to_json()
 
     def test_holds_no_readable_text(self) -> None:
         draw = random.Random(3)
         words = ["".join(draw.choices("ghijklmnopqrstuvwxyz", k=6)) for _ in range(200)]  # no hexadecimal digits
-        text = Fingerprints.build({"test": [[" ".join(words[i : i + 20])] for i in range(0, 200, 20)]}).save()
+        text = Fingerprints.build({"test": [[" ".join(words[i : i + 20])] for i in range(0, 200, 20)]}).to_json()
         assert not [word for word in words if word in text]
         values = [v for kinds in json.loads(text)["splits"].values() for v in kinds.values()]
         assert any(values)
@@ -156,6 +156,6 @@ class TestFile:
             Fingerprints.load(tmp_path / "f.json")
 
     def test_another_version_is_refused(self, tmp_path: Path, prints: Fingerprints) -> None:
-        (tmp_path / "f.json").write_text(prints.save().replace('"version": 1', '"version": 99'))
+        (tmp_path / "f.json").write_text(prints.to_json().replace('"version": 1', '"version": 99'))
         with pytest.raises(InputError, match="fingerprints of version 99, not 1; run prepare_data again"):
             Fingerprints.load(tmp_path / "f.json")
