@@ -1,0 +1,77 @@
+"""Entry point: sources in, training data, held-out data and fingerprints out."""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from components.backends.executor import Executor, main, write_atomic
+from components.backends.row_sources import read_rows
+from components.backends.storage import whole_directory, write_json, write_records
+from components.core.errors import InputError
+from components.core.settings import PrepareData
+from components.core.tasks.registry import load_task
+from components.core.tasks.task import Task
+from components.prepare_data.prepare import HELD_OUT, Prepared, prepare
+
+
+def run(ex: Executor) -> None:
+    """Read, prepare, write."""
+    settings = ex.settings(PrepareData)
+    task = load_task(settings.task.name, settings.task.options)
+    sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
+    data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
+    versions = {name: version(name) for name in ("pada-agent", "rapidfuzz")}
+    facts = {"version": 1, "task": task.name, "seed": settings.seed, "versions": versions}
+    with whole_directory(ex.output("train_data")) as folder:
+        write_records(folder / "train.jsonl", data.train)
+        assets = _copy_assets(task, folder / "assets")
+        manifest = facts | _facts(data, ["train"], sources, folder) | {"assets": assets}
+        write_json(folder / "manifest.json", manifest)
+    with whole_directory(ex.output("heldout_data")) as folder:
+        for split, rows in data.held_out.items():
+            write_records(folder / f"{split}.jsonl", rows)
+        manifest = facts | _facts(data, HELD_OUT, sources, folder) | {"shared_groups": data.shared_groups}
+        write_json(folder / "manifest.json", manifest)
+    write_atomic(ex.output("fingerprints"), data.fingerprints.to_json())
+    _say(data)
+    ex.set_metadata("train_data", rows=len(data.train), removed=len(data.removed))
+    ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
+    ex.set_parameter("train_rows", len(data.train))
+    ex.finish()
+
+
+def _copy_assets(task: Task, folder: Path) -> dict[str, str]:
+    hashes = {}
+    for name, path in sorted(task.option_files().items()):
+        if not path.is_file():
+            raise InputError(f"task.options: {path}: there is no such file")
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(path, folder / name)
+        hashes[name] = _sha256(folder / name)
+    return hashes
+
+
+def _facts(data: Prepared, splits: Iterable[str], sources: dict[str, str], folder: Path) -> dict[str, Any]:
+    return {
+        "splits": {s: {"source": sources[s], **data.counts[s], "ids_sha256": data.ids_sha256[s]} for s in splits},
+        "removed": [removal.model_dump() for removal in data.removed if removal.split in splits],
+        "files": {f"{split}.jsonl": _sha256(folder / f"{split}.jsonl") for split in splits},
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _say(data: Prepared) -> None:
+    for split, count in data.counts.items():
+        short = f", {count['asked']} were asked for" if count["rows"] < count["asked"] else ""
+        print(f"  {split}: {count['rows']} rows{short}; {count['removed']} duplicates of later splits removed", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(run)
