@@ -119,7 +119,7 @@ def isolate(namespaces: bool) -> tuple[bool, bool]:
 
     Returns whether it is now a user that nobody else is, and whether it needs a capability to read Python's library.
     """
-    work, root = os.getcwd(), os.getuid() == 0
+    work, here, root = os.getcwd(), os.open(".", os.O_RDONLY), os.getuid() == 0
     os.chdir(LIBRARY)
     closed = closed_folders(LIBRARY) if root else []
     apart = namespaces and root and attempt("unshare", APART)
@@ -127,7 +127,11 @@ def isolate(namespaces: bool) -> tuple[bool, bool]:
     alone = root and give_up_root(work, reader)
     if namespaces and not apart and own_user_namespace() and cover(work, closed):
         reader = False
-    os.chdir(work)
+    try:
+        os.chdir(work)
+    except OSError:  # it is the program's own, but a folder above it is closed
+        os.fchdir(here)
+    os.close(here)
     return alone, reader
 
 
