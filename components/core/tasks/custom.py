@@ -1,0 +1,249 @@
+"""A user's own JSONL, described in the run's configuration.
+
+    task:
+      name: custom
+      options:
+        prompt: "Translate into {language}: {text}"     # a template, or the name of one field
+        answer: translation                             # what the model is trained to write
+        scorer: exact                                   # exact, multiple_choice, numeric, regex or python
+        description: Short translations of signs in a museum.
+
+    {"language": "Danish", "text": "No entry", "translation": "Ingen adgang"}
+
+The scorer reads the model's output and the row's answer in the same way and compares what it finds; a Python scorer is
+a function `(output: str, answer: str) -> bool` in one file that needs the standard library alone. It runs in the sandbox.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model, model_validator
+
+from components.core.errors import InputError
+from components.core.records import Fields, Score
+from components.core.tasks.gsm8k import last_number, same_number
+from components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, letter_of, lettered, score_letter
+from components.core.tasks.python_scorer import ASSET, PythonScorer
+from components.core.tasks.squad import normalise
+from components.core.tasks.task import CodeRunner, Message, Task
+
+SECONDS = 5.0  # of one call of a Python scorer
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+class CustomOptions(BaseModel):
+    """`task.options` of a custom task."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: str = Field(min_length=1, description="template with {field}s, or the name of one field")
+    answer: str = Field(min_length=1, description="field with the answer; multiple choice: label, number from 0, or text")
+    scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
+    description: str = Field(min_length=1, description="told to the teacher: what is asked, what a good answer is")
+    choices: str = Field(default="", description="field with the list of options, for multiple_choice")
+    regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
+    python: str = Field(default="", description="file.py:function or package.module:function")
+    system: str = Field(default="", description="system message")
+    group: str = Field(default="", description="field whose value ties rows together, e.g. a document's name")
+    max_new_tokens: int = Field(default=128, ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CustomOptions":
+        for scorer, option in (("multiple_choice", "choices"), ("regex", "regex"), ("python", "python")):
+            if (self.scorer == scorer) != bool(getattr(self, option)):
+                raise ValueError(f"{option}: belongs to scorer {scorer}, and it needs it")
+        try:
+            re.compile(self.regex)
+        except re.error as e:
+            raise ValueError(f"regex: {e}") from e
+        if self.python and not re.fullmatch(r".+:[A-Za-z_]\w*", self.python):
+            raise ValueError(f"python: '{self.python}' is not file.py:function or package.module:function")
+        return self
+
+
+class CustomRow(BaseModel):
+    """The values of the prompt's fields, the answer (a letter for multiple choice) and the options."""
+
+    inputs: dict[str, str]
+    answer: str = Field(min_length=1)
+    choices: list[str] = Field(default_factory=list, max_length=5)
+
+
+class Custom(Task):
+    """Options: see CustomOptions."""
+
+    name = "custom"
+    metric: ClassVar[str] = "correct by the configured scorer"
+    needs_sandbox: ClassVar[bool] = True  # with a Python scorer
+    Schema = CustomRow
+
+    def __init__(self, options: Fields, assets: Path | None = None) -> None:
+        try:
+            self.options = CustomOptions.model_validate(options)
+        except ValidationError as e:
+            raise InputError(f"task.options: {_complaint(e)}") from e
+        bare = re.fullmatch(r"\w+", self.options.prompt)
+        self._template = f"{{{self.options.prompt}}}" if bare else self.options.prompt
+        self._slots = list(dict.fromkeys(_SLOT.findall(self._template)))
+        if not self._slots:
+            raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
+        self.description = self.options.description
+        self.max_new_tokens = self.options.max_new_tokens
+        self.Sample = _sample_model(self._slots, self.options.scorer)
+        self._scorer = PythonScorer(self.options.python, assets) if self.options.python else None
+
+    def option_files(self) -> dict[str, Path]:
+        return {ASSET: self._scorer.file} if self._scorer else {}
+
+    def read(self, raw: Fields) -> Fields:
+        """Raises InputError for a field that is missing and for an answer that the scorer could not read."""
+        inputs = {slot: _text(raw, slot) for slot in self._slots}
+        if not self.options.choices:
+            fields: Fields = {"inputs": inputs, "answer": _text(raw, self.options.answer), "choices": []}
+        else:
+            choices = raw.get(self.options.choices)
+            if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
+                raise InputError(f"{self.options.choices}: must be a list of two to five options")
+            answer = _letter([str(choice) for choice in choices], raw.get(self.options.answer), self.options.answer)
+            fields = {"inputs": inputs, "answer": answer, "choices": [str(choice) for choice in choices]}
+        problem = self._unreadable(fields)
+        if problem:
+            raise InputError(f"{self.options.answer}: {problem}")
+        return fields
+
+    def group(self, raw: Fields) -> str:
+        return str(raw.get(self.options.group) or "") if self.options.group else ""
+
+    def messages(self, fields: Fields) -> list[Message]:
+        text = _SLOT.sub(lambda slot: str(fields["inputs"][slot.group(1)]), self._template)
+        if fields["choices"]:
+            text = f"{text}\n\n{lettered(fields['choices'])}\n\n{INSTRUCTION}"
+        system = [{"role": "system", "content": self.options.system}] if self.options.system else []
+        return [*system, {"role": "user", "content": text}]
+
+    def target(self, fields: Fields) -> str:
+        return f"The best answer is {fields['answer']}." if fields["choices"] else str(fields["answer"])
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        if fields["choices"]:
+            return score_letter(fields["choices"], fields["answer"], output)
+        found, gold = self._found(output), self._found(fields["answer"])
+        if not found:
+            return Score(correct=False, valid=False, detail="empty" if not output.strip() else "no answer found in it")
+        if self._scorer:
+            result = run_code(self._scorer.program(output, fields["answer"]), SECONDS)
+            return Score(correct=result.passed, valid=True, predicted=found, detail=result.detail)
+        correct = same_number(found, gold) if self.options.scorer == "numeric" else found == gold
+        detail = "" if correct else f"'{found}' instead of '{gold}'"
+        extra = {"normalised": normalise(found) == normalise(gold)} if self.options.scorer == "exact" else {}
+        return Score(correct=correct, valid=True, predicted=found, detail=detail, extra=extra)
+
+    def question(self, fields: Fields) -> str:
+        inputs = fields["inputs"]
+        text = next(iter(inputs.values())) if len(inputs) == 1 else "\n".join(f"{k}: {v}" for k, v in inputs.items())
+        return f"{text}\n{lettered(fields['choices'])}" if fields["choices"] else str(text)
+
+    def reference(self, fields: Fields) -> str:
+        if not fields["choices"]:
+            return self.target(fields)
+        return f"{fields['answer']}. {fields['choices'][LETTERS.index(fields['answer'])]}"
+
+    def private_texts(self, fields: Fields) -> list[str]:
+        """The prompt's fields; one that is short and common (a language's name) says nothing."""
+        return [text for text in fields["inputs"].values() if len(text.split()) > 3] or [self.question(fields)]
+
+    def options_of(self, fields: Fields) -> list[str]:
+        return list(LETTERS[: len(fields["choices"])])
+
+    def sample_of(self, fields: Fields) -> BaseModel:
+        # Not validated: a training row longer than a sample may be is still shown as it is.
+        if not fields["choices"]:
+            return self.Sample.model_construct(**fields["inputs"], **{_key(self._slots, "answer"): fields["answer"]})
+        right = fields["choices"][LETTERS.index(fields["answer"])]
+        wrong = [choice for choice in fields["choices"] if choice != right]
+        answers = {_key(self._slots, "correct"): right, _key(self._slots, "wrong"): wrong}
+        return self.Sample.model_construct(**fields["inputs"], **answers)
+
+    def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
+        inputs = {slot: str(getattr(sample, slot)).strip() for slot in self._slots}
+        empty = [slot for slot, text in inputs.items() if not text]
+        if empty:
+            raise InputError(f"{empty[0]}: is empty")
+        if self.options.choices:
+            correct, wrong = (getattr(sample, _key(self._slots, name)) for name in ("correct", "wrong"))
+            choices, letter = arrange(correct, wrong, "\n".join(inputs.values()))
+            return {"inputs": inputs, "answer": letter, "choices": choices}
+        fields: Fields = {"inputs": inputs, "answer": getattr(sample, _key(self._slots, "answer")).strip(), "choices": []}
+        problem = self._unreadable(fields)
+        if problem:
+            raise InputError(f"answer: {problem}")
+        return fields
+
+    def verify(self, fields: Fields, run_code: CodeRunner) -> str:
+        score = self.score(fields, self.target(fields), run_code)
+        return "" if score.correct else f"the scorer refuses the answer itself: {score.detail}"
+
+    def _found(self, text: str) -> str:
+        """What the scorer compares."""
+        if self.options.scorer == "numeric":
+            return last_number(text)
+        if self.options.scorer == "regex":
+            matches = list(re.finditer(self.options.regex, text))
+            return (matches[-1].group(1 if matches[-1].re.groups else 0) or "").strip() if matches else ""
+        return " ".join(text.split())
+
+    def _unreadable(self, fields: Fields) -> str:
+        if fields["choices"] or self._found(fields["answer"]):
+            return ""
+        return {
+            "numeric": f"'{fields['answer']}' has no number in it",
+            "regex": f"the regex finds nothing in '{fields['answer']}'; the model is trained to write this text",
+        }.get(self.options.scorer, "is empty")
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"'{where}' is not known; custom takes {', '.join(CustomOptions.model_fields)}"
+    return f"{where}: {first['msg']}" if where else str(first["msg"]).removeprefix("Value error, ")
+
+
+def _text(raw: Fields, key: str) -> str:
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise InputError(f"{key}: {'is missing' if value is None else 'must be a text or a number'}")
+    return str(value)
+
+
+def _letter(choices: list[str], key: Any, name: str) -> str:
+    """The letter for an answer given as text, letter or number from 0, in this order."""
+    if choices.count(str(key)) == 1:
+        return LETTERS[choices.index(str(key))]
+    try:
+        return letter_of(LETTERS[: len(choices)] if isinstance(key, str) and key.isalpha() else range(len(choices)), key)
+    except InputError as e:
+        raise InputError(f"{name}: {e}") from e
+
+
+def _key(slots: list[str], name: str) -> str:
+    """A name for a field of the sample that no field of the prompt has."""
+    return name if name not in slots else _key(slots, f"{name}_")
+
+
+def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
+    fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1, max_length=600)], ...) for slot in slots}
+    if scorer == "multiple_choice":
+        option = Annotated[str, Field(min_length=1, max_length=160)]
+        correct = Field(description="the one right option")
+        wrong = Field(min_length=1, max_length=4, description="options that are plausible but clearly wrong")
+        fields |= {_key(slots, "correct"): (option, correct), _key(slots, "wrong"): (list[option], wrong)}
+    else:
+        answer = Field(min_length=1, max_length=600, description="the right answer, in exactly the form of the examples")
+        fields[_key(slots, "answer")] = (str, answer)
+    try:
+        model: type[BaseModel] = create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)
+    except (NameError, ValueError, TypeError, PydanticUserError) as e:
+        raise InputError(f"task.options.prompt: a field's name cannot be used, rename it in the data ({e})") from e
+    return model

@@ -1,0 +1,56 @@
+"""A user's scoring function, kept as the text of its file and run in the sandbox.
+
+    def close_enough(output: str, answer: str) -> bool:
+        return abs(float(output) - float(answer)) < 0.1
+
+Named `scorers.py:close_enough`, a path, or `package.module:close_enough`, an import path. One file either way: it
+travels with the data, and nothing but the standard library is there where it runs.
+"""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from components.core.errors import InputError
+
+ASSET = "scorer.py"
+_OPTION = "task.options.python"
+_PROGRAM = """
+space = {{"__name__": "scorer"}}
+exec(compile({source!r}, "scorer.py", "exec"), space)
+if not space[{function!r}]({output!r}, {answer!r}):
+    raise AssertionError("the scorer says no")
+"""
+
+
+class PythonScorer:
+    """Reads the scorer's file; from `assets`, where it went with the data, if they are given."""
+
+    def __init__(self, place: str, assets: Path | None) -> None:
+        """Raises InputError when there is no such file, module or function."""
+        name, _, self.function = place.rpartition(":")
+        self.file = assets / ASSET if assets else _file(name)
+        try:
+            self._source = self.file.read_text(encoding="utf-8")
+            compile(self._source, str(self.file), "exec")
+        except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as e:
+            raise InputError(f"{_OPTION}: cannot read {self.file}: {e}") from e
+        defined = rf"^(?:def|from|import)\b.*\b{self.function}\b|^{self.function}\s*="
+        if not re.search(defined, self._source, re.MULTILINE):
+            raise InputError(f"{_OPTION}: {self.file} defines no function '{self.function}'")
+
+    def program(self, output: str, answer: str) -> str:
+        """A program that comes to its end if the function says yes."""
+        return _PROGRAM.format(source=self._source, function=self.function, output=output, answer=answer)
+
+
+def _file(name: str) -> Path:
+    if name.endswith(".py"):
+        return Path(name)
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError) as e:
+        raise InputError(f"{_OPTION}: there is no module '{name}' ({e})") from e
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        raise InputError(f"{_OPTION}: there is no module '{name}' that is one Python file")
+    return Path(spec.origin)
