@@ -85,7 +85,7 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
         train=[TrainRow(id=r.id, fields=r.fields, group=r.group) for r in used["train"]],
         held_out=held_out,
         fingerprints=Fingerprints.build({s: texts[s] for s in HELD_OUT}, texts["train"], control.ngram, control.short_ngram),
-        counts=counts,
+        counts={split: counts[split] for split in ("train", *HELD_OUT)},
         ids_sha256={split: _sha("\n".join(sorted(r.id for r in rows))) for split, rows in used.items()},
         removed=sieve.removed,
         shared_groups=_shared_groups(used),
