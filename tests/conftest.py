@@ -1,18 +1,28 @@
 """Fixtures for all tests."""
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import llm_stub; there are no packages under tests/
 
-from llm_stub import LlmStub, serving
+def _load(name: str) -> Any:
+    """Make tests/NAME.py importable as NAME. The folder cannot go on sys.path: its `components` would hide the real one."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+STUB = _load("llm_stub")
 
 
 @pytest.fixture
-def llm_stub() -> Iterator[LlmStub]:
+def llm_stub() -> Iterator[Any]:
     """A loopback LLM endpoint that fails the test when it is asked what it was not told about."""
-    with serving() as stub:
+    with STUB.serving() as stub:
         yield stub

@@ -1,0 +1,116 @@
+"""How an endpoint wants to be asked for JSON; found out by asking, then remembered.
+
+Many servers that speak the OpenAI API know only a part of it. The forms of asking, best first:
+
+    json_schema           the server holds the model to the schema
+    json_schema, bare     the same without bounds such as maxLength, which OpenAI's strict mode may refuse
+    json_object, schema   llama-cpp-python's way to give a grammar: {"type": "json_object", "schema": {...}}
+    json_object           any JSON; the schema stands in the prompt
+    plain                 no response_format at all; the schema stands in the prompt
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from components.core.tasks.task import Message
+
+FORMS = ("json_schema", "json_schema, bare", "json_object, schema", "json_object", "plain")
+_BOUNDS = {"minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "minimum", "maximum", "default"}
+_NAMES_FORMAT = re.compile(r"response_format|json_schema|json_object|grammar|guided|structured|schema", re.IGNORECASE)
+_NAMES_CONTEXT = re.compile(r"context.{0,12}(length|window|size)|too long|too many tokens|maximum context", re.IGNORECASE)
+
+
+class Dialect:
+    """What is known of one endpoint: the form it takes, and parameters it refuses."""
+
+    def __init__(self) -> None:
+        self.form = 0  # the one that new requests start with
+        self.dropped: set[str] = set()  # of seed, temperature
+        self.room = "max_tokens"
+        self._proven: set[int] = set()
+        self._of_schema: dict[str, int] = {}
+
+    def start(self, schema: dict[str, Any]) -> int:
+        """The form to ask with first."""
+        return max(self.form, self._of_schema.get(_text(schema), 0))
+
+    def answered(self, schema: dict[str, Any], form: int, fitting: bool) -> None:
+        """The endpoint took `form`; `fitting` says whether the reply had the schema's shape.
+
+        A form whose very first reply does not fit was taken and ignored: the next requests start one lower.
+        """
+        if fitting:
+            self._proven.add(form)
+        if self.form not in self._proven:
+            ignored = not fitting and form not in self._proven and form < len(FORMS) - 1
+            self.form = max(self.form, form + ignored)
+        elif form > self.form:
+            self._of_schema[_text(schema)] = form
+
+    def refused(self, sent: dict[str, Any], schema: dict[str, Any], form: int, status: int, text: str) -> tuple[int, str]:
+        """What to make of a refusal: the form to try next and the name of what was refused, '' if it was something else.
+
+        `sent` is the body that was refused: others may have found out the same meanwhile.
+        """
+        if status not in {400, 422, 500, 501}:
+            return form, ""
+        if "max_tokens" in sent and "max_completion_tokens" in text:
+            self.room = "max_completion_tokens"
+            return form, "max_tokens"
+        for name in ("seed", "temperature"):
+            if name in sent and re.search(rf"\b{name}\b", text) and "response_format" not in text:
+                self.dropped.add(name)
+                return form, name
+        doubtful = status in {400, 422} and form not in self._proven and not _NAMES_CONTEXT.search(text)
+        if form < len(FORMS) - 1 and (_NAMES_FORMAT.search(text) or doubtful):
+            skip = FORMS[form + 1] == "json_schema, bare" and _text(_bare(schema)) == _text(schema)
+            return form + 1 + skip, "response_format"
+        return form, ""
+
+    def body(
+        self, messages: Sequence[Message], schema: dict[str, Any], form: int, temperature: float, seed: int, max_tokens: int
+    ) -> dict[str, Any]:
+        """The request body, all but the model."""
+        name = FORMS[form]
+        body: dict[str, Any] = {
+            "messages": list(messages) if form < FORMS.index("json_object") else _with_schema(messages, schema),
+            "temperature": temperature,
+            "seed": seed,
+            self.room: max_tokens,
+        }
+        if name.startswith("json_schema"):
+            asked = _bare(schema) if name.endswith("bare") else schema
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "reply", "strict": True, "schema": asked},
+            }
+        elif name == "json_object, schema":
+            body["response_format"] = {"type": "json_object", "schema": schema}
+        elif name == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        return {k: v for k, v in body.items() if k not in self.dropped}
+
+
+def with_hint(messages: Sequence[Message], hint: str) -> list[Message]:
+    """The messages with a hint at their end. No new message: many chat templates refuse two of one role in a row."""
+    *before, last = messages
+    return [*before, {**last, "content": f"{last['content']}\n\n{hint}"}]
+
+
+def _with_schema(messages: Sequence[Message], schema: dict[str, Any]) -> list[Message]:
+    told = f"Answer with one JSON value and nothing else. It must match this JSON schema:\n{_text(schema)}"
+    first, *after = messages
+    # In the system message if there is one: there it is part of the prefix that servers keep from call to call.
+    return [*with_hint([first], told), *after] if first["role"] == "system" else with_hint(messages, told)
+
+
+def _bare(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {k: _bare(v) for k, v in schema.items() if k not in _BOUNDS or isinstance(v, dict)}
+    return [_bare(v) for v in schema] if isinstance(schema, list) else schema
+
+
+def _text(schema: Any) -> str:
+    return json.dumps(schema, ensure_ascii=False)

@@ -1,0 +1,110 @@
+"""Counts what LLM calls cost and keeps them under the caps, also when many are on their way at once."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from components.backends.ledger import Call
+from components.core.budget import Usage
+from components.core.settings import BudgetSettings, LlmSettings
+from components.core.tasks.task import Message
+
+BYTES_PER_TOKEN = 3.0  # of English and code it is nearer 4; a guess that is too high only reserves too much
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call may cost, or did."""
+
+    calls: int = 1
+    tokens: int = 0
+    usd: float = 0.0
+
+
+class Purse:
+    """A call is reserved at the most it may cost before it is sent, so that no cap is overshot."""
+
+    def __init__(self, settings: LlmSettings, budget: BudgetSettings, spent: Usage) -> None:
+        self.usage = Usage()
+        self._settings, self._budget, self._spent = settings, budget, spent
+        self._reserved: list[Cost] = []
+        self._released = asyncio.Event()
+        self._counted: set[str] = set()
+
+    def begin(self) -> None:
+        """Nothing is on its way; to be called in the event loop that will wait."""
+        self._reserved.clear()
+        self._released = asyncio.Event()
+
+    def most(self, messages: Sequence[Message], max_tokens: int) -> Cost:
+        """The most a call can cost: a guess of its input, and all the room it has for output."""
+        size = estimated_tokens("".join(m["content"] for m in messages)) + 8 * len(messages)
+        return Cost(1, size + max_tokens, self._usd(size, max_tokens))
+
+    def fits(self, cost: Cost) -> bool | None:
+        """Whether a call may be sent now; None: not while others are on their way, ask again after `changed`."""
+        if self.usage.capped:
+            return False
+        cap = self._cap_reached(cost)
+        if not cap:
+            return True
+        if self._reserved:
+            return None
+        self.usage.capped = cap
+        return False
+
+    @contextmanager
+    def holding(self, cost: Cost) -> Iterator[None]:
+        """Reserve a call's cost while it is on its way."""
+        self._reserved.append(cost)
+        try:
+            yield
+        finally:
+            self._reserved.remove(cost)
+            self._released.set()
+
+    async def changed(self) -> None:
+        """Wait until a reservation ends."""
+        self._released.clear()
+        await self._released.wait()
+
+    def count(self, call: Call, replayed: bool) -> None:
+        """A reply is used. One that serves several equal requests is counted once."""
+        if call.key in self._counted:
+            return
+        self._counted.add(call.key)
+        usage = self.usage
+        usage.calls += 1
+        usage.replayed += replayed
+        usage.paid_calls += not replayed
+        usage.input_tokens += call.input_tokens
+        usage.output_tokens += call.output_tokens
+        usage.usd += self._usd(call.input_tokens, call.output_tokens)
+
+    def recovered(self, kinds: Sequence[str]) -> None:
+        """Trouble that was overcome."""
+        for kind in kinds:
+            self.usage.recovered[kind] = self.usage.recovered.get(kind, 0) + 1
+
+    def _cap_reached(self, cost: Cost) -> str:
+        calls = self._spent.calls + self.usage.calls + sum(c.calls for c in self._reserved) + cost.calls
+        tokens = self._spent.tokens + self.usage.tokens + sum(c.tokens for c in self._reserved) + cost.tokens
+        usd = self._spent.usd + self.usage.usd + sum(c.usd for c in self._reserved) + cost.usd
+        for name, value, cap in (
+            ("calls", calls, self._budget.calls),
+            ("tokens", tokens, self._budget.tokens),
+            ("usd", usd, self._budget.usd),
+        ):
+            if cap and value > cap:
+                return f"the cap budget.{name}: {cap:g} is reached"
+        return ""
+
+    def _usd(self, input_tokens: int, output_tokens: int) -> float:
+        prices = self._settings
+        return (input_tokens * prices.usd_per_million_input + output_tokens * prices.usd_per_million_output) / 1e6
+
+
+def estimated_tokens(text: str) -> int:
+    """A guess for servers that do not count, and for calls not sent yet."""
+    return round(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)

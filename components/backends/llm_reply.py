@@ -1,0 +1,140 @@
+"""Reads JSON out of what an LLM wrote, and says in one line what is wrong with what cannot be used.
+
+Seen from servers that were asked for {"score": integer} and nothing else:
+
+    Sure! Here is the JSON:\\n```json\\n{"score": 7}\\n```          fence
+    The score is {"score": 7}. Let me know if you need more.      prose
+    {"score": 7,}                                                 repaired, when the model says that it had finished
+    {"score": 7                                                   cut off: never repaired, whatever a repairer makes of it
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+FINISHED = {"stop", "end_turn", "eos"}
+CUT_OFF = {"length", "max_tokens"}
+SHOWN = 200  # characters of a reason that go into an error or a prompt
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
+_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+@dataclass(frozen=True)
+class Reading(Generic[T]):
+    """What came of one reply. `kind` is how it was mended, or what is wrong with it when there is an `error`."""
+
+    value: T | None = None
+    kind: str = ""
+    error: str = ""
+    fits: bool = False  # some JSON in it has the schema's shape, whatever the parser says
+
+
+def read_reply(text: str, finish: str, schema: dict[str, Any], parse: Callable[[Any], T]) -> Reading[T]:
+    """The parsed value of a reply, or why there is none: cut off, filtered, empty, no JSON, or refused by `parse`."""
+    if finish in CUT_OFF:
+        return Reading(kind="cut off", error="the reply was cut off before its end")
+    if finish == "content_filter":
+        return Reading(kind="filtered", error="the endpoint's content filter stopped the reply")
+    if not text.strip():
+        return Reading(kind="empty", error="the reply was empty")
+    first: Reading[T] | None = None
+    for kind, value in _candidates(text, finish, schema):
+        shaped = fits(value, schema)
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+            return Reading(parse(value), kind, fits=shaped)
+        except UnicodeEncodeError:
+            problem = Reading[T](kind="refused", error="it holds half of a surrogate pair, which is no character", fits=shaped)
+        except ValueError as e:
+            problem = Reading(kind="refused", error=one_line(str(e)), fits=shaped)
+        if first is None or (shaped and not first.fits):
+            first = problem
+    return first or Reading(kind="no JSON", error="there is no whole JSON value in it")
+
+
+def fits(value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a value has the schema's shape: types, required keys, items. Bounds and enums are the parser's business."""
+    kind = schema.get("type", "")
+    if isinstance(value, bool) and kind in {"integer", "number"}:
+        return False
+    if kind in _TYPES and not isinstance(value, _TYPES[kind]):
+        return False
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        return all(k in value for k in schema.get("required", [])) and all(
+            fits(value[k], s) for k, s in known.items() if k in value
+        )
+    if isinstance(value, list):
+        return all(fits(v, schema.get("items", {})) for v in value)
+    return True
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks, cut to what one reads."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= SHOWN else flat[: SHOWN - 4] + " ..."
+
+
+def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """JSON values in the order in which they may be meant, and how each was found."""
+    found = False
+    pieces = [("", text)]
+    if _THINKING.search(text):
+        pieces.append(("prose", text := _THINKING.sub("", text)))
+    pieces += [("fence", body) for body in reversed(_FENCE.findall(text))]
+    for kind, piece in pieces:
+        try:
+            value = json.loads(piece, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            continue
+        found = True
+        yield kind, value
+    wanted = _TYPES.get(schema.get("type", "object"), (dict,))
+    for value in reversed(_embedded(text)):  # a model that thinks aloud gives its answer last
+        if isinstance(value, wanted):
+            found = True
+            yield "prose", value
+    if not found and finish in FINISHED:
+        value = _repaired(text)
+        if isinstance(value, wanted) and value:
+            yield "repaired", value
+
+
+def _embedded(text: str) -> list[Any]:
+    """All outermost JSON objects and arrays that stand in a text."""
+    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    values, at = [], 0
+    while (start := re.compile(r"[{\[]").search(text, at)) is not None:
+        try:
+            value, at = decoder.raw_decode(text, start.start())
+            values.append(value)
+        except (ValueError, RecursionError):
+            at = start.end()
+    return values
+
+
+def _repaired(text: str) -> Any:
+    import json_repair
+
+    start = min((i for i in (text.find("{"), text.find("[")) if i >= 0), default=-1)
+    if start < 0:
+        return None
+    try:
+        return json_repair.loads(text[start:])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
