@@ -1,9 +1,13 @@
 CREATE TABLE customers(id INTEGER PRIMARY KEY, name TEXT, city TEXT, country TEXT, joined TEXT, points INTEGER);
 CREATE TABLE suppliers(id INTEGER PRIMARY KEY, name TEXT, country TEXT);
-CREATE TABLE products(id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL, stock INTEGER, supplier_id INTEGER);
-CREATE TABLE orders(id INTEGER PRIMARY KEY, customer_id INTEGER, date TEXT, status TEXT, shipping REAL);
-CREATE TABLE order_items(order_id INTEGER, product_id INTEGER, quantity INTEGER);
-CREATE TABLE reviews(product_id INTEGER, customer_id INTEGER, rating INTEGER, date TEXT);
+CREATE TABLE products(id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL, stock INTEGER, supplier_id INTEGER REFERENCES suppliers(id));
+CREATE TABLE orders(id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customers(id), date TEXT, status TEXT, shipping REAL);
+CREATE TABLE order_items(
+  order_id INTEGER REFERENCES orders(id), product_id INTEGER REFERENCES products(id), quantity INTEGER
+);
+CREATE TABLE reviews(
+  product_id INTEGER REFERENCES products(id), customer_id INTEGER REFERENCES customers(id), rating INTEGER, date TEXT
+);
 INSERT INTO customers VALUES
 (1, 'Anna Girard', 'Oslo', 'Norway', '2021-01-24', 725),
 (2, 'Jonas Vogel', 'Lyon', 'France', '2021-02-10', 880),

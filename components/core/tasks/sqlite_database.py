@@ -44,6 +44,7 @@ class SqliteDatabase:
         self.tables = {str(name): self._columns(str(name)) for (name,) in self._connection.execute(_TABLES).fetchall()}
         if not self.tables:
             raise InputError(f"{where}: creates no table")
+        self._joins = [join for table in self.tables for join in self._foreign_keys(table)]
         self._calls, self._deadline = 0, 0.0
         self._limit()
 
@@ -65,6 +66,10 @@ class SqliteDatabase:
         """One line a table: `customers(id, name, city)`."""
         return "\n".join(f"{name}({', '.join(columns)})" for name, columns in self.tables.items())
 
+    def joins(self) -> str:
+        """How the tables connect, by their foreign keys: `orders.customer_id = customers.id, ...`; '' without any."""
+        return ", ".join(self._joins)
+
     def examples(self, most: int = 8) -> str:
         """One line a column that holds text or numbers: some values, or the range if there are many."""
         lines = []
@@ -79,6 +84,10 @@ class SqliteDatabase:
 
     def _columns(self, table: str) -> list[str]:
         return [str(column[1]) for column in self._connection.execute(f"PRAGMA table_info({_quote(table)})")]
+
+    def _foreign_keys(self, table: str) -> list[str]:
+        found = self._connection.execute(f"PRAGMA foreign_key_list({_quote(table)})").fetchall()
+        return [f"{table}.{own} = {other}.{column or 'id'}" for _, _, other, own, column, *_ in reversed(found)]
 
     def _longest(self) -> int:
         """Length of the longest value, in bytes; what is in the database must stay readable."""

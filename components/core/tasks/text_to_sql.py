@@ -37,8 +37,9 @@ class TextToSqlSample(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    question: str = Field(min_length=8, max_length=160, description="what a user asks in plain words, with the values needed")
-    sql: str = Field(min_length=12, max_length=320, description="one SQLite SELECT that answers exactly this question")
+    # The query comes first: a small teacher puts an existing query into words far better than it writes a query for words.
+    sql: str = Field(min_length=12, max_length=320, description="one SQLite SELECT statement")
+    question: str = Field(min_length=8, max_length=160, description="what a user asks in plain words to get exactly this, with the values")
 
 
 class TextToSql(Task):
@@ -62,10 +63,11 @@ class TextToSql(Task):
         except (OSError, UnicodeDecodeError) as e:
             raise InputError(f"task.options.database: cannot read {script}: {e}") from e
         self.database = SqliteDatabase(text, str(script))
+        joins = f"They are joined by {self.database.joins()}.\n" if self.database.joins() else ""
         self.description = (
             "The user asks a question about a database; the answer is one SQLite SELECT statement, scored by "
             "running it and comparing its rows with those of the right query. Only these tables and columns exist:\n"
-            f"{self.database.schema()}\n\nValues in them:\n{self.database.examples()}"
+            f"{self.database.schema()}\n{joins}\nValues in them:\n{self.database.examples()}"
         )
 
     def read(self, raw: Fields) -> Fields:
@@ -112,7 +114,7 @@ class TextToSql(Task):
 
     def sample_of(self, fields: Fields) -> TextToSqlSample:
         # Not validated: a training row longer than a sample may be is still shown as it is.
-        return TextToSqlSample.model_construct(question=fields["question"], sql=fields["sql"])
+        return TextToSqlSample.model_construct(sql=fields["sql"], question=fields["question"])
 
     def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
         assert isinstance(sample, TextToSqlSample)
