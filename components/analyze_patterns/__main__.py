@@ -11,9 +11,10 @@ from components.backends.kmeans import cluster
 from components.backends.llm import open_llm
 from components.backends.predictions import read_predictions
 from components.backends.storage import read_records, write_json, write_records
+from components.core.budget import Usage
 from components.core.clustering import match_patterns
 from components.core.leakage import Fingerprints
-from components.core.records import Pattern, TrainRow
+from components.core.records import TrainRow
 from components.core.settings import AnalyzePatterns
 from components.core.state import State
 from components.core.tasks.registry import load_task
@@ -28,7 +29,9 @@ def run(ex: Executor) -> None:
     prints = ex.optional_input("fingerprints")
     screen = Fingerprints.load(prints).screen_text if prints else _no_screen
     iteration = ex.parameter("iteration", 1)
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""))
+    state = _state(ex)
+    spent = state.usage if state else Usage()
+    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), spent)
     findings = analyze(
         task,
         [p for p in predictions if p.split == "validation"],
@@ -43,7 +46,7 @@ def run(ex: Executor) -> None:
         ),
         iteration,
         settings.seed,
-        _previous_patterns(ex),
+        state.iterations[-1].patterns if state and state.iterations else (),
     )
     errors = [p for p in predictions if p.split == "train" and not p.score.correct]
     analyses, plan = ex.output("analyses"), ex.output("plan")
@@ -51,6 +54,7 @@ def run(ex: Executor) -> None:
     write_records(analyses / "patterns.jsonl", findings.patterns)
     write_json(analyses / "summary.json", findings.summary)
     write_json(analyses / "usage.json", {"analyze_patterns": llm.usage.model_dump()})
+    write_json(plan / "spent.json", (spent + llm.usage).model_dump())
     write_records(plan / "training_errors.jsonl", errors)
     strategies = [s.model_dump() for s in findings.strategies]
     write_atomic(plan / "strategies.yaml", yaml.safe_dump(strategies, sort_keys=False, allow_unicode=True, width=110))
@@ -60,10 +64,9 @@ def run(ex: Executor) -> None:
     ex.finish()
 
 
-def _previous_patterns(ex: Executor) -> list[Pattern]:
+def _state(ex: Executor) -> State | None:
     path = ex.optional_input("state")
-    state = State.load(path) if path else None
-    return list(state.iterations[-1].patterns) if state and state.iterations else []
+    return State.load(path) if path else None
 
 
 def _no_screen(text: str) -> str:

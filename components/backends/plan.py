@@ -1,4 +1,4 @@
-"""Reads the plan that analyze_patterns writes and a person may edit: strategies.yaml and training_errors.jsonl."""
+"""Reads the plan that analyze_patterns writes and a person may edit: strategies, training errors, what was spent so far."""
 
 from pathlib import Path
 
@@ -6,13 +6,14 @@ import yaml
 from pydantic import ValidationError
 
 from components.backends.executor import validation_message
-from components.backends.storage import read_records
+from components.backends.storage import read_json, read_records
+from components.core.budget import Usage
 from components.core.errors import InputError
 from components.core.records import Prediction, Strategy
 
 
-def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction]]:
-    """Strategies and training errors. Raises InputError with file and line or entry for what an edit broke."""
+def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], Usage]:
+    """Strategies, training errors and the run's usage up to here. Raises InputError with file and entry for what an edit broke."""
     path = folder / "strategies.yaml"
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
@@ -28,4 +29,5 @@ def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction]]:
             raise InputError(f"{path}: strategy {number}: {validation_message(e)}") from e
     if len({s.id for s in strategies}) != len(strategies):
         raise InputError(f"{path}: two strategies have the same id")
-    return strategies, read_records(folder / "training_errors.jsonl", Prediction)
+    spent = Usage.model_validate(read_json(folder / "spent.json"))
+    return strategies, read_records(folder / "training_errors.jsonl", Prediction), spent

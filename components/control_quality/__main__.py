@@ -21,14 +21,14 @@ def run(ex: Executor) -> None:
     check_judge(settings.teacher, settings.judge, settings.control.allow_judge)
     data, source = ex.input("train_data"), ex.input("batches")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    strategies, _ = read_plan(ex.input("plan"))
+    strategies, _, spent = read_plan(ex.input("plan"))
     earlier = ex.optional_input("synthetic_data")
     known = Known(
         read_records(data / "train.jsonl", TrainRow),
         read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else [],
     )
     usage = {k: Usage.model_validate(v) for k, v in read_json(source / "usage.json").items()}
-    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), sum(usage.values(), Usage()))
+    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), sum(usage.values(), spent))
     batches = control(
         task,
         read_records(source / "batches.jsonl", Batch),

@@ -53,8 +53,9 @@ def control(
 
 def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings) -> NearDuplicates:
     seen = NearDuplicates(settings.near_duplicate)
-    accepted = [row for b in batches for row in b.accepted]
-    for row in (*known.train, *known.accepted, *accepted):
+    rows: list[TrainRow | SyntheticRow] = [*known.train, *known.accepted]
+    rows += [row for b in batches for row in b.accepted]
+    for row in rows:
         seen.add(row.id, task.question(row.fields))
     return seen
 

@@ -17,7 +17,7 @@ def run(ex: Executor) -> None:
     settings = ex.settings(GenerateData)
     data, iteration = ex.input("train_data"), ex.parameter("iteration", 1)
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    strategies, errors = read_plan(ex.input("plan"))
+    strategies, errors, spent = read_plan(ex.input("plan"))
     train = read_records(data / "train.jsonl", TrainRow)
     sources = Sources(task, train, strategies, errors)
     before = ex.optional_input("batches")
@@ -35,8 +35,7 @@ def run(ex: Executor) -> None:
         )
         batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
         usage = {}
-    spent = sum(usage.values(), Usage())
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), spent)
+    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), sum(usage.values(), spent))
     batches = generate(sources, batches, settings.generate, llm, iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
     out = ex.output("batches")
