@@ -94,7 +94,8 @@ def is_right(equation: Equation) -> bool:
         return True
     decimals = len(equation.right.rstrip("%").rpartition(".")[2]) if "." in equation.right else 0
     unit = Fraction(1, 10**decimals) / (100 if "%" in equation.right else 1)
-    cut_off = decimals > 0 and 0 <= left - shown < unit
-    rounded = left.denominator != 1 and (abs(left - shown) <= unit / 2 or cut_off)
+    half_up = (left + unit / 2) // unit * unit
+    cut_off = left // unit * unit if decimals else half_up
+    rounded = left.denominator != 1 and shown in (half_up, cut_off)
     as_percent = equation.right.endswith("%") and left == shown * 100
     return left in (shown, rest) or rounded or as_percent

@@ -72,10 +72,13 @@ def excerpt(context: str, answer: str) -> str:
     while offsets[last + 1] < at + len(answer):
         last += 1
     while True:
-        if last + 1 < len(sentences) and offsets[last + 2] - offsets[first] - 1 <= CONTEXT_LENGTH:
-            last += 1
-        elif first > 0 and offsets[last + 1] - offsets[first - 1] - 1 <= CONTEXT_LENGTH:
-            first -= 1
+        wider = [(first - 1, last), (first, last + 1)]
+        if at - offsets[first] > offsets[last + 1] - at:
+            wider.reverse()  # grow on the shorter side
+        for a, b in wider:
+            if a >= 0 and b < len(sentences) and offsets[b + 1] - offsets[a] - 1 <= CONTEXT_LENGTH:
+                first, last = a, b
+                break
         else:
             return " ".join(sentences[first : last + 1])
 
