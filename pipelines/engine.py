@@ -69,7 +69,7 @@ class Engine:
     until: str
     log: RunLog
     servers: EmbeddedServers
-    stages: Mapping[str, Stage]
+    stage: Callable[[str], Stage]
     on_state: Callable[[Path], None]
     tasks: dict[str, Done] = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ class Engine:
             self.servers.stop()  # they would take the cores and the memory that the SLM needs
         text = _executor_input(call)
         call.folder.begin(call.stage, call.key, text)
-        self.stages[call.stage](Executor(text))
+        self.stage(call.stage)(Executor(text))
         if not call.folder.output_file.exists():
             raise RuntimeError(f"{call.stage} came to its end without writing {call.folder.output_file}")
         call.folder.end(call.stage, call.key, time.monotonic() - started)

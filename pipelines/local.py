@@ -1,12 +1,12 @@
 """The loop on one machine: which stage follows which, and when to stop. How one runs is in engine.py."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
 from components.core.errors import InputError
-from components.core.settings import STAGE_SETTINGS, Settings
+from components.core.settings import Settings
 from pipelines.embedded import EmbeddedServers, Server
 from pipelines.engine import Artifacts, Done, Engine, Reached, Stage
 from pipelines.outcome import publish
@@ -20,6 +20,7 @@ UNTIL = {
     "analyze": "analyze-1",
     "generate": "merge-1",
 }
+REPORTED = "selection,test"
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,17 @@ def plan(settings: Settings) -> list[str]:
     return [*names, "train-step-matched", "evaluate-step-matched", "score-step-matched"]
 
 
-def _stages() -> dict[str, Stage]:
-    return {name: import_module(f"components.{name}.__main__").run for name in STAGE_SETTINGS}
+def entry(stage: str) -> Stage:
+    """What `python -m components.<stage>` would call. Imported only when the stage runs: most bring something heavy."""
+    found: Stage = import_module(f"components.{stage}.__main__").run
+    return found
 
 
 @dataclass(frozen=True)
 class Parts:
     """What a run is made of: by default the real stages, llama.cpp's server, and the report."""
 
-    stages: Mapping[str, Stage] = field(default_factory=_stages)
+    stage: Callable[[str], Stage] = entry
     server: Server | None = None
     publish: Callable[[Path, Path], None] = publish
     log: RunLog = field(default_factory=RunLog)
@@ -75,7 +78,7 @@ def run(settings: Settings, run_dir: Path, until: str = "", parts: Parts | None 
             directory.note_state(state)
             parts.publish(state, directory.path)
 
-        engine = Engine(settings, directory, names, last, parts.log, servers, parts.stages, on_state)
+        engine = Engine(settings, directory, names, last, parts.log, servers, parts.stage, on_state)
         try:
             _loop(engine, settings)
             stopped_at = ""
@@ -87,69 +90,96 @@ def run(settings: Settings, run_dir: Path, until: str = "", parts: Parts | None 
     return Outcome(directory.path, engine.tasks, state, stopped_at)
 
 
+@dataclass(frozen=True)
+class Course:
+    """Where the loop stands: the state, what the next analysis reads, the synthetic data so far, the last adapter's steps."""
+
+    state: Path
+    predictions: Path
+    synthetic: Path | None = None
+    steps: int = 0
+    go_on: bool = True
+
+
 def _loop(do: Engine, settings: Settings) -> None:
     data = do.task("prepare", "prepare_data")
-    both = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
-    safe = {"train_data": data["train_data"], "fingerprints": data["fingerprints"]}
-    untuned = do.task("evaluate-untuned", "evaluate_slm", both, splits="selection,test", name="untuned")
-    adapter = do.task("train-vanilla", "train_lora", safe, name="vanilla")
-    vanilla = do.task("evaluate-vanilla", "evaluate_slm", {**both, "adapter": adapter["adapter"]}, name="vanilla")
+    course = _begin(do, data)
+    for t in range(1, settings.loop.iterations + 1):
+        course = _iterate(do, data, course, t, links(settings))
+        if not course.go_on:
+            break
+    if settings.step_matched and course.steps:
+        # Without this control a gain may be the longer training's.
+        _, scored = _train_and_evaluate(do, data, "step-matched", splits=REPORTED, max_steps=course.steps)
+        known = {"train_data": data["train_data"], "state": course.state, **scored}
+        do.task("score-step-matched", "update_state", known, step="control", name="step-matched")
+
+
+def _begin(do: Engine, data: Done) -> Course:
+    rows = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
+    untuned = do.task("evaluate-untuned", "evaluate_slm", rows, splits=REPORTED, name="untuned")
+    _, scored = _train_and_evaluate(do, data, "vanilla")
     start = {"train_data": data["train_data"]}
     state = do.task("start-untuned", "update_state", {**start, **_scores(untuned)}, step="start", name="untuned")
-    known = {**start, "state": state["state"], "adapter": adapter["adapter"], **_scores(vanilla)}
+    known = {**start, "state": state["state"], **scored}
     state = do.task("start-vanilla", "update_state", known, step="start", name="vanilla")
-
-    predictions, steps = vanilla["predictions"], 0
-    synthetic: Path | None = None
-    for t in range(1, settings.loop.iterations + 1):
-        found = {**safe, "predictions": predictions, "state": state["state"]}
-        analysis = do.task(f"analyze-{t}", "analyze_patterns", found, iteration=t)
-        written = _write(do, settings, t, {**safe, "plan": analysis["plan"]}, synthetic)
-        learnt: Artifacts = {**start, "state": state["state"], "analyses": analysis["analyses"], "plan": analysis["plan"]}
-        learnt = {**learnt, "batches": written["checked_batches"], "synthetic_data": synthetic}
-        state = do.task(f"merge-{t}", "update_state", learnt, step="merge", iteration=t, name=f"iteration-{t}")
-        if not state.parameters.get("go_on", True):
-            break
-        synthetic = state["synthetic_data"]
-        adapter = do.task(f"train-{t}", "train_lora", {**safe, "synthetic_data": synthetic}, name=f"iteration-{t}")
-        scored = do.task(f"evaluate-{t}", "evaluate_slm", {**both, "adapter": adapter["adapter"]}, name=f"iteration-{t}")
-        predictions, steps = scored["predictions"], int(adapter.parameters["steps"])
-        known = {**start, "state": state["state"], "adapter": adapter["adapter"], **_scores(scored)}
-        known |= {"synthetic_data": synthetic}
-        state = do.task(f"score-{t}", "update_state", known, step="score", iteration=t, name=f"iteration-{t}")
-        if not state.parameters["go_on"]:
-            break
-    if settings.step_matched and steps:
-        _step_matched(do, both, safe, state, steps)
+    return Course(state["state"], scored["predictions"])
 
 
-def _write(do: Engine, settings: Settings, t: int, known: dict[str, Path], synthetic: Path | None) -> Done:
-    """Generate and control in turn until nothing is open or the chain is at its end."""
-    sources = {"train_data": known["train_data"], "plan": known["plan"]}
-    checked: Done | None = None
-    for link in range(1, links(settings) + 1):
-        earlier = checked["checked_batches"] if checked else None
-        batches = do.task(f"generate-{t}-{link}", "generate_data", {**sources, "batches": earlier}, iteration=t)
-        judged = {**known, "batches": batches["batches"], "synthetic_data": synthetic}
-        checked = do.task(f"control-{t}-{link}", "control_quality", judged, iteration=t)
-        if checked.parameters["open_batches"] == 0:
+def _iterate(do: Engine, data: Done, course: Course, t: int, most_links: int) -> Course:
+    """From failures to data to a new adapter, always trained from the base model."""
+    safe = {"train_data": data["train_data"], "fingerprints": data["fingerprints"]}
+    found = {**safe, "predictions": course.predictions, "state": course.state}
+    analysis = do.task(f"analyze-{t}", "analyze_patterns", found, iteration=t)
+    known = {**safe, "plan": analysis["plan"], "synthetic_data": course.synthetic}
+    learnt = {
+        "train_data": data["train_data"],
+        "state": course.state,
+        "synthetic_data": course.synthetic,
+        "analyses": analysis["analyses"],
+        "plan": analysis["plan"],
+        "batches": _write(do, known, t, most_links),
+    }
+    merged = do.task(f"merge-{t}", "update_state", learnt, step="merge", iteration=t, name=f"iteration-{t}")
+    if not merged.parameters["go_on"]:
+        return replace(course, state=merged["state"], go_on=False)
+    synthetic = merged["synthetic_data"]
+    adapter, scored = _train_and_evaluate(do, data, str(t), f"iteration-{t}", synthetic)
+    scores = {"train_data": data["train_data"], "state": merged["state"], "synthetic_data": synthetic, **scored}
+    state = do.task(f"score-{t}", "update_state", scores, step="score", iteration=t, name=f"iteration-{t}")
+    steps, go_on = int(adapter.parameters["steps"]), bool(state.parameters["go_on"])
+    return Course(state["state"], scored["predictions"], synthetic, steps, go_on)
+
+
+def _write(do: Engine, known: Artifacts, t: int, most_links: int) -> Path:
+    """Generate and control in turn until nothing is open or the chain is at its end; the checked batches."""
+    checked: Path | None = None
+    for link in range(1, most_links + 1):
+        sources = {"train_data": known["train_data"], "plan": known["plan"], "batches": checked}
+        written = do.task(f"generate-{t}-{link}", "generate_data", sources, iteration=t)
+        judged = do.task(f"control-{t}-{link}", "control_quality", {**known, "batches": written["batches"]}, iteration=t)
+        checked = judged["checked_batches"]
+        if judged.parameters["open_batches"] == 0:
             break
-    assert checked is not None  # links() is at least 1
+    assert checked is not None  # there is at least one link
     return checked
 
 
-def _step_matched(do: Engine, both: dict[str, Path], safe: dict[str, Path], state: Done, steps: int) -> None:
-    """The control without which a gain may be the longer training's: vanilla, for as many steps as the last adapter."""
-    adapter = do.task("train-step-matched", "train_lora", safe, max_steps=steps, name="step-matched")
-    tuned = {**both, "adapter": adapter["adapter"]}
-    scored = do.task("evaluate-step-matched", "evaluate_slm", tuned, splits="selection,test", name="step-matched")
-    known = {
-        "state": state["state"],
-        "train_data": both["train_data"],
-        "adapter": adapter["adapter"],
-        **_scores(scored),
-    }
-    do.task("score-step-matched", "update_state", known, step="control", name="step-matched")
+def _train_and_evaluate(
+    do: Engine,
+    data: Done,
+    task: str,
+    name: str = "",
+    synthetic: Path | None = None,
+    splits: str = "train,validation,selection,test",
+    **training: int,
+) -> tuple[Done, dict[str, Path]]:
+    """The tasks train-<task> and evaluate-<task>; the first, and what update_state reads of both."""
+    safe = {"train_data": data["train_data"], "fingerprints": data["fingerprints"], "synthetic_data": synthetic}
+    adapter = do.task(f"train-{task}", "train_lora", safe, name=name or task, **training)
+    tuned = {"train_data": data["train_data"], "heldout_data": data["heldout_data"], "adapter": adapter["adapter"]}
+    evaluated = do.task(f"evaluate-{task}", "evaluate_slm", tuned, splits=splits, name=name or task)
+    return adapter, {"adapter": adapter["adapter"], **_scores(evaluated)}
 
 
 def _scores(evaluated: Done) -> dict[str, Path]:

@@ -29,7 +29,7 @@ def run(fakes, tmp_path, settings, monkeypatch):
         def publish(state, run_dir):
             (run_dir / "report.json").write_text((state / "state.json").read_text())
 
-        return local.run(settings, tmp_path / run_dir, until, Parts(stages=fakes.table(), publish=publish, **parts))
+        return local.run(settings, tmp_path / run_dir, until, Parts(stage=fakes.table().__getitem__, publish=publish, **parts))
 
     return start
 
@@ -92,6 +92,19 @@ def test_the_gate_ends_the_loop(run, fakes):
     fakes.go_on = lambda iteration: iteration != 1
     run()
     assert "analyze-2" not in fakes.calls
+
+
+def test_without_new_data_nothing_is_trained_again(run, fakes):
+    update = fakes._update_state
+
+    def update_state(ex, name):
+        update(ex, name)
+        ex.set_parameter("go_on", name != "merge-1")
+
+    fakes._update_state = update_state
+    outcome = run()
+    assert fakes.calls == [*START, *FIRST[:4]]
+    assert state_of(outcome)[-1] == "iteration-1"
 
 
 def test_a_finished_run_repeats_nothing(run, fakes):
