@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from components.backends.storage import reached
+from components.backends.storage import open_store, reached
 from components.core.errors import InputError
 from components.core.records import Fields
 
@@ -36,7 +35,7 @@ def read_rows(source: str) -> Rows:
         uri = _hub_uri(source, hub)
     if "://" in uri:
         with reached(source):
-            files, top = fsspec.url_to_fs(uri)
+            files, top = open_store(uri)
             names = _shards(files, top, source)
     else:
         files, top = LocalFileSystem(), uri
@@ -50,7 +49,7 @@ def _hub_uri(source: str, hub: re.Match[str]) -> str:
     """The hub keeps a Parquet copy of every public data set on a branch of its own, one folder a configuration and split."""
     branch = f"hf://datasets/{hub['name']}@refs/convert/parquet"
     with reached(source):
-        files, top = fsspec.url_to_fs(branch)
+        files, top = open_store(branch)
         config = _choose(files, top, "configuration", hub["config"], source)
         split = _choose(files, f"{top}/{config}", "split", hub["split"], source)
     return f"{branch}/{config}/{split}"
@@ -68,11 +67,13 @@ def _choose(files: AbstractFileSystem, top: str, kind: str, wanted: str | None, 
 
 
 def _shards(files: AbstractFileSystem, top: str, source: str) -> list[str]:
-    if files.isfile(top):
-        return [top]
-    if not files.exists(top):
+    try:
+        kind = files.info(top)["type"]
+    except FileNotFoundError as e:
         hint = "" if "://" in source or "#" in source else "; a data set on the hub is written owner/name#split"
-        raise InputError(f"{source}: there is no such file or directory{hint}")
+        raise InputError(f"{source}: there is no such file or directory{hint}") from e
+    if kind == "file":
+        return [top]
     found = sorted(files.find(top))
     names = [n for n in found if n.endswith((*READERS,)) and not n.rsplit("/", 1)[-1].startswith((".", "_"))]
     if not names:
@@ -96,6 +97,11 @@ def _json_lines(files: AbstractFileSystem, name: str, shown: str) -> Rows:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield f"{shown}:{number}", _row(line, f"{shown}:{number}")
+
+
+def read_json_lines(path: Path) -> Rows:
+    """As read_rows, of a local JSONL file whatever its name."""
+    return _json_lines(LocalFileSystem(), str(path), str(path))
 
 
 def _row(line: bytes, where: str) -> Fields:

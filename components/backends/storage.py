@@ -5,6 +5,7 @@ file system for: gs:// through gcsfs, s3:// through s3fs; a plain path is the lo
 """
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ValidationError
 
@@ -76,6 +78,13 @@ def whole_directory(path: Path) -> Iterator[Path]:
         raise
 
 
+def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
+    """The file system that `uri` is on, and its path there. Use inside `reached`."""
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback for what `reached` says in one line
+    files, path = fsspec.url_to_fs(uri)
+    return files, str(path)
+
+
 def fetch(uri: str, into: Path) -> Path:
     """A local copy of the file or directory `uri`, as `into`/<its last name>; a plain path is returned as it is.
 
@@ -86,7 +95,7 @@ def fetch(uri: str, into: Path) -> Path:
             raise InputError(f"{uri}: there is no such file or directory")
         return Path(uri)
     with reached(uri):
-        files, source = fsspec.url_to_fs(uri)
+        files, source = open_store(uri)
         names = sorted(name for name in files.find(source) if not name.endswith("/"))
         if not names:
             raise InputError(f"{uri}: there is nothing there")
@@ -109,7 +118,7 @@ def put(path: Path, uri: str) -> None:
         raise InputError(f"{path}: there is nothing to store at {uri}")
     names = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     with reached(uri):
-        files, top = fsspec.url_to_fs(uri) if "://" in uri else (LocalFileSystem(), os.path.abspath(uri))
+        files, top = open_store(uri) if "://" in uri else (LocalFileSystem(), os.path.abspath(uri))
         targets = [top.rstrip("/") + ("" if name == path else f"/{name.relative_to(path).as_posix()}") for name in names]
         if not isinstance(files, LocalFileSystem):
             files.put([str(name) for name in names], targets)
