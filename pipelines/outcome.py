@@ -16,6 +16,7 @@ from components.core.state import State
 from pipelines.run_directory import LATEST_STATE
 
 TO_READ = {"analyze": "plan/strategies.yaml", "merge": "synthetic_data/synthetic.jsonl"}
+PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-", "…": "..."})  # the page's typography, for any terminal
 HEADINGS = ("model", "test accuracy", "interval")
 
 
@@ -48,7 +49,7 @@ def show(state: Path, run_dir: Path, console: Console) -> None:
     """Print the table and the verdict: boxed on a terminal, plain lines elsewhere."""
     found = facts(State.load(state))
     headings = [*HEADINGS, f"against {found['baseline']}" if found["baseline"] else "difference", "p"]
-    rows = list(_rows(found))
+    rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(found)]
     if console.is_terminal:
         table = Table(*headings, title="Test rows, which no agent and no choice has seen")
         for row in rows:
@@ -61,7 +62,7 @@ def show(state: Path, run_dir: Path, console: Console) -> None:
             console.print(text.rstrip(), markup=False, soft_wrap=True)
     verdict = found["verdict"]
     for sentence in [verdict["headline"], *verdict["details"], f"Report: {run_dir / 'report.html'}"]:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(sentence.translate(PLAIN), markup=False, soft_wrap=True)
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -72,4 +73,8 @@ def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
         name = model["label"] + (" (shipped)" if model["shipped"] else "")
         difference = f"{points(over['difference'])} ({points(over['low'])} to {points(over['high'])})" if over else ""
         interval = f"{percent(test['low'])} to {percent(test['high'])}"
-        yield [name, percent(test["accuracy"]), interval, difference, p_value(over["p"]).removeprefix("= ") if over else ""]
+        yield [name, percent(test["accuracy"]), interval, difference, _bare(p_value(over["p"])) if over else ""]
+
+
+def _bare(p: str) -> str:
+    return p.translate(PLAIN).removeprefix("= ")
