@@ -13,7 +13,7 @@ from components.core.records import Prediction, Strategy
 
 
 def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], Usage]:
-    """Strategies, training errors and the run's usage up to here. Raises InputError with file and entry for what an edit broke."""
+    """Strategies, training errors and the run's usage up to here. Raises InputError with file and entry an edit broke."""
     path = folder / "strategies.yaml"
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []

@@ -8,7 +8,7 @@ from components.core.duplicates import NearDuplicates
 from components.core.llm import Llm, LlmRequest
 from components.core.prompts import render
 from components.core.quality import DIMENSIONS, feedback_text, mean_score, parse_scores
-from components.core.records import Batch, Sample, Strategy, SyntheticRow, TrainRow
+from components.core.records import Batch, Fields, Sample, Strategy, SyntheticRow, TrainRow
 from components.core.settings import ControlSettings, GenerateSettings
 from components.core.tasks.task import CodeRunner, Task
 
@@ -56,8 +56,13 @@ def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlS
     rows: list[TrainRow | SyntheticRow] = [*known.train, *known.accepted]
     rows += [row for b in batches for row in b.accepted]
     for row in rows:
-        seen.add(row.id, task.question(row.fields))
+        seen.add(row.id, *_identity(task, row.fields))
     return seen
+
+
+def _identity(task: Task, fields: Fields) -> tuple[str, str]:
+    """Question and all that the SLM is shown: rows alike in both are the same (one question about two passages is two rows)."""
+    return task.question(fields), task.messages(fields)[-1]["content"]
 
 
 def _check_rules(task: Task, batches: Sequence[Batch], seen: NearDuplicates, tools: Tools) -> list[Batch]:
@@ -66,11 +71,11 @@ def _check_rules(task: Task, batches: Sequence[Batch], seen: NearDuplicates, too
             return f"wrong answer: {wrong}"
         if batch.focus and batch.focus not in task.features(row.fields):
             return f"off the pattern: the answer does not use {batch.focus}"
-        if twin := seen.closest(task.question(row.fields)):
+        if twin := seen.closest(*_identity(task, row.fields)):
             return f"not new: nearly the same as {twin[0]}"
         if leak := tools.leak(task.private_texts(row.fields)):
             return f"leak: {leak}"
-        seen.add(row.id, task.question(row.fields))
+        seen.add(row.id, *_identity(task, row.fields))
         return ""
 
     return [_with_reasons(b, {s.row.id: check(b, s.row) for s in b.samples if s.status == "new"}) for b in batches]

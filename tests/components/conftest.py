@@ -1,0 +1,65 @@
+"""Runs a stage through the executor input that Kubeflow would give it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.backends.executor import Executor
+from components.core.settings import Settings
+
+QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
+OUTPUTS = {
+    "analyze_patterns": ["analyses", "plan"],
+    "generate_data": ["batches"],
+    "control_quality": ["checked_batches"],
+    "prepare_data": ["train_data", "heldout_data", "fingerprints"],
+}
+
+
+@pytest.fixture
+def sql_settings(llm_stub: Any) -> Settings:
+    """The quickstart's task with the stub as teacher and judge."""
+    return Settings.model_validate(
+        {
+            "task": {
+                "name": "text_to_sql",
+                **{split: str(QUICKSTART / f"{split}.jsonl") for split in ("train", "validation", "selection", "test")},
+                "options": {"database": str(QUICKSTART / "shop.sql")},
+            },
+            "slm": {"model": "unused"},
+            "teacher": {"model": "teacher", "base_url": llm_stub.url, "timeout_seconds": 5, "give_up_seconds": 5},
+            "judge": {"model": "judge", "base_url": llm_stub.url, "timeout_seconds": 5, "give_up_seconds": 5},
+        }
+    )
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[..., tuple[dict[str, Path], dict[str, Any]]]:
+    """stage(run, settings, inputs, **parameters) -> paths of the outputs, and output parameters."""
+    count = 0
+
+    def start(
+        run: Callable[[Executor], None], settings: Settings, inputs: dict[str, Path], **parameters: Any
+    ) -> tuple[dict[str, Path], dict[str, Any]]:
+        nonlocal count
+        count += 1
+        name = run.__module__.split(".")[-2]
+        folder = tmp_path / f"{count:02}-{name}"
+        outputs = {output: folder / output for output in OUTPUTS[name]}
+        doc = {
+            "inputs": {
+                "parameterValues": {"settings": settings.for_stage(name), **parameters},
+                "artifacts": {k: {"artifacts": [{"name": k, "uri": str(v)}]} for k, v in inputs.items()},
+            },
+            "outputs": {
+                "artifacts": {k: {"artifacts": [{"name": k, "uri": str(v)}]} for k, v in outputs.items()},
+                "outputFile": str(folder / "executor_output.json"),
+            },
+        }
+        run(Executor(json.dumps(doc)))
+        return outputs, json.loads((folder / "executor_output.json").read_text())["parameterValues"]
+
+    return start
