@@ -8,6 +8,7 @@
 A relative path is taken from the file's own folder, so that a run can be started from anywhere.
 """
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +21,7 @@ from components.core.errors import InputError
 from components.core.settings import Settings
 
 _DATA = ("train", "validation", "selection", "test")
+_OPTION_FILE = re.compile(r"([^{}\n]*[^{}\n/]\.[a-zA-Z]\w{0,6})(?::\w+)?")
 _DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".gz", ".csv")
 
 
@@ -35,7 +37,7 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     folder = file.resolve().parent
     task = settings.task
     data = {name: _resolve(folder, getattr(task, name), data=True) for name in _DATA}
-    options = {key: _resolve(folder, value) if isinstance(value, str) else value for key, value in task.options.items()}
+    options = {key: _option(folder, value) for key, value in task.options.items()}
 
     def located(section: Any) -> Any:
         return section.model_copy(update={"model": _resolve(folder, section.model)})
@@ -51,10 +53,9 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
 def local_files(settings: Settings) -> dict[str, Path]:
     """The user's own files that the task's settings name, by key: what prepare_data reads from this machine."""
     task = settings.task
-    named = {name: getattr(task, name) for name in _DATA} | {
-        f"options.{key}": value for key, value in task.options.items() if isinstance(value, str)
-    }
-    return {key: Path(value) for key, value in named.items() if value and Path(value).is_absolute()}
+    data = {name: Path(getattr(task, name)) for name in _DATA if getattr(task, name)}
+    options = {f"options.{key}": path for key, value in task.options.items() if (path := _file_in(value))}
+    return {key: path for key, path in (data | options).items() if path.is_absolute()}
 
 
 def _resolve(folder: Path, value: str, data: bool = False) -> str:
@@ -64,6 +65,20 @@ def _resolve(folder: Path, value: str, data: bool = False) -> str:
     path = folder / Path(value).expanduser()
     meant_as_path = value.startswith(("./", "../", "~")) or (data and Path(value).suffix in _DATA_SUFFIXES)
     return str(path.resolve()) if meant_as_path or path.exists() else value
+
+
+def _option(folder: Path, value: Any) -> Any:
+    """An option of the task made absolute if it names a file in the config's folder, with or without `:function`."""
+    path = _file_in(value)
+    if path is None or not (folder / path).is_file():
+        return value
+    return str((folder / path).resolve()) + value[len(str(path)) :]
+
+
+def _file_in(value: Any) -> Path | None:
+    """`shop.sql` of `shop.sql`, `scorer.py` of `scorer.py:close`; None where there is no such ending."""
+    found = _OPTION_FILE.fullmatch(value) if isinstance(value, str) else None
+    return Path(found[1]) if found else None
 
 
 class _Loader(yaml.SafeLoader):

@@ -38,11 +38,14 @@ def complaint(file):
 def test_paths_are_taken_from_the_files_own_folder(config, tmp_path, monkeypatch):
     (tmp_path / "models" / "slm").mkdir(parents=True)
     (tmp_path / "shop.sql").touch()
+    (tmp_path / "scorer.py").touch()
+    (tmp_path / "answer").touch()
+    options = {"database": "shop.sql", "python": "scorer.py:close", "module": "a.b:close", "field": "answer", "n": 3}
     file = config(
         {
             **GOOD,
             "slm": {"model": "models/slm"},
-            "task": {**GOOD["task"], "options": {"database": "shop.sql", "prefix": "Q"}},
+            "task": {**GOOD["task"], "options": options},
         }
     )
     monkeypatch.chdir("/")
@@ -52,8 +55,10 @@ def test_paths_are_taken_from_the_files_own_folder(config, tmp_path, monkeypatch
     assert settings.task.test == "gs://b/test.jsonl"
     assert settings.slm.model == str(tmp_path / "models" / "slm")
     assert settings.teacher.model == "big"
-    assert settings.task.options == {"database": str(tmp_path / "shop.sql"), "prefix": "Q"}
-    assert set(local_files(settings)) == {"train", "options.database"}
+    found = {"database": str(tmp_path / "shop.sql"), "python": str(tmp_path / "scorer.py") + ":close"}
+    assert settings.task.options == {**options, **found}  # a field's name stays one, though a file has it too
+    assert local_files(settings)["options.python"] == tmp_path / "scorer.py"
+    assert set(local_files(settings)) == {"train", "options.database", "options.python"}
 
 
 def test_the_seed_of_the_command_line_wins(config):
