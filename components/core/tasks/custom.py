@@ -15,10 +15,11 @@ a function `(output: str, answer: str) -> bool` in one file that needs the stand
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from components.core.errors import InputError
 from components.core.records import Fields, Score
@@ -233,6 +234,9 @@ def _key(slots: list[str], name: str) -> str:
 
 
 def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
+    reserved = [slot for slot in slots if slot.startswith(("_", "model_"))]
+    if reserved:
+        raise InputError(f"task.options.prompt: a field called '{reserved[0]}' cannot be used; rename it in the data")
     fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1, max_length=600)], ...) for slot in slots}
     if scorer == "multiple_choice":
         option = Annotated[str, Field(min_length=1, max_length=160)]
@@ -242,8 +246,6 @@ def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
     else:
         answer = Field(min_length=1, max_length=600, description="the right answer, in exactly the form of the examples")
         fields[_key(slots, "answer")] = (str, answer)
-    try:
-        model: type[BaseModel] = create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)
-    except (NameError, ValueError, TypeError, PydanticUserError) as e:
-        raise InputError(f"task.options.prompt: a field's name cannot be used, rename it in the data ({e})") from e
-    return model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a field may well be called schema or json
+        return create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)

@@ -12,6 +12,7 @@ The model answers in a chat, with the function in a fenced block. The program th
 import ast
 import re
 import textwrap
+import warnings
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -73,7 +74,7 @@ class HumanEval(Task):
         fields = super().read(raw)
         try:
             whole = fields["prompt"] + fields["canonical_solution"]
-            entry, _ = _entry(ast.parse(whole), fields["entry_point"])
+            entry, _ = _entry(_parse(whole), fields["entry_point"])
         except (SyntaxError, ValueError) as e:
             raise InputError(f"prompt with canonical_solution: is no Python ({e})") from e
         if entry is None:
@@ -89,7 +90,7 @@ class HumanEval(Task):
     def target(self, fields: Fields) -> str:
         """The function without the docstring: the model need not learn to repeat what it was given."""
         whole = fields["prompt"] + fields["canonical_solution"]
-        tree = ast.parse(whole)
+        tree = _parse(whole)
         entry, position = _entry(tree, fields["entry_point"])
         assert entry is not None
         imports = [node for node in tree.body[:position] if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -100,7 +101,7 @@ class HumanEval(Task):
         code = read_code(output, fields["entry_point"])
         program = f"{fields['prompt']}\n{code}"
         try:
-            ast.parse(program)
+            _parse(program)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
             return Score(correct=False, valid=False, predicted=code, detail=f"is no Python: {e}")
         if not code.strip():
@@ -115,7 +116,7 @@ class HumanEval(Task):
         return _without_fence(self.target(fields))
 
     def features(self, fields: Fields) -> set[str]:
-        entry, _ = _entry(ast.parse(fields["prompt"] + fields["canonical_solution"]), fields["entry_point"])
+        entry, _ = _entry(_parse(fields["prompt"] + fields["canonical_solution"]), fields["entry_point"])
         return code_features(entry, fields["entry_point"]) if entry else set()
 
     def sample_of(self, fields: Fields) -> HumanEvalSample:
@@ -129,7 +130,7 @@ class HumanEval(Task):
         assert isinstance(sample, HumanEvalSample)
         code = _without_fence(sample.code).strip() + "\n"
         try:
-            tree = ast.parse(code)
+            tree = _parse(code)
         except (SyntaxError, ValueError) as e:
             raise InputError(f"code: is no Python ({e})") from e
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -167,6 +168,13 @@ def read_code(output: str, name: str) -> str:
         return textwrap.dedent(code)
     body = code.strip("\n")
     return body if re.match(r"[ \t]", body) else textwrap.indent(body, "    ")
+
+
+def _parse(source: str) -> ast.Module:
+    """ast.parse without Python's remarks on what models write, such as '\\d' in a plain string."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def _entry(tree: ast.Module, name: str) -> tuple[ast.FunctionDef | None, int]:
@@ -210,7 +218,7 @@ def _split(code: str, entry: ast.FunctionDef) -> tuple[str, str]:
 def _plain_asserts(test: str, name: str) -> list[str]:
     """The assert statements on the candidate that stand alone in `check`, on the function's own name."""
     found = []
-    for function in [node for node in ast.parse(test).body if isinstance(node, ast.FunctionDef)]:
+    for function in [node for node in _parse(test).body if isinstance(node, ast.FunctionDef)]:
         for node in function.body:
             names = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id == "candidate"]
             if isinstance(node, ast.Assert) and names:
@@ -224,7 +232,7 @@ def _plain_asserts(test: str, name: str) -> list[str]:
 def _checked_test(test: str, name: str) -> str:
     """A teacher's test with `candidate` for the function. Raises InputError, as feedback."""
     try:
-        body = ast.parse(test.strip()).body
+        body = _parse(test.strip()).body
     except (SyntaxError, ValueError) as e:
         raise InputError(f"tests: '{test}' is no Python ({e})") from e
     if len(body) != 1 or not isinstance(body[0], ast.Assert):
