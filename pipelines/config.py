@@ -54,7 +54,7 @@ def local_files(settings: Settings) -> dict[str, Path]:
     """The user's own files that the task's settings name, by key: what prepare_data reads from this machine."""
     task = settings.task
     data = {name: Path(getattr(task, name)) for name in _DATA if getattr(task, name)}
-    options = {f"options.{key}": path for key, value in task.options.items() if (path := _file_in(value))}
+    options = {f"options.{key}": Path(name) for key, value in task.options.items() if (name := _file_in(value))}
     return {key: path for key, path in (data | options).items() if path.is_absolute()}
 
 
@@ -69,16 +69,16 @@ def _resolve(folder: Path, value: str, data: bool = False) -> str:
 
 def _option(folder: Path, value: Any) -> Any:
     """An option of the task made absolute if it names a file in the config's folder, with or without `:function`."""
-    path = _file_in(value)
-    if path is None or not (folder / path).is_file():
+    name = _file_in(value)
+    if not name or not (folder / name).is_file():
         return value
-    return str((folder / path).resolve()) + value[len(str(path)) :]
+    return str((folder / name).resolve()) + value[len(name) :]
 
 
-def _file_in(value: Any) -> Path | None:
-    """`shop.sql` of `shop.sql`, `scorer.py` of `scorer.py:close`; None where there is no such ending."""
+def _file_in(value: Any) -> str:
+    """`shop.sql` of `shop.sql`, `scorer.py` of `scorer.py:close`; '' where there is no such ending."""
     found = _OPTION_FILE.fullmatch(value) if isinstance(value, str) else None
-    return Path(found[1]) if found else None
+    return found[1] if found else ""
 
 
 class _Loader(yaml.SafeLoader):

@@ -40,7 +40,7 @@ def test_paths_are_taken_from_the_files_own_folder(config, tmp_path, monkeypatch
     (tmp_path / "shop.sql").touch()
     (tmp_path / "scorer.py").touch()
     (tmp_path / "answer").touch()
-    options = {"database": "shop.sql", "python": "scorer.py:close", "module": "a.b:close", "field": "answer", "n": 3}
+    options = {"database": "shop.sql", "python": "./scorer.py:close", "module": "a.b:close", "field": "answer", "n": 3}
     file = config(
         {
             **GOOD,
