@@ -76,7 +76,8 @@ class TestSources:
     def test_a_directory_of_shards_is_one_source(self, tmp_path: Path) -> None:
         for n, row in enumerate(SQUAD):
             write_parquet(tmp_path / f"train-0000{n}-of-00002.parquet", [row])
-        (tmp_path / "README.md").touch()
+        for other in ("README.md", "_metadata.parquet", ".train-00000-of-00002.parquet.crc.parquet"):
+            (tmp_path / other).touch()
         where, rows = zip(*read_rows(str(tmp_path)), strict=True)
         assert list(rows) == SQUAD
         assert where[1] == f"{tmp_path}/train-00001-of-00002.parquet:1"

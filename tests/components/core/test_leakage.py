@@ -130,6 +130,12 @@ class TestScreen:
         assert prints.screen_text(text) == ""
 
 
+def test_a_round_number_names_no_row() -> None:
+    prints = Fingerprints.build({"test": [["Is 1000 more than 1040?"]]})
+    assert prints.screen_text("Use numbers above 1000.") == ""
+    assert prints.screen_text("Use numbers above 1040.") != ""
+
+
 class TestFile:
     def test_comes_back_and_is_the_same_for_the_same_rows(self, prints: Fingerprints, tmp_path: Path) -> None:
         (tmp_path / "f.json").write_text(prints.to_json())
