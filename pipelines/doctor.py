@@ -65,13 +65,11 @@ def _checks(settings: Settings | None) -> Iterator[Check]:
         yield _file(f"task.{key}", path)
     for role in ("slm", "embedding"):
         yield _model(role, getattr(settings, role).model)
-    for role in ("teacher", "judge"):
-        llm: LlmSettings = getattr(settings, role)
-        if llm.base_url == EMBEDDED:
-            yield _package("llama-cpp-python")
-            yield _model(role, llm.model)
-        else:
-            yield endpoint(role, llm)
+    llms = {role: getattr(settings, role) for role in ("teacher", "judge")}
+    if EMBEDDED in {llm.base_url for llm in llms.values()}:
+        yield _package("llama-cpp-python")
+    for role, llm in llms.items():
+        yield _model(role, llm.model) if llm.base_url == EMBEDDED else endpoint(role, llm)
 
 
 def _python() -> Check:
