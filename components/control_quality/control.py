@@ -107,7 +107,7 @@ def _solve_request(task: Task, row: SyntheticRow, settings: ControlSettings) -> 
 
     return LlmRequest(
         key=f"solve/{row.id}",
-        messages=render(STAGE, "solve", question=task.messages(row.fields)[-1]["content"], labels=labels),
+        messages=render(STAGE, "solve", question=task.question(row.fields), labels=labels),
         schema={
             "type": "object",
             "properties": {"answer": {"type": "string", "enum": labels}},

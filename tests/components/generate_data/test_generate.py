@@ -120,7 +120,9 @@ def test_the_next_link_writes_only_what_is_missing_and_tells_why(stage, data, sq
 
 def test_an_exhausted_batch_is_refilled_with_other_seeds(stage, data, sql_settings, llm_stub, tmp_path):
     train = read_records(data["train_data"] / "train.jsonl", TrainRow)
-    plan = write_plan(tmp_path / "plan", [STRATEGY.model_copy(update={"seed_ids": [r.id for r in train[:20]], "features": []})], [])
+    plan = write_plan(
+        tmp_path / "plan", [STRATEGY.model_copy(update={"seed_ids": [r.id for r in train[:20]], "features": []})], []
+    )
     llm_stub.on("Filter groups.", reply={"items": [item(2), item(3), item(4)]})
     settings = configure(sql_settings, share=0.025)
     first, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
