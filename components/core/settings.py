@@ -237,8 +237,11 @@ class UpdateState(Section):
 
     task: TaskSettings
     slm: SlmSettings
+    teacher: LlmSettings
+    judge: LlmSettings
     evaluate: EvaluateSettings
     generate: GenerateSettings
+    control: ControlSettings
     loop: LoopSettings
     budget: BudgetSettings
     seed: int = 0

@@ -1,0 +1,44 @@
+"""How numbers are written for people: the same in sentences, tables and notes."""
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.7 is '70.0 %', with a space that does not break."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares: 0.11 is '+11.0'. The unit, percentage points, is said beside it."""
+    text = f"{100 * difference:+.1f}"
+    return text.replace("-", "\u2212") if float(text) else "0.0"
+
+
+def p_value(p: float) -> str:
+    """'= 0.034' or '< 0.001': written after a p."""
+    if p < 0.001:
+        return "<\u00a00.001"
+    return f"=\u00a0{p:.3f}" if p < 0.1 else f"=\u00a0{p:.2f}"
+
+
+def bare(p: str) -> str:
+    """A p value without its equals sign, for a column of them."""
+    return p.removeprefix("=\u00a0")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, two units at most."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: float) -> str:
+    """12345 is '12 345', with a space that does not break."""
+    return f"{number:,.0f}".replace(",", "\u202f")
+
+
+def plural(number: int, noun: str) -> str:
+    """'1 row', '2 rows'."""
+    return f"{count(number)} {noun}" + ("" if number == 1 else "es" if noun.endswith("ch") else "s")

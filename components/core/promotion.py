@@ -1,0 +1,78 @@
+"""Which model is shipped: never one that is worse than the start, as far as the selection split can tell.
+
+The rule. A candidate is promoted if and only if
+1. it beats the model the run started from in a one-sided exact paired test (McNemar; by groups where rows have them) at the
+   level alpha / N, where N is the number of candidates that the run may try (its iterations),
+2. its selection accuracy is higher than the incumbent's (the best candidate so far that passed, else the start), and
+3. it has not broken down: not collapsed to one answer, and not clearly more often without any answer.
+
+Why so. Each candidate tested against the same start at alpha / N bounds the chance that *any* candidate no better than the
+start is ever shipped by alpha, however the candidates depend on one another (Bonferroni). Testing against the start, not the
+incumbent, lets a second small step be shipped that builds on the first: both together are what is tested. Among candidates that
+passed, the higher selection accuracy is the better guess. Point 3 only ever refuses. The reported test split plays no part.
+"""
+
+from collections.abc import Mapping
+
+from components.core.errors import InputError
+from components.core.state import ModelRecord, Promotion
+from components.core.statistics import Paired, paired_test, wilson_interval
+
+SPLIT = "selection"
+
+
+def judge_candidate(
+    start: ModelRecord,
+    incumbent: ModelRecord,
+    candidate: ModelRecord,
+    groups: Mapping[str, str],
+    alpha: float,
+    candidates: int,
+) -> Promotion:
+    """The verdict on one candidate. Raises InputError if the models were not evaluated on the same selection rows."""
+    for model in (start, candidate):
+        if SPLIT not in model.outcomes:
+            raise InputError(
+                f"model '{model.name}' was not evaluated on the {SPLIT} split; evaluate_slm must be given it in splits"
+            )
+    try:
+        test = paired_test(start.outcomes[SPLIT], candidate.outcomes[SPLIT], groups)
+    except ValueError as e:
+        raise InputError(f"{SPLIT} split of '{start.name}' and '{candidate.name}': {e}; evaluate both on the same data") from e
+    level = alpha / max(1, candidates)
+    refusal = _refusal(start, incumbent, candidate, test, level)
+    reason = refusal or (
+        f"{_points(test.difference)} over {start.name} on {test.n} selection rows "
+        f"({test.gains} gained, {test.losses} lost, p = {test.p_better:.2g}, below {level:.3g})"
+    )
+    return Promotion(
+        against=start.name,
+        gains=test.gains,
+        losses=test.losses,
+        difference=test.difference,
+        p=test.p_better,
+        level=level,
+        promoted=not refusal,
+        reason=reason,
+    )
+
+
+def _refusal(start: ModelRecord, incumbent: ModelRecord, candidate: ModelRecord, test: Paired, level: float) -> str:
+    ours, first, best = (m.metrics[SPLIT] for m in (candidate, start, incumbent))
+    counted = f"{test.gains} gained, {test.losses} lost on {test.n} selection rows"
+    if ours.collapsed and not first.collapsed:
+        return "it gives nearly always the same answer (collapse)"
+    more_invalid = wilson_interval(ours.invalid, ours.n)[0] > wilson_interval(first.invalid, first.n)[1]
+    if more_invalid:
+        return f"{ours.invalid} of {ours.n} of its outputs hold no answer, {first.invalid} of {first.n} of {start.name}'s"
+    if test.gains <= test.losses:
+        return f"no gain over {start.name} ({counted})"
+    if test.p_better > level:
+        return f"the gain over {start.name} may be chance ({counted}, p = {test.p_better:.2g}, above {level:.3g})"
+    if ours.accuracy <= best.accuracy:
+        return f"it beats {start.name} ({counted}), but not {incumbent.name}, which was promoted before"
+    return ""
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f} points"

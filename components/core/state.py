@@ -1,0 +1,189 @@
+"""What a run knows: small enough to travel between pods, enough to explain every number of the report.
+
+    {"version": 1, "run": {"task": "text_to_sql", "slm": "HuggingFaceTB/SmolLM2-135M-Instruct", ...},
+     "models": [{"name": "vanilla", "kind": "start", "adapter_uri": "gs://...", "metrics": {"test": {"accuracy": 0.7, ...}}}],
+     "iterations": [{"number": 1, "patterns": [...], "strategies": [...], "batches": [...], "accepted": 44, ...}],
+     "incumbent": "iteration-1", "decision": {"go_on": false, "reason": "the planned iteration is done"}}
+
+It points to adapters and data and holds neither. It is not for generators: `row_ids` and `analyses` come from validation rows.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from components.core.budget import Usage
+from components.core.clustering import Trend
+from components.core.errors import InputError
+from components.core.records import Analysis, Batch, Pattern, Record, Strategy, SyntheticRow
+from components.core.settings import UpdateState
+from components.core.statistics import SplitMetrics
+
+VERSION: Literal[1] = 1
+FILE = "state.json"
+
+
+class RunFacts(Record):
+    """The settings a reader of the report needs."""
+
+    task: str
+    metric: str = Field(default="", description="what counts as correct, e.g. exact match")
+    slm: str
+    teacher: str
+    judge: str
+    seed: int
+    iterations: int
+    patience: int
+    alpha: float
+    confidence: float
+    threshold: float = Field(description="mean judge score from which a batch is accepted")
+    share: float = Field(description="synthetic rows asked for, for each training row")
+    scope: str
+
+    @classmethod
+    def of(cls, settings: UpdateState, metric: str) -> Self:
+        """What the stage's settings say. Endpoints stay out: where a model was reached changes nothing."""
+        return cls(
+            task=settings.task.name,
+            metric=metric,
+            slm=settings.slm.model,
+            teacher=settings.teacher.model,
+            judge=settings.judge.model,
+            seed=settings.seed,
+            iterations=settings.loop.iterations,
+            patience=settings.loop.patience,
+            alpha=settings.loop.alpha,
+            confidence=settings.evaluate.confidence,
+            threshold=settings.control.threshold,
+            share=settings.generate.share,
+            scope=settings.generate.scope,
+        )
+
+
+Kind = Literal["untuned", "start", "candidate", "control"]
+
+
+class ModelRecord(Record):
+    """One evaluated model. Only a candidate can be promoted; a control stands beside it in the report."""
+
+    name: str
+    kind: Kind
+    iteration: int = 0
+    adapter_uri: str = ""
+    steps: int = Field(default=0, description="optimizer steps")
+    rows: int = Field(default=0, description="training rows, synthetic ones included")
+    synthetic_rows: int = 0
+    dropped_rows: int = Field(default=0, description="longer than the maximum length, not trained on")
+    train_seconds: float = 0
+    evaluate_seconds: float = 0
+    metrics: dict[str, SplitMetrics] = Field(description="by split")
+    outcomes: dict[str, dict[str, bool]] = Field(description="by split: row id -> correct")
+
+
+class Promotion(Record):
+    """The test that decided whether a candidate may be shipped, on the selection split."""
+
+    against: str = Field(description="the model the run started from")
+    gains: int = Field(description="rows right now and wrong before")
+    losses: int
+    difference: float = Field(description="in selection accuracy, 0 to 1")
+    p: float = Field(description="one-sided: chance of so much gain from a candidate that is no better")
+    level: float = Field(description="alpha over the number of candidates the run may try")
+    promoted: bool
+    reason: str
+
+
+class Progress(Record):
+    """What became of a pattern."""
+
+    trend: Trend = Field(description="against the iteration before")
+    failing: int | None = Field(default=None, description="of its rows, after training on this iteration's data")
+    outcome: Trend | None = Field(default=None, description="after that training")
+
+
+class IterationRecord(Record):
+    """One round: what was found, written, let in and gained."""
+
+    number: int = Field(ge=1)
+    summary: dict[str, Any] = Field(default_factory=dict, description="counts of the analysis and the choice of clusters")
+    training_errors: int = 0
+    analyses: list[Analysis] = Field(default_factory=list)
+    patterns: list[Pattern] = Field(default_factory=list)
+    progress: dict[str, Progress] = Field(default_factory=dict, description="by pattern id")
+    strategies: list[Strategy] = Field(default_factory=list)
+    batches: list[Batch] = Field(default_factory=list)
+    wanted: int = Field(default=0, description="rows the budget allowed")
+    accepted: int = 0
+    usage: dict[str, Usage] = Field(default_factory=dict, description="by stage")
+    model: str = ""
+    promotion: Promotion | None = None
+
+    @property
+    def shortfall(self) -> int:
+        """Rows asked for and not had."""
+        return max(0, self.wanted - self.accepted)
+
+
+class Decision(Record):
+    """Whether another iteration is worth it, and why not."""
+
+    go_on: bool = True
+    reason: str = ""
+
+
+class State(Record):
+    """Everything so far."""
+
+    version: Literal[1] = VERSION
+    run: RunFacts
+    models: list[ModelRecord] = Field(default_factory=list)
+    groups: dict[str, dict[str, str]] = Field(default_factory=dict, description="by split: row id -> group, where rows have one")
+    iterations: list[IterationRecord] = Field(default_factory=list)
+    incumbent: str = Field(default="", description="the model that would be shipped now")
+    decision: Decision = Decision()
+
+    def model(self, name: str) -> ModelRecord:
+        """A model by name. Raises InputError if it was not recorded."""
+        found = next((m for m in self.models if m.name == name), None)
+        if found is None:
+            raise InputError(f"the state has no model '{name}'; it has {', '.join(m.name for m in self.models) or 'none'}")
+        return found
+
+    @property
+    def start(self) -> ModelRecord:
+        """The fine-tuned model the run started from. Raises InputError before it was recorded."""
+        found = next((m for m in self.models if m.kind == "start"), None)
+        if found is None:
+            raise InputError("the state has no fine-tuned model to start from; run update_state with step=start for it first")
+        return found
+
+    @property
+    def usage(self) -> Usage:
+        """What all iterations spent on LLMs."""
+        return sum((u for i in self.iterations for u in i.usage.values()), Usage())
+
+    @property
+    def synthetic_rows(self) -> list[SyntheticRow]:
+        """All accepted rows, oldest first."""
+        return [row for i in self.iterations for batch in i.batches for row in batch.accepted]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read `state.json` of a state artifact. Raises InputError with the file and what is wrong."""
+        path = folder / FILE
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as e:
+            raise InputError(f"{path}: cannot be read ({e.strerror})") from e
+        except ValueError as e:
+            raise InputError(f"{path}: not JSON ({e})") from e
+        version = value.get("version") if isinstance(value, dict) else None
+        if version != VERSION:
+            raise InputError(f"{path}: state of version {version}, this release reads version {VERSION}; start a new run")
+        try:
+            return cls.model_validate(value)
+        except ValidationError as e:
+            first = e.errors()[0]
+            raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from e

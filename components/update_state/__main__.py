@@ -1,0 +1,80 @@
+"""Entry point: state and what is new in, state, accepted rows and report out."""
+
+from typing import Any
+
+from components.backends.evaluated import read_evaluated
+from components.backends.executor import Executor, main, write_atomic
+from components.backends.plan import read_plan
+from components.backends.storage import read_json, read_records, write_json, write_records
+from components.core.budget import Usage
+from components.core.errors import InputError
+from components.core.records import Analysis, Batch, Pattern, SyntheticRow
+from components.core.report import render
+from components.core.settings import UpdateState
+from components.core.state import FILE, RunFacts, State
+from components.core.tasks.registry import load_task
+from components.update_state import update
+
+
+def run(ex: Executor) -> None:
+    """Read, update, write."""
+    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("state")
+    if step not in ("start", "merge", "score", "control"):
+        raise InputError(f"step '{step}' is not known; it is start, merge, score or control")
+    if before is None and step != "start":
+        raise InputError(f"step '{step}' needs the input artifact 'state'; the first step of a run is 'start'")
+    state = State.load(before) if before else State(run=_facts(ex, settings))
+    earlier = ex.optional_input("synthetic_data")
+    rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
+    if step == "merge":
+        learnt = _learnt(ex)
+        state = update.merge(state, ex.parameter("iteration"), learnt)
+        rows += [row for batch in learnt.batches for row in batch.accepted]
+    else:
+        state = _evaluated(ex, settings, step, state)
+    write_json(ex.output("state") / FILE, state)
+    write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
+    write_atomic(ex.output("report"), render(state))
+    ex.set_parameter("go_on", state.decision.go_on)
+    ex.set_parameter("reason", state.decision.reason)
+    ex.set_parameter("shipped", state.incumbent)
+    uri = state.model(state.incumbent).adapter_uri if state.incumbent else ""
+    ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations))
+    ex.set_metadata("synthetic_data", rows=len(rows))
+    ex.finish()
+
+
+def _facts(ex: Executor, settings: UpdateState) -> RunFacts:
+    task = load_task(settings.task.name, settings.task.options, ex.input("train_data") / "assets")
+    return RunFacts.of(settings, task.metric)
+
+
+def _learnt(ex: Executor) -> update.Learnt:
+    analyses, checked = ex.input("analyses"), ex.input("batches")
+    strategies, errors, _ = read_plan(ex.input("plan"))
+    usages: dict[str, Any] = {**read_json(analyses / "usage.json"), **read_json(checked / "usage.json")}
+    return update.Learnt(
+        summary=read_json(analyses / "summary.json"),
+        analyses=read_records(analyses / "analyses.jsonl", Analysis),
+        patterns=read_records(analyses / "patterns.jsonl", Pattern),
+        strategies=strategies,
+        batches=read_records(checked / "batches.jsonl", Batch),
+        training_errors=len(errors),
+        usage={stage: Usage.model_validate(value) for stage, value in usages.items()},
+    )
+
+
+def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> State:
+    name, adapter = ex.parameter("name"), ex.optional_input("adapter")
+    folders = [folder for a in ("predictions", "report_predictions") if (folder := ex.optional_input(a))]
+    iteration = ex.parameter("iteration") if step == "score" else 0
+    kind = "untuned" if (step, name) == ("start", "untuned") else update.KINDS[step]
+    tuned = (adapter, ex.input_uri("adapter")) if adapter else None
+    found = read_evaluated(name, kind, iteration, folders, tuned, settings.evaluate)
+    if step == "score":
+        return update.score(state, found.model, found.groups, settings.loop, settings.budget)
+    return (update.start if step == "start" else update.control)(state, found.model, found.groups)
+
+
+if __name__ == "__main__":
+    main(run)

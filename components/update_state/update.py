@@ -1,0 +1,183 @@
+"""Extends the state: models that were evaluated, what an iteration found and wrote, what to ship, whether to go on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.core.budget import Usage
+from components.core.clustering import Trend, trend
+from components.core.errors import InputError
+from components.core.promotion import SPLIT, judge_candidate
+from components.core.records import Analysis, Batch, Pattern, Strategy
+from components.core.settings import BudgetSettings, LoopSettings
+from components.core.state import Decision, IterationRecord, Kind, ModelRecord, Progress, State
+
+KINDS: dict[str, Kind] = {"start": "start", "score": "candidate", "control": "control"}
+Groups = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the stages of one iteration left behind, up to quality control."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    analyses: Sequence[Analysis] = ()
+    patterns: Sequence[Pattern] = ()
+    strategies: Sequence[Strategy] = ()
+    batches: Sequence[Batch] = ()
+    training_errors: int = 0
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+
+
+def start(state: State, model: ModelRecord, groups: Groups) -> State:
+    """Record the untuned model, or the fine-tuned one that the run starts from and would ship."""
+    added = _with_model(state, model, groups)
+    return added if model.kind == "untuned" else added.model_copy(update={"incumbent": model.name})
+
+
+def control(state: State, model: ModelRecord, groups: Groups) -> State:
+    """Record a control. It stands in the report and can never be shipped."""
+    return _with_model(state, model, groups)
+
+
+def merge(state: State, number: int, learnt: Learnt) -> State:
+    """Open iteration `number`. Raises InputError for an iteration out of turn or a row that was let in twice."""
+    if number != len(state.iterations) + 1:
+        raise InputError(
+            f"iteration {number}: the state has {len(state.iterations)} iterations, {len(state.iterations) + 1} is next"
+        )
+    accepted = [row for b in learnt.batches for row in b.accepted]
+    known = {row.id for row in state.synthetic_rows}
+    for row in accepted:
+        if row.id in known:
+            raise InputError(
+                f"iteration {number}: synthetic row '{row.id}' was let in twice; was this iteration's data merged before?"
+            )
+        known.add(row.id)
+    record = IterationRecord(
+        number=number,
+        summary=learnt.summary,
+        training_errors=learnt.training_errors,
+        analyses=list(learnt.analyses),
+        patterns=list(learnt.patterns),
+        progress=_compared(state, learnt),
+        strategies=list(learnt.strategies),
+        batches=list(learnt.batches),
+        wanted=sum(b.wanted for b in learnt.batches if not b.refill_of),
+        accepted=len(accepted),
+        usage={stage: _of_the_run(usage) for stage, usage in learnt.usage.items()},
+    )
+    reason = "" if accepted else _nothing(record)
+    decision = Decision(go_on=not reason, reason=reason)
+    return state.model_copy(update={"iterations": [*state.iterations, record], "decision": decision})
+
+
+def score(state: State, model: ModelRecord, groups: Groups, loop: LoopSettings, budget: BudgetSettings) -> State:
+    """Record the model of the last iteration, promote it or not, and decide whether to go on. Raises InputError out of turn."""
+    if not state.iterations or state.iterations[-1].number != model.iteration:
+        merged = state.iterations[-1].number if state.iterations else 0
+        raise InputError(f"iteration {model.iteration} cannot be scored: the last one merged into the state is {merged}")
+    state = _with_model(state, model, groups)
+    verdict = judge_candidate(
+        state.start, state.model(state.incumbent), model, state.groups.get(SPLIT, {}), loop.alpha, loop.iterations
+    )
+    last = state.iterations[-1]
+    record = last.model_copy(update={"model": model.name, "promotion": verdict, "progress": _after_training(last, model)})
+    state = state.model_copy(update={"iterations": [*state.iterations[:-1], record]})
+    if verdict.promoted:
+        state = state.model_copy(update={"incumbent": model.name})
+    reason = _stop(state, model, loop, budget)
+    return state.model_copy(update={"decision": Decision(go_on=not reason, reason=reason)})
+
+
+def _with_model(state: State, model: ModelRecord, groups: Groups) -> State:
+    """Raises InputError for a name taken before, or other rows than the models before it were evaluated on."""
+    for known in state.models:
+        if known.name == model.name:
+            raise InputError(f"model '{model.name}' is already in the state; give each evaluated model a name of its own")
+        for split, rows in model.outcomes.items():
+            if split in known.outcomes and known.outcomes[split].keys() != rows.keys():
+                raise InputError(
+                    f"model '{model.name}', {split}: not the rows that '{known.name}' was evaluated on; "
+                    "evaluate both on the same held-out data"
+                )
+    grouped = {**state.groups, **{split: dict(rows) for split, rows in groups.items() if rows}}
+    return state.model_copy(update={"models": [*state.models, model], "groups": grouped})
+
+
+def _compared(state: State, learnt: Learnt) -> dict[str, Progress]:
+    """Each pattern against the one it continues. Sizes count analysed failures only and are scaled to all of them."""
+    before: dict[str, int] = {}
+    if state.iterations:
+        last = state.iterations[-1]
+        before = {p.id: _all_failures(p, last.summary) for p in last.patterns}
+    return {p.id: Progress(trend=trend(before.get(p.previous_id), _all_failures(p, learnt.summary))) for p in learnt.patterns}
+
+
+def _all_failures(pattern: Pattern, summary: Mapping[str, Any]) -> int:
+    analysed = summary.get("analysed") or 0
+    return round(pattern.size * summary.get("failures", analysed) / analysed) if analysed else pattern.size
+
+
+def _after_training(record: IterationRecord, model: ModelRecord) -> dict[str, Progress]:
+    right = model.outcomes.get("validation", {})
+    progress = dict(record.progress)
+    for pattern in record.patterns:
+        rows = [r for r in pattern.row_ids if r in right]
+        if rows:
+            failing = sum(not right[r] for r in rows)
+            outcome: Trend = trend(len(rows), failing)
+            progress[pattern.id] = progress[pattern.id].model_copy(update={"failing": failing, "outcome": outcome})
+    return progress
+
+
+def _of_the_run(usage: Usage) -> Usage:
+    # What was paid by this process and what came from the ledger changes when a run is killed and started again; the run's
+    # state must not. Every call of it was paid once.
+    return usage.model_copy(update={"paid_calls": 0, "replayed": 0})
+
+
+def _nothing(record: IterationRecord) -> str:
+    if not record.strategies and not record.training_errors:
+        return "nothing to learn from: no failures to write data against"
+    samples = sum(len(b.samples) for b in record.batches)
+    capped = next((u.capped for u in record.usage.values() if u.capped), "")
+    if capped:
+        return f"budget: {capped} was reached before a row was let in"
+    return f"nothing to learn from: none of {samples} written rows passed quality control"
+
+
+def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSettings) -> str:
+    """Why the loop ends after this iteration; '' to go on."""
+    if reached := _reached(state.usage, budget):
+        return f"budget: {reached}"
+    if model.iteration >= loop.iterations:
+        return "the planned iteration is done" if loop.iterations == 1 else f"the {loop.iterations} planned iterations are done"
+    learnable = [model.metrics[s] for s in ("validation", "train") if s in model.metrics]
+    if learnable and all(m.correct == m.n for m in learnable):
+        return "nothing to learn from: no failures left on validation and training rows"
+    since = _without_gain(state)
+    if since >= loop.patience:
+        return f"plateau: no better selection accuracy for {since} iteration{'s' * (since > 1)}"
+    return ""
+
+
+def _reached(usage: Usage, budget: BudgetSettings) -> str:
+    if usage.capped:
+        return f"{usage.capped} was reached"
+    spent = {"usd": usage.usd, "calls": usage.calls, "tokens": usage.tokens}
+    for name, amount in spent.items():
+        cap = getattr(budget, name)
+        if cap and amount >= cap:
+            return f"{amount:g} of {cap:g} {name} are spent"
+    return ""
+
+
+def _without_gain(state: State) -> int:
+    """Iterations since the last one with the best selection accuracy so far, the start's included."""
+    best, since = state.start.metrics[SPLIT].accuracy, 0
+    for model in state.models:
+        if model.kind == "candidate":
+            accuracy = model.metrics[SPLIT].accuracy
+            best, since = (accuracy, 0) if accuracy > best else (best, since + 1)
+    return since

@@ -1,0 +1,123 @@
+"""A small run's state, as the report gets it: two iterations, one promoted, with text that must not become HTML."""
+
+import random
+
+import pytest
+
+from components.core.budget import Usage
+from components.core.records import Analysis, Batch, FeatureCount, Pattern, Provenance, Sample, Strategy, SyntheticRow
+from components.core.state import Decision, IterationRecord, ModelRecord, Progress, Promotion, RunFacts, State
+from components.core.statistics import SplitMetrics, wilson_interval
+
+HOSTILE = "<script>alert('owned')</script> & \"quoted\""
+
+
+def split_metrics(right: list[bool], invalid: int = 0, collapsed: bool = False) -> SplitMetrics:
+    n, correct = len(right), sum(right)
+    low, high = wilson_interval(correct, n)
+    return SplitMetrics(
+        n=n, correct=correct, accuracy=correct / n, low=low, high=high, invalid=invalid, collapsed=collapsed, histogram={"A": n}
+    )
+
+
+def model_record(name: str, kind: str, share: float, seed: int, **more: object) -> ModelRecord:
+    """A model that answers `share` of 80 validation (if it is one that is analysed), 80 selection and 200 test rows."""
+    rng = random.Random(seed)
+    sizes = {s: n for s, n in SIZES.items() if s != "validation" or kind in ("start", "candidate")}
+    outcomes = {s: {f"{s}-{i}": rng.random() < share for i in range(n)} for s, n in sizes.items()}
+    metrics = {s: split_metrics(list(rows.values())) for s, rows in outcomes.items()}
+    return ModelRecord.model_validate({"name": name, "kind": kind, "metrics": metrics, "outcomes": outcomes, **more})
+
+
+SIZES = {"validation": 80, "selection": 80, "test": 200}
+
+
+def sample(number: int, status: str, reason: str = "") -> Sample:
+    source = Provenance(
+        branch="pattern", pattern_id="it1-p1", strategy_id="it1-s1", parent_ids=["train-3"], iteration=1, batch_id="b1",
+        attempt=1, request_hash="0" * 8,
+    )  # fmt: skip
+    row = SyntheticRow(
+        id=f"syn-{number}",
+        fields={"question": f"Which cities have more than {number} customers? {HOSTILE}", "sql": "SELECT 1"},
+        provenance=source,
+        scores={"adherence": 8.0, "utility": 7.0, "relevance": 9.0},
+    )
+    return Sample.model_validate({"row": row, "status": status, "reason": reason})
+
+
+def iteration_record(number: int, promotion: Promotion, **more: object) -> IterationRecord:
+    pattern = Pattern(
+        id=f"it{number}-p1",
+        name=f"Filtering groups {HOSTILE}",
+        description="Questions that keep only groups above a number.",
+        size=12,
+        features=[FeatureCount(feature="HAVING", failed=12, passed=0)],
+        row_ids=[f"validation-{i}" for i in range(12)],
+        previous_id="it1-p1" if number > 1 else "",
+    )
+    strategy = Strategy(
+        id=f"it{number}-s1",
+        pattern_id=pattern.id,
+        pattern_name=pattern.name,
+        text=f"Write HAVING. {HOSTILE}",
+        features=["HAVING"],
+    )
+    samples = [sample(1, "accepted"), sample(2, "accepted"), sample(3, "rejected", f"wrong answer: {HOSTILE}")]
+    batch = Batch(
+        id="b1",
+        branch="pattern",
+        strategy_id=strategy.id,
+        seed_ids=["train-3"],
+        wanted=5,
+        samples=samples,
+        scores={"utility": 8.0},
+    )
+    values = {
+        "number": number,
+        "summary": {"failures": 24, "analysed": 24, "k": 2, "structure": True, "gap": 0.3, "silhouette": 0.4, "stability": 0.9},
+        "training_errors": 3,
+        "analyses": [Analysis(row_id="validation-0", root_cause=f"Leaves out HAVING {HOSTILE}", scenario="counts per group")],
+        "patterns": [pattern],
+        "progress": {pattern.id: Progress(trend="new", failing=2, outcome="shrinking")},
+        "strategies": [strategy],
+        "batches": [batch],
+        "wanted": 5,
+        "accepted": 2,
+        "usage": {"analyze_patterns": Usage(calls=26, input_tokens=12000, output_tokens=1500, recovered={"fenced": 3})},
+        "model": f"iteration-{number}",
+        "promotion": promotion,
+    }
+    return IterationRecord.model_validate({**values, **more})
+
+
+def promotion(promoted: bool, reason: str) -> Promotion:
+    return Promotion(
+        against="vanilla", gains=14, losses=2, difference=0.15, p=0.002, level=0.025, promoted=promoted, reason=reason
+    )
+
+
+@pytest.fixture
+def finished_state() -> State:
+    """A run that shipped its first iteration."""
+    run = RunFacts(
+        task="text_to_sql", metric="execution accuracy", slm="SmolLM2-135M-Instruct", teacher="Qwen2.5-Coder-1.5B-Instruct",
+        judge="other", seed=0, iterations=2, patience=2, alpha=0.05, confidence=0.95, threshold=7, share=0.5, scope="total",
+    )  # fmt: skip
+    models = [
+        model_record("untuned", "untuned", 0.02, 1),
+        model_record("vanilla", "start", 0.6, 2, adapter_uri="gs://bucket/vanilla", steps=40, rows=120, train_seconds=185),
+        model_record("iteration-1", "candidate", 0.85, 3, iteration=1, adapter_uri="gs://bucket/one", steps=60, rows=160),
+        model_record("iteration-2", "candidate", 0.8, 4, iteration=2, adapter_uri="gs://bucket/two", steps=60, rows=180),
+        model_record("step-matched", "control", 0.62, 5, steps=60, rows=120),
+    ]
+    return State(
+        run=run,
+        models=models,
+        iterations=[
+            iteration_record(1, promotion(True, "+15.0 points over vanilla on 80 selection rows")),
+            iteration_record(2, promotion(False, "it beats vanilla, but not iteration-1, which was promoted before")),
+        ],
+        incumbent="iteration-1",
+        decision=Decision(go_on=False, reason="all 2 iterations are done"),
+    )

@@ -1,0 +1,221 @@
+"""The report says what the state says, believes nothing too easily, and lets no model's text become a page."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from components.core.budget import Usage
+from components.core.report import facts, render
+from components.core.state import Decision, ModelRecord, State
+from components.core.statistics import mcnemar_exact
+
+VOID = {"meta", "br", "path", "img", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags and text, and fails on a tag that is not closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def model_of(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(m for m in found["models"] if m["name"] == name)
+
+
+def without(state: State, *names: str) -> State:
+    return state.model_copy(update={"models": [m for m in state.models if m.name not in names]})
+
+
+def with_model(state: State, name: str, **change: Any) -> State:
+    models = [m.model_copy(update=change) if m.name == name else m for m in state.models]
+    return state.model_copy(update={"models": models})
+
+
+def test_hostile_text_stays_text(finished_state: State) -> None:
+    page = Page(render(finished_state))
+    assert "script" not in page.tags
+    assert page.text.count("<script>alert('owned')</script> & \"quoted\"") >= 10  # names, strategies, samples, reasons, analyses
+
+
+def test_nothing_from_outside_and_no_handlers(finished_state: State) -> None:
+    html = render(finished_state)
+    names = {name for name, _ in Page(html).attributes}
+    assert not {n for n in names if n.startswith("on")} and not names & {"src", "href", "srcset"}
+    assert not re.search(r"url\(|@import|https?://", html)
+
+
+def test_the_same_state_gives_the_same_bytes(finished_state: State) -> None:
+    assert render(finished_state) == render(State.model_validate_json(finished_state.model_dump_json()))
+
+
+def test_facts_are_json_and_on_the_page(finished_state: State) -> None:
+    found = json.loads(json.dumps(facts(finished_state)))
+    text = " ".join(Page(render(finished_state)).text.split())
+    for model in found["models"]:
+        assert f"{100 * model['test']['accuracy']:.1f} %" in text
+    assert found["shipped_uri"] == "gs://bucket/one" and "gs://bucket/one" in text
+    assert [m["name"] for m in found["models"]] == ["untuned", "vanilla", "step-matched", "iteration-1", "iteration-2"]
+    assert "3 samples written" in text and "wrong answer 1" in text
+    assert "12 of 12 failures, 0 of" in text and "2 of 12 still failing after" in text
+    assert "promoted" in text
+
+
+def test_comparisons_are_paired_with_the_step_matched_control(finished_state: State) -> None:
+    found = facts(finished_state)
+    assert found["baseline"] == "step-matched"
+    old, new = (finished_state.model(n).outcomes["test"] for n in ("step-matched", "iteration-2"))
+    over = model_of(found, "iteration-2")["over_baseline"]
+    gains, losses = sum(new[r] > old[r] for r in old), sum(new[r] < old[r] for r in old)
+    assert (over["gains"], over["losses"]) == (gains, losses)
+    assert over["p"] == pytest.approx(mcnemar_exact(gains, losses))
+    assert over["difference"] == pytest.approx((gains - losses) / 200)
+    assert over["low"] < over["difference"] < over["high"]
+    assert over["p_holm"] >= over["p"]
+    assert model_of(found, "step-matched")["over_baseline"] is None
+    assert model_of(found, "vanilla")["over_baseline"]["p_holm"] is None
+
+
+def test_rows_in_groups_are_tested_as_groups(finished_state: State) -> None:
+    rows = finished_state.start.outcomes["test"]
+    grouped = finished_state.model_copy(update={"groups": {"test": {r: f"article {int(r.split('-')[1]) // 50}" for r in rows}}})
+    alone, together = (model_of(facts(s), "iteration-1")["over_start"] for s in (finished_state, grouped))
+    assert together["p"] == pytest.approx(2 / 2**4) and alone["p"] < 1e-6
+    assert "sign-flip" in render(grouped) and "sign-flip" not in render(finished_state)
+
+
+def test_verdict_of_a_gain(finished_state: State) -> None:
+    said = facts(finished_state)["verdict"]
+    assert re.match(r"Iteration 1 answers 8\d\.\d.% of 200 test rows, \+2\d\.\d points over vanilla", said["headline"])
+    assert "Against vanilla fine-tuning of as many steps" in said["details"][0]
+
+
+def test_verdict_when_the_test_rows_do_not_confirm_the_gain(finished_state: State) -> None:
+    vanilla = finished_state.start
+    worse = dict(vanilla.outcomes["test"])
+    worse.update(dict.fromkeys([r for r, right in worse.items() if right][:3], False))
+    state = with_model(finished_state, "iteration-1", outcomes={**vanilla.outcomes, "test": worse})
+    assert "on the 200 test rows it is not better than vanilla fine-tuning (−1.5 points)" in facts(state)["verdict"]["headline"]
+
+
+def test_verdict_when_a_gain_may_be_chance(finished_state: State) -> None:
+    control = finished_state.model("step-matched")
+    better = dict(control.outcomes["test"])
+    better.update(dict.fromkeys([r for r, right in better.items() if not right][:3], True))
+    state = with_model(finished_state, "iteration-1", outcomes={**control.outcomes, "test": better})
+    assert "cannot be told from chance" in " ".join(facts(state)["verdict"]["details"])
+
+
+def test_verdict_without_promotion(finished_state: State) -> None:
+    said = facts(finished_state.model_copy(update={"incumbent": "vanilla"}))["verdict"]
+    assert said["headline"].startswith(
+        "No iteration was shown to be better than vanilla fine-tuning, which stays the shipped model"
+    )
+    assert "Iteration 2: it beats vanilla, but not iteration-1" in said["details"][0]
+
+
+def test_verdict_before_and_without_iterations(finished_state: State) -> None:
+    bare = without(finished_state, "iteration-1", "iteration-2", "step-matched")
+    bare = bare.model_copy(update={"iterations": [], "incumbent": "vanilla", "decision": Decision()})
+    assert facts(bare)["verdict"]["headline"].startswith("So far there is vanilla fine-tuning")
+    ended = bare.model_copy(update={"decision": Decision(go_on=False, reason="nothing to learn from: no failures")})
+    assert facts(ended)["verdict"]["headline"] == "Vanilla fine-tuning is what there is: nothing to learn from: no failures."
+    begun = without(bare, "vanilla").model_copy(update={"incumbent": ""})
+    assert "just begun" in facts(begun)["verdict"]["headline"]
+    for state in (bare, ended, begun, begun.model_copy(update={"models": []})):
+        Page(render(state))
+
+
+def noted(state: State) -> str:
+    return "\n".join(facts(state)["notes"])
+
+
+def test_notes_of_a_sound_run(finished_state: State) -> None:
+    said = noted(finished_state)
+    assert "One run, one seed" in said
+    assert "5 rows were asked for, 2 let in: 3 short" in said
+    assert "fenced 6" in said
+    for alarm in ("no structure", "collapsed", "does harm", "no step-matched control", "cap was reached", "does not tell good"):
+        assert alarm not in said
+
+
+def with_iteration(state: State, **change: Any) -> State:
+    first, *rest = state.iterations
+    return state.model_copy(update={"iterations": [first.model_copy(update=change), *rest]})
+
+
+def test_notes_of_what_went_wrong(finished_state: State) -> None:
+    first = finished_state.iterations[0]
+    summary = {**first.summary, "structure": False, "gap": 0.08, "unanalysed": 2, "struck": 1, "dropped": 1}
+    assert "no structure (bend 0.08" in noted(with_iteration(finished_state, summary=summary))
+    assert "no structure" in render(with_iteration(finished_state, summary=summary))
+    lost = noted(with_iteration(finished_state, summary=summary))
+    assert "2 failures without an analysis" in lost and "1 draft struck" in lost and "1 pattern dropped" in lost
+    shaky = {**first.summary, "stability": 0.2}
+    assert "groups the failures differently (agreement 0.20" in noted(with_iteration(finished_state, summary=shaky))
+    lazy = [first.batches[0].model_copy(update={"id": f"b{i}"}) for i in range(6)]
+    assert "all 6 batches the same scores" in noted(with_iteration(finished_state, batches=lazy))
+    spent = {"generate_data": Usage(calls=9, failed=4, capped="calls: 100", unasked=7)}
+    said = noted(with_iteration(finished_state, usage=spent))
+    assert "cap was reached (calls: 100); 7 requests were not asked" in said and "4 requests to the LLMs ended without" in said
+
+
+def with_test(model: ModelRecord, **change: Any) -> dict[str, Any]:
+    return {**model.metrics, "test": model.metrics["test"].model_copy(update=change)}
+
+
+def test_notes_of_models(finished_state: State) -> None:
+    vanilla, first = finished_state.start, finished_state.model("iteration-1")
+    collapsed = with_model(
+        finished_state, "vanilla", metrics=with_test(vanilla, collapsed=True, invalid=50, histogram={"A": 150})
+    )
+    said = noted(collapsed)
+    assert (
+        "Vanilla fine-tuning has collapsed: nearly all its answers are the same (A)" in said
+        and "from 25.0\u00a0% of its outputs" in said
+    )
+    assert "collapsed" in Page(render(collapsed)).text
+    assert "does harm" in noted(with_model(finished_state, "untuned", metrics=vanilla.metrics | with_test(vanilla, accuracy=0.9)))
+    assert "no step-matched control" in noted(without(finished_state, "step-matched"))
+    overfit = {**first.metrics, "validation": first.metrics["validation"].model_copy(update={"accuracy": 0.99})}
+    assert "the validation split's own" in noted(with_model(finished_state, "iteration-1", metrics=overfit))
+    assert "2 rows longer than the maximum" in noted(with_model(finished_state, "vanilla", dropped_rows=2))
+
+
+def test_a_model_without_test_rows_is_left_out_of_the_table(finished_state: State) -> None:
+    untuned = finished_state.model("untuned")
+    only = {"metrics": {"selection": untuned.metrics["selection"]}, "outcomes": {"selection": untuned.outcomes["selection"]}}
+    page = Page(render(with_model(finished_state, "untuned", **only)))
+    assert "Untuned model" not in page.text and "Iteration 1" in page.text
+
+
+def test_a_large_run_stays_small(finished_state: State) -> None:
+    batch = finished_state.iterations[0].batches[0]
+    sample = batch.samples[0]
+    long_row = sample.row.model_copy(update={"fields": {"context": "word " * 5000, "question": "q"}})
+    many = batch.model_copy(update={"samples": [sample.model_copy(update={"row": long_row})] * 500})
+    html = render(with_iteration(finished_state, batches=[many], accepted=500, wanted=500))
+    assert len(html.encode()) < 200_000
+    assert "500 accepted samples, the first 40" in html

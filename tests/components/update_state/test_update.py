@@ -1,0 +1,309 @@
+"""The stage through the executor's contract: a run from its start to its end, and what it refuses."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.backends.executor import Executor
+from components.backends.storage import read_records, write_json, write_records
+from components.core.budget import Usage
+from components.core.errors import InputError
+from components.core.records import Analysis, Batch, Pattern, Prediction, Provenance, Sample, Score, Strategy, SyntheticRow
+from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
+from components.core.state import State
+from components.update_state.__main__ import run
+
+SIZES = {"train": 20, "validation": 40, "selection": 60, "test": 80}
+
+
+class Loop:
+    """Calls the stage as an engine does and keeps what came out of the last call."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder, self.calls = folder, 0
+        values = {"loop": {"iterations": 2}, **settings}
+        self.settings = Settings(
+            task=TaskSettings(name="gsm8k", train="t", validation="v", test="e"),
+            slm=SlmSettings(model="some/slm"),
+            teacher=LlmSettings(model="big"),
+            judge=LlmSettings(model="other"),
+            **values,
+        )
+        self.last: dict[str, Any] = {}
+        self.out = folder
+        (folder / "train_data").mkdir()
+
+    def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
+        self.calls += 1
+        out = self.folder / f"call-{self.calls}"
+        before = {"state": self.out / "state"} if self.last else {}
+        inputs = {"train_data": self.folder / "train_data", **before, **inputs}
+        slots = {n: {"artifacts": [{"name": n, "uri": str(out / n)}]} for n in ("state", "synthetic_data", "report")}
+        values = {"settings": self.settings.for_stage("update_state"), "step": step, **parameters}
+        artifacts = {n: {"artifacts": [{"name": n, "uri": str(p)}]} for n, p in inputs.items()}
+        outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
+        run(Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs})))
+        self.last = json.loads((out / "executor_output.json").read_text())
+        self.out = out
+        return State.load(out / "state")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        values: dict[str, Any] = self.last["parameterValues"]
+        return values
+
+    def evaluated(
+        self, name: str, right: Mapping[str, int], group: Callable[[str, int], str] = lambda s, i: ""
+    ) -> dict[str, Path]:
+        """Artifacts of a model that answers the first `right[split]` rows of each split."""
+        folder = self.folder / name
+        for split, count in right.items():
+            kind = "predictions" if split in ("train", "validation") else "report_predictions"
+            rows = [prediction(split, i, i < count, group(split, i)) for i in range(SIZES[split])]
+            write_records(folder / kind / f"{split}.jsonl", rows)
+            write_json(folder / kind / "metrics.json", {"name": name, "splits": {}, "seconds": 12.5})
+        facts = {"steps": 40, "rows": 120, "synthetic_rows": 4, "dropped_too_long": ["x"], "seconds": 185.0}
+        write_json(folder / "adapter" / "train.json", facts)
+        kinds = [k for k in ("predictions", "report_predictions") if (folder / k).exists()]
+        return {k: folder / k for k in [*kinds, *([] if name == "untuned" else ["adapter"])]}
+
+    def begin(self) -> State:
+        self.call("start", self.evaluated("untuned", {"selection": 1, "test": 2}), name="untuned")
+        return self.call("start", self.evaluated("vanilla", rights(30)), name="vanilla")
+
+    def learnt(self, number: int, accepted: int = 3, capped: str = "", strategies: int = 1, errors: int = 1) -> dict[str, Path]:
+        """Artifacts of one iteration's analysis, plan and checked batches."""
+        folder = self.folder / f"learnt-{number}"
+        pattern = Pattern(
+            id=f"it{number}-p1", name="Two steps", description="Drops the last step.", size=8 // number,
+            row_ids=[f"validation-{i}" for i in range(32, 40)], previous_id="it1-p1" if number > 1 else "",
+        )  # fmt: skip
+        strategy = Strategy(id=f"it{number}-s1", pattern_id=pattern.id, pattern_name=pattern.name, text="Write two steps.")
+        write_records(folder / "analyses" / "analyses.jsonl", [Analysis(row_id="validation-33", root_cause="r", scenario="s")])
+        write_records(folder / "analyses" / "patterns.jsonl", [pattern] * strategies)
+        write_json(folder / "analyses" / "summary.json", {"failures": 20 // number, "analysed": 10 // number, "structure": False})
+        write_json(
+            folder / "analyses" / "usage.json",
+            {"analyze_patterns": Usage(calls=10, paid_calls=4, replayed=6, usd=0.5).model_dump()},
+        )
+        (folder / "plan").mkdir()
+        (folder / "plan" / "strategies.yaml").write_text(yaml.safe_dump([strategy.model_dump()] * strategies))
+        write_json(folder / "plan" / "spent.json", Usage().model_dump())
+        write_records(folder / "plan" / "training_errors.jsonl", [prediction("train", 19, False)] * errors)
+        samples = [sample(number, i, "accepted" if i < accepted else "rejected") for i in range(5)]
+        batches = [
+            Batch(id=f"b{number}", branch="pattern", strategy_id=strategy.id, seed_ids=["t"], wanted=5, samples=samples),
+            Batch(id=f"b{number}.refill", branch="pattern", seed_ids=["t"], wanted=5 - accepted or 1, refill_of=f"b{number}"),
+        ]
+        write_records(folder / "batches" / "batches.jsonl", batches)
+        usages = {"generate_data": Usage(calls=2, usd=0.25), "control_quality": Usage(calls=2, usd=0.25, capped=capped)}
+        write_json(folder / "batches" / "usage.json", {stage: u.model_dump() for stage, u in usages.items()})
+        return {name: folder / name for name in ("analyses", "plan", "batches")}
+
+    def merge(self, number: int, **options: Any) -> State:
+        before = {"synthetic_data": self.out / "synthetic_data"} if number > 1 else {}
+        return self.call("merge", {**self.learnt(number, **options), **before}, iteration=number, name=f"iteration-{number}")
+
+    def score(self, number: int, right: int, **splits: int) -> State:
+        name = f"iteration-{number}"
+        before = {"synthetic_data": self.out / "synthetic_data"}
+        return self.call("score", {**self.evaluated(name, rights(right, **splits)), **before}, iteration=number, name=name)
+
+
+def rights(selection: int, **splits: int) -> dict[str, int]:
+    return {"train": 19, "validation": 30, "selection": selection, "test": 50, **splits}
+
+
+def prediction(split: str, number: int, right: bool, group: str = "") -> Prediction:
+    row = {"id": f"{split}-{number}", "split": split, "prompt": "", "output": "", "reference": "", "group": group}
+    return Prediction.model_validate({**row, "score": Score(correct=right, valid=True, predicted=str(number))})
+
+
+def sample(iteration: int, number: int, status: str) -> Sample:
+    source = Provenance(
+        branch="pattern", parent_ids=["train-1"], iteration=iteration, batch_id=f"b{iteration}", attempt=0, request_hash="h"
+    )
+    row = SyntheticRow(id=f"it{iteration}-{number}", fields={"question": f"{number}?"}, provenance=source)
+    return Sample.model_validate(
+        {"row": row, "status": status, "reason": "" if status == "accepted" else "judge: 5.0 is below 7"}
+    )
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Loop:
+    return Loop(tmp_path)
+
+
+def test_a_whole_run(loop: Loop) -> None:
+    state = loop.begin()
+    assert [(m.name, m.kind) for m in state.models] == [("untuned", "untuned"), ("vanilla", "start")]
+    assert loop.parameters == {"go_on": True, "reason": "", "shipped": "vanilla"}
+    vanilla = state.model("vanilla")
+    assert (vanilla.steps, vanilla.rows, vanilla.dropped_rows, vanilla.train_seconds, vanilla.evaluate_seconds) == (
+        40,
+        120,
+        1,
+        185,
+        12.5,
+    )
+    assert vanilla.metrics["selection"].accuracy == 0.5 and set(vanilla.outcomes) == {"validation", "selection", "test"}
+    assert state.run.metric and state.run.teacher == "big"
+
+    state = loop.merge(1)
+    assert (state.iterations[0].wanted, state.iterations[0].accepted, state.iterations[0].shortfall) == (5, 3, 2)
+    assert state.iterations[0].progress["it1-p1"].trend == "new"
+    assert loop.parameters["go_on"] is True
+
+    state = loop.score(1, right=42, validation=36)
+    assert loop.parameters == {"go_on": True, "reason": "", "shipped": "iteration-1"}
+    assert state.iterations[0].promotion and state.iterations[0].promotion.gains == 12
+    progress = state.iterations[0].progress["it1-p1"]
+    assert (progress.failing, progress.outcome) == (4, "shrinking")
+
+    state = loop.merge(2)
+    assert state.iterations[1].progress["it2-p1"].trend == "shrinking"  # 8 of 10 of 20 failures before, 4 of 5 of 10 now
+    rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
+    assert [r.id for r in rows] == ["it1-0", "it1-1", "it1-2", "it2-0", "it2-1", "it2-2"]
+
+    state = loop.score(2, right=35)
+    assert loop.parameters == {"go_on": False, "reason": "the 2 planned iterations are done", "shipped": "iteration-1"}
+    assert not state.iterations[1].promotion.promoted
+
+    state = loop.call("control", loop.evaluated("step-matched", {"selection": 60, "test": 80}), name="step-matched")
+    assert loop.parameters["shipped"] == "iteration-1", "a control is never shipped, however good"
+    assert state.model("step-matched").kind == "control"
+    rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
+    assert len(rows) == 6, "kept by the state where the artifact was not passed on"
+    report = (loop.out / "report").read_text()
+    assert "Step-matched vanilla" in report and "Two steps" in report
+    metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
+    assert metadata == {"shipped": "iteration-1", "shipped_uri": str(loop.folder / "iteration-1" / "adapter"), "iterations": 2}
+
+
+def test_a_worse_candidate_is_not_shipped_and_the_test_split_has_no_say(loop: Loop) -> None:
+    loop.begin()
+    loop.merge(1)
+    loop.score(1, right=29, test=80)
+    assert loop.parameters["shipped"] == "vanilla"
+
+
+def test_a_resumed_iteration_leaves_the_same_state(tmp_path: Path) -> None:
+    """Which calls came from the ledger depends on kills, so it must not be in the state."""
+    states = []
+    for name, usage in (("a", Usage(calls=10, paid_calls=10)), ("b", Usage(calls=10, paid_calls=1, replayed=9))):
+        (tmp_path / name).mkdir()
+        loop = Loop(tmp_path / name)
+        loop.begin()
+        learnt = loop.learnt(1)
+        write_json(learnt["analyses"] / "usage.json", {"analyze_patterns": usage.model_dump()})
+        states.append(loop.call("merge", learnt, iteration=1).iterations)
+    assert states[0] == states[1]
+
+
+def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
+    loop.begin()
+    own = sample(9, 9, "accepted").row
+    write_records(tmp_path / "own" / "synthetic.jsonl", [own])
+    loop.call("merge", {**loop.learnt(1), "synthetic_data": tmp_path / "own"}, iteration=1)
+    rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
+    assert [r.id for r in rows] == ["it9-9", "it1-0", "it1-1", "it1-2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"accepted": 0}, "nothing to learn from: none of 5 written rows passed quality control"),
+        ({"accepted": 0, "strategies": 0, "errors": 0}, "nothing to learn from: no failures to write data against"),
+        ({"accepted": 0, "capped": "calls 100"}, "budget: calls 100 was reached before a row was let in"),
+    ],
+)
+def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -> None:
+    loop.begin()
+    loop.merge(1, **options)
+    assert loop.parameters == {"go_on": False, "reason": reason, "shipped": "vanilla"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "capped", "splits", "reason"),
+    [
+        ({"budget": {"usd": 1.0}}, "", {}, "budget: 1 of 1 usd are spent"),
+        ({"budget": {"calls": 14}}, "", {}, "budget: 14 of 14 calls are spent"),
+        ({}, "calls 100", {}, "budget: calls 100 was reached"),
+        ({}, "", {"train": 20, "validation": 40}, "nothing to learn from: no failures left on validation and training rows"),
+        ({"loop": {"iterations": 3, "patience": 1}}, "", {}, "plateau: no better selection accuracy for 1 iteration"),
+        ({"loop": {"iterations": 1}}, "", {}, "the planned iteration is done"),
+        ({"budget": {"usd": 1.5, "calls": 15}, "loop": {"iterations": 3, "patience": 2}}, "", {}, ""),
+    ],
+)
+def test_when_the_loop_ends(tmp_path: Path, settings: dict[str, Any], capped: str, splits: dict[str, int], reason: str) -> None:
+    loop = Loop(tmp_path, **settings)
+    loop.begin()
+    loop.merge(1, capped=capped)
+    loop.score(1, right=30, **splits)
+    assert loop.parameters == {"go_on": not reason, "reason": reason, "shipped": "vanilla"}
+
+
+def test_a_plateau_counts_from_the_best_iteration(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, loop={"iterations": 9, "patience": 2})
+    loop.begin()
+    ended = []
+    for number, right in enumerate((29, 33, 32, 33), 1):
+        loop.merge(number)
+        loop.score(number, right=right)
+        ended.append(not loop.parameters["go_on"])
+    assert ended == [False, False, False, True]
+
+
+def test_groups_reach_the_promotion_test(loop: Loop) -> None:
+    loop.begin()
+    loop.merge(1)
+    one_article = loop.evaluated("iteration-1", rights(42), lambda split, i: "article" if i >= 30 else "")
+    state = loop.call("score", one_article, iteration=1, name="iteration-1")
+    assert state.groups["selection"]["selection-35"] == "article"
+    assert state.iterations[0].promotion.p == 0.5 and loop.parameters["shipped"] == "vanilla"
+
+
+def test_refusals(loop: Loop) -> None:
+    vanilla = loop.evaluated("vanilla", rights(30))
+    with pytest.raises(InputError, match="step 'finish' is not known"):
+        loop.call("finish", vanilla, name="vanilla")
+    with pytest.raises(InputError, match="needs the input artifact 'state'"):
+        loop.call("merge", {}, iteration=1)
+    with pytest.raises(InputError, match="there are no predictions"):
+        loop.call("start", {"adapter": vanilla["adapter"]}, name="vanilla")
+    loop.begin()
+    for step, inputs, parameters, message in (
+        ("start", vanilla, {"name": "vanilla"}, "model 'vanilla' is already in the state"),
+        ("merge", loop.learnt(2), {"iteration": 2}, "iteration 2: the state has 0 iterations, 1 is next"),
+        (
+            "score",
+            vanilla,
+            {"name": "iteration-1", "iteration": 1},
+            "iteration 1 cannot be scored: the last one merged into the state is 0",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            loop.call(step, inputs, **parameters)
+
+
+def test_a_row_let_in_twice(loop: Loop) -> None:
+    loop.begin()
+    learnt = loop.learnt(1)
+    batches = read_records(learnt["batches"] / "batches.jsonl", Batch)
+    write_records(learnt["batches"] / "batches.jsonl", [batches[0], batches[0]])
+    with pytest.raises(InputError, match="synthetic row 'it1-0' was let in twice"):
+        loop.call("merge", learnt, iteration=1)
+
+
+def test_other_rows_than_before(loop: Loop) -> None:
+    loop.begin()
+    loop.merge(1)
+    other = loop.evaluated("iteration-1", rights(40))
+    file = other["report_predictions"] / "test.jsonl"
+    write_records(file, read_records(file, Prediction)[:-1])
+    with pytest.raises(InputError, match="model 'iteration-1', test: not the rows that 'untuned' was evaluated on"):
+        loop.call("score", other, iteration=1, name="iteration-1")
