@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from components.backends.llm_exchange import Exchange, with_hint
 from components.core.tasks.task import Message
 
 FORMS = ("json_schema", "json_schema, bare", "json_object, schema", "json_object", "plain")
@@ -49,36 +50,37 @@ class Dialect:
         elif form > self.form:
             self._of_schema[_text(schema)] = form
 
-    def refused(self, sent: dict[str, Any], schema: dict[str, Any], form: int, status: int, text: str) -> tuple[int, str]:
-        """What to make of a refusal: the form to try next and the name of what was refused, '' if it was something else.
+    def refused(self, exchange: Exchange[Any], sent: dict[str, Any], status: int, text: str) -> str:
+        """What the endpoint does not take, '' if it refuses for something else; the exchange's next try goes without it.
 
         `sent` is the body that was refused: others may have found out the same meanwhile.
         """
         if status not in {400, 422, 500, 501}:
-            return form, ""
+            return ""
         if "max_tokens" in sent and "max_completion_tokens" in text:
             self.room = "max_completion_tokens"
-            return form, "max_tokens"
+            return "max_tokens"
         for name in ("seed", "temperature"):
             if name in sent and re.search(rf"\b{name}\b", text) and "response_format" not in text:
                 self.dropped.add(name)
-                return form, name
+                return name
+        form = exchange.form
         doubtful = status in {400, 422} and form not in self._proven and not _NAMES_CONTEXT.search(text)
         if form < len(FORMS) - 1 and (_NAMES_FORMAT.search(text) or doubtful):
-            skip = FORMS[form + 1] == "json_schema, bare" and _text(_bare(schema)) == _text(schema)
-            return form + 1 + skip, "response_format"
-        return form, ""
+            skip = FORMS[form + 1] == "json_schema, bare" and _bare(exchange.schema) == exchange.schema
+            exchange.form = form + 1 + skip
+            return "response_format"
+        return ""
 
-    def body(
-        self, messages: Sequence[Message], schema: dict[str, Any], form: int, temperature: float, seed: int, max_tokens: int
-    ) -> dict[str, Any]:
+    def body(self, exchange: Exchange[Any], seed: int) -> dict[str, Any]:
         """The request body, all but the model."""
-        name = FORMS[form]
+        schema, name = exchange.schema, FORMS[exchange.form]
+        told = exchange.form >= FORMS.index("json_object")
         body: dict[str, Any] = {
-            "messages": list(messages) if form < FORMS.index("json_object") else _with_schema(messages, schema),
-            "temperature": temperature,
+            "messages": _with_schema(exchange.messages, schema) if told else exchange.messages,
+            "temperature": exchange.request.temperature,
             "seed": seed,
-            self.room: max_tokens,
+            self.room: exchange.max_tokens,
         }
         if name.startswith("json_schema"):
             asked = _bare(schema) if name.endswith("bare") else schema
@@ -91,12 +93,6 @@ class Dialect:
         elif name == "json_object":
             body["response_format"] = {"type": "json_object"}
         return {k: v for k, v in body.items() if k not in self.dropped}
-
-
-def with_hint(messages: Sequence[Message], hint: str) -> list[Message]:
-    """The messages with a hint at their end. No new message: many chat templates refuse two of one role in a row."""
-    *before, last = messages
-    return [*before, {**last, "content": f"{last['content']}\n\n{hint}"}]
 
 
 def _with_schema(messages: Sequence[Message], schema: dict[str, Any]) -> list[Message]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from components.backends.ledger import Call, call_key
-from components.backends.llm_dialect import with_hint
 from components.backends.llm_reply import Reading, read_reply
 from components.core.llm import LlmReply, LlmRequest
 from components.core.tasks.task import Message
@@ -29,6 +28,7 @@ class Exchange(Generic[T]):
     usual_room: int  # the settings' max_tokens
     reply: LlmReply[T] | None = None
     troubles: list[str] = field(default_factory=list)  # kinds, in the order met
+    form: int = 0  # of asking for JSON, see llm_dialect
     unasked: bool = False
     refused: bool = False
     messages: list[Message] = field(init=False)
@@ -85,10 +85,19 @@ class Exchange(Generic[T]):
         if reading.kind in HINTS:
             self._ask(with_hint(self.messages, HINTS[reading.kind]))
         else:
-            wrong = f"This cannot be used: {reading.error}. Send the whole answer again, put right, as JSON and nothing else."
+            again = (
+                "This cannot be used" if self._reasked == 1 else "That is still not what was asked for"
+            )  # else an equal request
+            wrong = f"{again}: {reading.error}. Send the whole answer again, put right, as JSON and nothing else."
             quoted = {"role": "assistant", "content": text[:QUOTED]}
             self._ask([*self.request.messages, quoted, {"role": "user", "content": wrong}])
 
     def _ask(self, messages: Sequence[Message]) -> None:
         self.messages = list(messages)
         self.key = call_key(self.model, messages, self.schema, self.request.temperature, self.request.salt, self._room)
+
+
+def with_hint(messages: Sequence[Message], hint: str) -> list[Message]:
+    """The messages with a hint at their end. No new message: many chat templates refuse two of one role in a row."""
+    *before, last = messages
+    return [*before, {**last, "content": f"{last['content']}\n\n{hint}"}]

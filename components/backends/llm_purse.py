@@ -1,16 +1,17 @@
 """Counts what LLM calls cost and keeps them under the caps, also when many are on their way at once."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from components.backends.ledger import Call
 from components.core.budget import Usage
 from components.core.settings import BudgetSettings, LlmSettings
-from components.core.tasks.task import Message
 
-BYTES_PER_TOKEN = 3.0  # of English and code it is nearer 4; a guess that is too high only reserves too much
+BYTES_PER_TOKEN = 4  # of English and code
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Purse:
         self._reserved.clear()
         self._released = asyncio.Event()
 
-    def most(self, messages: Sequence[Message], max_tokens: int) -> Cost:
-        """The most a call can cost: a guess of its input, and all the room it has for output."""
-        size = estimated_tokens("".join(m["content"] for m in messages)) + 8 * len(messages)
+    def most(self, body: dict[str, Any], max_tokens: int) -> Cost:
+        """The most a call can cost: its input taken high, with the schema and the chat template, and all its room for output."""
+        asked = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
+        size = len(asked.encode(errors="replace")) // 2 + 64
         return Cost(1, size + max_tokens, self._usd(size, max_tokens))
 
     def fits(self, cost: Cost) -> bool | None:

@@ -119,8 +119,10 @@ def _embedded(text: str) -> list[Any]:
         try:
             value, at = decoder.raw_decode(text, start.start())
             values.append(value)
-        except (ValueError, RecursionError):
+        except ValueError:
             at = start.end()
+        except RecursionError:  # nested that deep it is nothing anybody asked for
+            break
     return values
 
 

@@ -1,9 +1,10 @@
 """How fast an endpoint is asked: as many calls at once as it bears, pauses when it says so, an end when it stays silent."""
 
 import asyncio
+import heapq
+import itertools
 import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
@@ -29,7 +30,8 @@ class Pace:
         self.successes = 0
         self._most, self._give_up = concurrency, give_up_seconds
         self._active = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._tickets = itertools.count()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []  # a heap: who came first is next
         self._not_before = self._slowed = 0.0
         self._alive = time.monotonic()
 
@@ -56,6 +58,7 @@ class Pace:
             self._wake()
 
     async def _turn(self) -> None:
+        ticket = next(self._tickets)
         while True:
             self.check()
             if (wait := self._not_before - time.monotonic()) > 0:
@@ -64,15 +67,16 @@ class Pace:
                 return
             else:
                 turn = asyncio.get_running_loop().create_future()
-                self._waiting.append(turn)
+                heapq.heappush(self._waiting, (ticket, turn))
                 await turn
 
     def _wake(self) -> None:
-        for _ in range(int(self.limit) - self._active):
-            while self._waiting and self._waiting[0].done():
-                self._waiting.popleft()
-            if self._waiting:
-                self._waiting.popleft().set_result(None)
+        free = int(self.limit) - self._active
+        while free > 0 and self._waiting:
+            _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
 
     def succeeded(self) -> None:
         """A reply came: the endpoint lives and may bear a little more."""

@@ -48,3 +48,8 @@ def track(label: str, total: int) -> Iterator[Track]:
         with Progress(*columns, console=console, transient=True) as bar:
             yield Track(label, total, bar)
     print(f"  {label}: {total} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def notice(text: str) -> None:
+    """A line for whoever watches a step, indented under it."""
+    print(f"  {text}", file=sys.stderr, flush=True)
