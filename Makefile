@@ -46,8 +46,8 @@ $(READY): pyproject.toml constraints-cpu.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ echo "Python's venv module is missing: install it (apt install python3-venv)"; exit 1; }
 	@echo "Setting up .venv, once: PyTorch first ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) torch
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) torch
 	@echo "... then the rest; llama.cpp is compiled on this machine, which takes about 5 minutes on 2 cores ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,dev]'
 	@touch $@
 	@echo "... .venv is ready"
