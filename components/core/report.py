@@ -5,6 +5,7 @@ Everything a model or a data set wrote is hostile here: it reaches the page thro
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +25,11 @@ LABELS = {"untuned": "Untuned model", "vanilla": "Vanilla fine-tuning", STEP_MAT
 
 def render(state: State) -> str:
     """The page. It changes nothing and asks nobody: the same state gives the same bytes."""
+    return _environment().get_template("report.html").render(**facts(state))
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("components.core", "templates"),
         autoescape=True,
@@ -34,7 +40,7 @@ def render(state: State) -> str:
     environment.filters |= {
         name: getattr(figures, name) for name in ("percent", "points", "p_value", "bare", "duration", "count", "plural")
     }
-    return environment.get_template("report.html").render(**facts(state))
+    return environment
 
 
 def facts(state: State) -> dict[str, Any]:

@@ -186,8 +186,8 @@ def hierarchical_bootstrap(
     for _ in range(resamples):
         units = rng.choices(range(len(sizes)), k=len(sizes))
         seeds = rng.choices(sums, k=len(sums))
-        weight = sum(sizes[u] for u in units) * len(seeds)
-        means.append(sum(sum(s[u] for u in units) for s in seeds) / weight)
+        weight = sum(map(sizes.__getitem__, units)) * len(seeds)
+        means.append(sum(sum(map(s.__getitem__, units)) for s in seeds) / weight)
     means.sort()
     mean = sum(map(sum, sums)) / (sum(sizes) * len(sums))
     return Interval(mean, _quantile(means, (1 - confidence) / 2), _quantile(means, (1 + confidence) / 2))

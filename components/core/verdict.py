@@ -159,7 +159,7 @@ def _of_iteration(facts: Facts, iteration: Facts) -> Iterator[str]:
 def _of_calls(facts: Facts) -> Iterator[str]:
     total = facts["usage"]["total"]
     if total["capped"]:
-        yield f"A budget cap was reached ({total['capped']}); {plural(total['unasked'], 'request')} were not asked."
+        yield f"The writing was cut short: {total['capped']}; requests not asked: {total['unasked']}."
     if total["failed"]:
         yield f"{plural(total['failed'], 'request')} to the LLMs ended without a usable reply."
     if total["recovered"]:

@@ -143,14 +143,14 @@ def _nothing(record: IterationRecord) -> str:
     samples = sum(len(b.samples) for b in record.batches)
     capped = next((u.capped for u in record.usage.values() if u.capped), "")
     if capped:
-        return f"budget: {capped} was reached before a row was let in"
+        return f"no row was let in: {capped}"
     return f"nothing to learn from: none of {samples} written rows passed quality control"
 
 
 def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSettings) -> str:
     """Why the loop ends after this iteration; '' to go on."""
     if reached := _reached(state.usage, budget):
-        return f"budget: {reached}"
+        return reached
     if model.iteration >= loop.iterations:
         return "the planned iteration is done" if loop.iterations == 1 else f"the {loop.iterations} planned iterations are done"
     learnable = [model.metrics[s] for s in ("validation", "train") if s in model.metrics]
@@ -164,12 +164,12 @@ def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSe
 
 def _reached(usage: Usage, budget: BudgetSettings) -> str:
     if usage.capped:
-        return f"{usage.capped} was reached"
+        return usage.capped
     spent = {"usd": usage.usd, "calls": usage.calls, "tokens": usage.tokens}
     for name, amount in spent.items():
         cap = getattr(budget, name)
         if cap and amount >= cap:
-            return f"{amount:g} of {cap:g} {name} are spent"
+            return f"{amount:g} of budget.{name}: {cap:g} is spent"
     return ""
 
 

@@ -157,7 +157,7 @@ def test_notes_of_a_sound_run(finished_state: State) -> None:
     assert "One run, one seed" in said
     assert "5 rows were asked for, 2 let in: 3 short" in said
     assert "fenced 6" in said
-    for alarm in ("no structure", "collapsed", "does harm", "no step-matched control", "cap was reached", "does not tell good"):
+    for alarm in ("no structure", "collapsed", "does harm", "no step-matched control", "cut short", "does not tell good"):
         assert alarm not in said
 
 
@@ -177,9 +177,10 @@ def test_notes_of_what_went_wrong(finished_state: State) -> None:
     assert "groups the failures differently (agreement 0.20" in noted(with_iteration(finished_state, summary=shaky))
     lazy = [first.batches[0].model_copy(update={"id": f"b{i}"}) for i in range(6)]
     assert "all 6 batches the same scores" in noted(with_iteration(finished_state, batches=lazy))
-    spent = {"generate_data": Usage(calls=9, failed=4, capped="calls: 100", unasked=7)}
+    spent = {"generate_data": Usage(calls=9, failed=4, capped="the cap budget.calls: 100 is reached", unasked=7)}
     said = noted(with_iteration(finished_state, usage=spent))
-    assert "cap was reached (calls: 100); 7 requests were not asked" in said and "4 requests to the LLMs ended without" in said
+    assert "cut short: the cap budget.calls: 100 is reached; requests not asked: 7" in said
+    assert "4 requests to the LLMs ended without" in said
 
 
 def with_test(model: ModelRecord, **change: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSet
 from components.core.state import State
 from components.update_state.__main__ import run
 
+CAP = "the cap budget.calls: 100 is reached"
 SIZES = {"train": 20, "validation": 40, "selection": 60, "test": 80}
 
 
@@ -218,7 +219,7 @@ def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
     [
         ({"accepted": 0}, "nothing to learn from: none of 5 written rows passed quality control"),
         ({"accepted": 0, "strategies": 0, "errors": 0}, "nothing to learn from: no failures to write data against"),
-        ({"accepted": 0, "capped": "calls 100"}, "budget: calls 100 was reached before a row was let in"),
+        ({"accepted": 0, "capped": CAP}, f"no row was let in: {CAP}"),
     ],
 )
 def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -> None:
@@ -230,9 +231,9 @@ def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -
 @pytest.mark.parametrize(
     ("settings", "capped", "splits", "reason"),
     [
-        ({"budget": {"usd": 1.0}}, "", {}, "budget: 1 of 1 usd are spent"),
-        ({"budget": {"calls": 14}}, "", {}, "budget: 14 of 14 calls are spent"),
-        ({}, "calls 100", {}, "budget: calls 100 was reached"),
+        ({"budget": {"usd": 1.0}}, "", {}, "1 of budget.usd: 1 is spent"),
+        ({"budget": {"calls": 14}}, "", {}, "14 of budget.calls: 14 is spent"),
+        ({}, CAP, {}, CAP),
         ({}, "", {"train": 20, "validation": 40}, "nothing to learn from: no failures left on validation and training rows"),
         ({"loop": {"iterations": 3, "patience": 1}}, "", {}, "plateau: no better selection accuracy for 1 iteration"),
         ({"loop": {"iterations": 1}}, "", {}, "the planned iteration is done"),

@@ -1,0 +1,35 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from components.core.figures import bare, count, duration, p_value, percent, plural, points
+
+
+def test_shares_and_differences() -> None:
+    assert [percent(0.705), percent(1, 0)] == ["70.5\u00a0%", "100\u00a0%"]
+    assert [points(0.11), points(-0.015), points(-0.0001)] == ["+11.0", "−1.5", "0.0"]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0004, "<\u00a00.001"), (0.0123, "=\u00a00.012"), (0.5, "=\u00a00.50"), (1, "=\u00a01.00")]
+)
+def test_p(p: float, text: str) -> None:
+    assert p_value(p) == text
+    assert bare(text) == text.replace("=\u00a0", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (185, "3 min 5 s"), (120, "2 min"), (3599.7, "1 h 0 min"), (7300, "2 h 1 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_counts() -> None:
+    assert [count(12345), plural(1, "row"), plural(2, "row"), plural(3, "batch")] == [
+        "12\u202f345",
+        "1 row",
+        "2 rows",
+        "3 batches",
+    ]
