@@ -79,6 +79,7 @@ def test_facts_are_json_and_on_the_page(finished_state: State) -> None:
     assert found["shipped_uri"] == "gs://bucket/one" and "gs://bucket/one" in text
     assert [m["name"] for m in found["models"]] == ["untuned", "vanilla", "step-matched", "iteration-1", "iteration-2"]
     assert "3 samples written" in text and "wrong answer 1" in text
+    assert "from a mean judge score of 7; other judged 1 batch." in text
     assert "12 of 12 failures, 0 of" in text and "2 of 12 still failing after" in text
     assert "promoted" in text
 
