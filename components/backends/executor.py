@@ -47,6 +47,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
             f.write(raw)
             f.flush()
             os.fsync(f.fileno())
+            os.fchmod(f.fileno(), 0o644)  # the next stage may run as another user
             os.replace(f.name, path)
         except BaseException:
             Path(f.name).unlink(missing_ok=True)

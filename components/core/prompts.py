@@ -26,6 +26,6 @@ def _parts(stage: str, name: str) -> tuple[tuple[str, Template], ...]:
     return tuple((role, _ENVIRONMENT.from_string(body.strip())) for role, body in zip(pieces[::2], pieces[1::2], strict=True))
 
 
-def render(stage: str, name: str, **variables: Any) -> list[Message]:
-    """The chat of `components/<stage>/prompts/<name>.txt`. A variable that the file names and nobody gave is an error."""
-    return [{"role": role, "content": template.render(**variables)} for role, template in _parts(stage, name)]
+def render(stage: str, prompt: str, /, **variables: Any) -> list[Message]:
+    """The chat of `components/<stage>/prompts/<prompt>.txt`. A variable that the file names and nobody gave is an error."""
+    return [{"role": role, "content": template.render(**variables)} for role, template in _parts(stage, prompt)]

@@ -30,6 +30,9 @@ class TaskSettings(Section):
     test_size: int = Field(default=0, ge=0)
     duplicates: Literal["remove", "refuse"] = Field(default="remove", description="a training row that is also held out")
     near_duplicate: float = Field(default=0.95, gt=0.5, le=1.0, description="similarity from which two rows are the same")
+    split_seed: int = Field(
+        default=0, ge=0, description="order of the rows; not the run's seed, so that seeds share their splits"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="the task's own, e.g. the database of text_to_sql")
 
 
@@ -175,7 +178,6 @@ class PrepareData(Section):
 
     task: TaskSettings
     control: ControlSettings
-    seed: int = 0
 
 
 class TrainLora(Section):

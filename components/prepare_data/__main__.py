@@ -25,7 +25,7 @@ def run(ex: Executor) -> None:
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
     versions = {name: version(name) for name in ("pada-agent", "rapidfuzz")}
-    facts = {"version": 1, "task": task.name, "seed": settings.seed, "versions": versions}
+    facts = {"version": 1, "task": task.name, "split_seed": settings.task.split_seed, "versions": versions}
     with whole_directory(ex.output("train_data")) as folder:
         write_records(folder / "train.jsonl", data.train)
         assets = _copy_assets(task, folder / "assets")

@@ -64,7 +64,7 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
     duplicates are to be refused.
     """
     read = {split: _read(task, split, rows) for split, rows in sources.items()}
-    splits = {split: _in_order(rows, split, settings.seed) for split, rows in _distinct_ids(read).items()}
+    splits = {split: _in_order(rows, split, settings.task.split_seed) for split, rows in _distinct_ids(read).items()}
     counts = {split: {"read": len(rows)} for split, rows in splits.items()}
     sieve = _Sieve(task, settings)
     kept = {"test": sieve.sift("test", splits["test"])}

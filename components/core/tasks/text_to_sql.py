@@ -39,7 +39,9 @@ class TextToSqlSample(BaseModel):
 
     # The query comes first: a small teacher puts an existing query into words far better than it writes a query for words.
     sql: str = Field(min_length=12, max_length=320, description="one SQLite SELECT statement")
-    question: str = Field(min_length=8, max_length=160, description="what a user asks in plain words to get exactly this, with the values")
+    question: str = Field(
+        min_length=8, max_length=160, description="what a user asks in plain words to get exactly this, with the values"
+    )
 
 
 class TextToSql(Task):

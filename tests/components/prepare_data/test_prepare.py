@@ -93,7 +93,7 @@ def run_stage(task: Raw, out: Path, seed: int = 0) -> Path:
         return {"artifacts": [{"name": name, "uri": str(out / name), "metadata": {}}]}
 
     executor_input = {
-        "inputs": {"parameterValues": {"settings": json.dumps({"task": task, "control": {}, "seed": seed})}},
+        "inputs": {"parameterValues": {"settings": json.dumps({"task": {**task, "split_seed": seed}, "control": {}})}},
         "outputs": {
             "artifacts": {name: slot(name) for name in ("train_data", "heldout_data", "fingerprints")},
             "parameters": {"train_rows": {"outputFile": str(out / "train_rows")}},
@@ -141,7 +141,7 @@ class TestOutputs:
         for folder, splits in (("train_data", ["train"]), ("heldout_data", ["validation", "selection", "test"])):
             manifest = read_json(out / folder / "manifest.json")
             assert manifest["task"] == "gsm8k"
-            assert manifest["seed"] == 5
+            assert manifest["split_seed"] == 5
             for split in splits:
                 content = (out / folder / f"{split}.jsonl").read_bytes()
                 assert manifest["files"][f"{split}.jsonl"] == hashlib.sha256(content).hexdigest()
