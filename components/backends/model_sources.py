@@ -136,9 +136,13 @@ def content_hash(path: Path) -> str:
 # The cache. A folder is put in place whole, with its marker inside, so that what is there is complete.
 
 
+def cache_root() -> Path:
+    """Where models are kept; it need not exist."""
+    return Path(os.environ.get("PADA_MODELS") or "~/.cache/pada-agent/models").expanduser()
+
+
 def _folder(name: str) -> Path:
-    root = Path(os.environ.get("PADA_MODELS") or "~/.cache/pada-agent/models").expanduser()
-    return root / name.replace("://", "--").replace("/", "--")
+    return cache_root() / name.replace("://", "--").replace("/", "--")
 
 
 def _cached(name: str, folder: Path) -> ModelSource | None:

@@ -12,7 +12,9 @@ Row = tuple[Any, ...]
 SCHEMA = """\
 CREATE TABLE customers(id INTEGER PRIMARY KEY, name TEXT, city TEXT, country TEXT, joined TEXT, points INTEGER);
 CREATE TABLE suppliers(id INTEGER PRIMARY KEY, name TEXT, country TEXT);
-CREATE TABLE products(id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL, stock INTEGER, supplier_id INTEGER REFERENCES suppliers(id));
+CREATE TABLE products(
+  id INTEGER PRIMARY KEY, name TEXT, category TEXT, price REAL, stock INTEGER, supplier_id INTEGER REFERENCES suppliers(id)
+);
 CREATE TABLE orders(id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customers(id), date TEXT, status TEXT, shipping REAL);
 CREATE TABLE order_items(
   order_id INTEGER REFERENCES orders(id), product_id INTEGER REFERENCES products(id), quantity INTEGER
