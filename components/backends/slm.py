@@ -3,13 +3,13 @@
 import json
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.backends.chat_format import ChatFormat
 from components.backends.model_sources import ModelSource, cache_root, content_hash, find_model
+from components.backends.storage import whole_directory
 from components.core.errors import ModelError, PadaError
 from components.core.settings import SlmSettings
 
@@ -62,42 +62,46 @@ def dense_folder(source: ModelSource, dtype: str) -> Path:
 
     transformers takes 15 s to read even a small GGUF file, once for each stage; the folder takes half a second.
     """
+    digest = source.sha256 or content_hash(source.path)
+    folder = cache_root() / f"dense--{digest[:32]}--{dtype}"
+    if not (folder / "config.json").exists():
+        print(f"  unpacking {source.path.name} to {dtype}", file=sys.stderr, flush=True)
+        try:
+            with whole_directory(folder) as work:
+                _unpack(source.path, dtype, work)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as e:
+            if not (folder / "config.json").exists():  # else another process was faster
+                raise ModelError(f"model {source.path}: this GGUF file cannot be unpacked ({_first_line(e)})") from e
+    return folder
+
+
+def _unpack(gguf: Path, dtype: str, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    digest = source.sha256 or content_hash(source.path)
-    folder = cache_root() / f"dense--{digest[:32]}--{dtype}"
-    if (folder / "config.json").exists():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        where = {"gguf_file": source.path.name, "local_files_only": True}
-        unpacked = GgufConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            source.path.parent, **where, dtype=getattr(torch, dtype), quantization_config=unpacked
-        )
-        del model.config.quantization_config  # else the folder says that it is packed
-        model.hf_quantizer = None
-        model.save_pretrained(work)
-        AutoTokenizer.from_pretrained(source.path.parent, **where).save_pretrained(work)
-        os.replace(work, folder)
-    except OSError:
-        if not (folder / "config.json").exists():  # else another process was faster
-            raise
-    except (ValueError, KeyError, RuntimeError, ImportError) as e:
-        raise ModelError(f"model {source.path}: this GGUF file cannot be read ({_first_line(e)})") from e
-    return folder
+    _no_bars()
+    where = {"gguf_file": gguf.name, "local_files_only": True}
+    dense = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, **where, dtype=getattr(torch, dtype), quantization_config=dense)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, **where).save_pretrained(folder)
+
+
+def _no_bars() -> None:
+    """One for each of many short loads; stages show progress of their own."""
+    from transformers.utils import logging
+
+    quiet: Any = logging.disable_progress_bar
+    quiet()
 
 
 def _load(folder: Path, dtype: str, device: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # one for each of many short loads; stages show progress of their own
+    _no_bars()
     torch.set_flush_denormal(True)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
     return model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
@@ -119,9 +123,10 @@ def _device(wanted: str) -> str:
 
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ModelError("slm.device is cuda, but this machine has no CUDA device; use auto or cpu")
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
+    device = wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # of torchrun: one process for each GPU
+    return device
 
 
 def _dtype(wanted: str, device: str) -> str:

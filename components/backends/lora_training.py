@@ -1,0 +1,297 @@
+"""LoRA fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
+
+Ours is what it lacks: logits only where there is loss, no pass for what a batch has in common, and proof that the
+end-of-turn token is trained and that the saved adapter changes the model.
+"""
+
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import Dataset
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from components.backends.lora_linear import use_lean_layers
+from components.backends.progress import track
+from components.backends.shared_prefix import can_share, prefix_cache, shared_length
+from components.backends.slm import Slm, load_slm
+from components.backends.training_checkpoints import Checkpoints, Watch
+from components.core.errors import InputError, ModelError
+from components.core.settings import TrainLora
+from components.core.slm import Example, Training
+
+NO_LOSS = -100
+SORTED_STEPS = 8  # optimizer steps whose rows are cut into micro batches of like length together
+EAGER_LENGTH = 256  # on a CPU, plain attention beats the fused kernel's backward pass up to rows of this length
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tokenised example: the loss is on `tokens[prompt:]`."""
+
+    id: str
+    tokens: list[int]
+    prompt: int
+
+
+def fit(
+    examples: Sequence[Example], settings: TrainLora, adapter: Path, checkpoints: Checkpoints, max_steps: int = 0
+) -> Training:
+    """Fine-tune and write the adapter into the folder `adapter`. `max_steps` 0: as many as the epochs take.
+
+    Goes on from the last whole checkpoint of the same run. On SIGTERM it saves one and raises SystemExit.
+    Raises InputError when no row fits slm.max_length, ModelError when the model or its template cannot be trained.
+    """
+    started = time.monotonic()
+    set_seed(settings.seed)
+    slm = load_slm(settings.slm)
+    rows, dropped = tokenise(examples, slm, settings.slm.max_length)
+    batch = settings.train.micro_batch * settings.train.accumulate
+    steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
+    order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
+    model = _with_lora(slm, settings, max(len(r.tokens) for r in rows))
+    resume = checkpoints.resume(_identity(rows, settings, steps, slm))
+    trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
+    watch = Watch(checkpoints)
+    trainer.add_callback(watch)
+    with track("training steps", steps) as progress, watch.signals():
+        watch.progress = progress
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    watch.stop_if_asked()
+    if trainer.args.should_save:
+        model.save_pretrained(adapter)
+        _prove_change(slm, model, rows, adapter)
+    return Training(
+        base_model=settings.slm.model,
+        source=str(slm.source),
+        device=slm.device,
+        dtype=slm.dtype,
+        seed=settings.seed,
+        steps=steps,
+        epochs=round(len(order) / len(rows), 3),
+        losses=[entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        seconds=round(time.monotonic() - started, 1),
+        resumed_from=int(resume.name.rsplit("-", 1)[1]) if resume else 0,
+        trained_tokens=sum(len(rows[i].tokens) - rows[i].prompt for i in order),
+        dropped_too_long=dropped,
+        changed_outputs=True,
+    )
+
+
+def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[list[Row], list[str]]:
+    """Rows with their completion's end-of-turn token last, and the ids of examples that are too long.
+
+    Raises InputError when none is left.
+    """
+    longest = min(max_length, slm.context)
+    rows, dropped = [], []
+    for example in examples:
+        prompt = slm.chat.prompt(example.messages)
+        try:
+            row = Row(example.id, prompt + slm.chat.completion(example.target), len(prompt))
+        except InputError as e:
+            raise InputError(f"row {example.id}: {e}") from e
+        if row.tokens[-1] != slm.chat.end_of_turn:
+            raise ModelError(f"row {example.id}: its last trained token is not the end-of-turn token")
+        if len(row.tokens) > longest:
+            dropped.append(example.id)
+        else:
+            rows.append(row)
+    if not rows:
+        shown = ", ".join(dropped[:3])
+        raise InputError(f"all {len(dropped)} rows are longer than {longest} tokens (e.g. {shown}); raise slm.max_length")
+    if dropped:
+        print(f"  {len(dropped)} of {len(examples)} rows are longer than {longest} tokens and left out", file=sys.stderr)
+    return rows, dropped
+
+
+def row_order(lengths: Sequence[int], steps: int, micro: int, accumulate: int, seed: int) -> list[int]:
+    """Indices of the rows in the order of training: `steps` x `micro` x `accumulate` of them, each row once a pass.
+
+    Micro batches are cut from rows of like length, among those of a few steps, and shuffled: little padding, and steps that
+    are not sorted by length.
+    """
+    chance = random.Random(seed)
+    needed = steps * micro * accumulate
+    order: list[int] = []
+    while len(order) < needed:
+        order += chance.sample(range(len(lengths)), len(lengths))
+    order = order[:needed]
+    window = SORTED_STEPS * micro * accumulate
+    result: list[int] = []
+    for start in range(0, needed, window):
+        rows = sorted(order[start : start + window], key=lambda i: lengths[i])
+        batches = [rows[i : i + micro] for i in range(0, len(rows), micro)]
+        chance.shuffle(batches)
+        result += [i for rows_ in batches for i in rows_]
+    return result
+
+
+class CompletionTrainer(Trainer):
+    """Loss on completion tokens, as a mean over the tokens of the whole optimizer step."""
+
+    def __init__(self, slm: Slm, model: Any, rows: Sequence[Row], arguments: TrainingArguments, checkpoints: Checkpoints) -> None:
+        collate = Collator(slm.chat.tokenizer.pad_token_id)
+        super().__init__(model=model, args=arguments, train_dataset=Rows(rows), data_collator=collate)
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = True  # have it count the step's completion tokens, whatever the model's forward
+        self._loss_shifts_labels = True
+        self._rows = len(rows)
+        self._checkpoints = checkpoints
+        # One process only: DistributedDataParallel expects one forward pass for each backward.
+        self._share = arguments.world_size == 1 and can_share(model)
+        self._positions: Any = None
+        slm.model.get_output_embeddings().register_forward_pre_hook(self._select)
+
+    def _select(self, _module: Any, args: tuple[Any, ...]) -> Any:
+        return (args[0][self._positions],) if self._positions is not None else None
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Sum of the cross entropy at the positions that predict a completion token, over the step's completion tokens."""
+        labels, prefix = inputs["labels"], int(inputs["prefix"]) if self._share else 0
+        targets = labels[:, 1:]
+        wanted = targets != NO_LOSS
+        call = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "use_cache": False}
+        if prefix:
+            cache = prefix_cache(model, inputs["input_ids"][:1, :prefix], len(labels))
+            positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
+            call |= {"input_ids": inputs["input_ids"][:, prefix:], "past_key_values": cache, "position_ids": positions}
+        last = torch.zeros_like(wanted[:, :1])
+        self._positions = torch.cat([wanted, last], 1)[:, prefix:]
+        try:
+            logits = model(**call).logits
+        finally:
+            self._positions = None
+        loss = functional.cross_entropy(logits.float(), targets[wanted], reduction="sum")
+        loss = loss / (len(logits) if num_items_in_batch is None else num_items_in_batch)
+        return loss * self.accelerator.num_processes  # each process's gradient is averaged with the others'
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the Trainer would go through all parameters for each batch."""
+        return 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return torch.utils.data.SequentialSampler(range(self._rows))  # the rows are in their order already
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            self._checkpoints.saved(self.state.global_step)
+
+
+class Rows(Dataset[Row]):
+    """The rows in their order of training."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self._rows[index]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Rows to tensors (rows, longest row), padded on the right."""
+
+    pad: int
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+        longest = max(len(r.tokens) for r in rows)
+        free = [longest - len(r.tokens) for r in rows]
+        labels = [[NO_LOSS] * r.prompt + r.tokens[r.prompt :] + [NO_LOSS] * n for r, n in zip(rows, free, strict=True)]
+        return {
+            "input_ids": torch.tensor([r.tokens + [self.pad] * n for r, n in zip(rows, free, strict=True)]),
+            "attention_mask": torch.tensor([[1] * len(r.tokens) + [0] * n for r, n in zip(rows, free, strict=True)]),
+            "labels": torch.tensor(labels),
+            # The token before the completion predicts its first and must be in each row's own part.
+            "prefix": torch.tensor(shared_length([r.tokens[: r.prompt] for r in rows])),
+        }
+
+
+def _with_lora(slm: Slm, settings: TrainLora, longest: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    if slm.device == "cpu" and longest <= EAGER_LENGTH:
+        slm.model.set_attn_implementation("eager")
+    train = settings.train
+    lora = LoraConfig(
+        r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    model = get_peft_model(slm.model, lora)
+    use_lean_layers(model)
+    return model
+
+
+def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
+    train = settings.train
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints.folder),
+        max_steps=steps,
+        per_device_train_batch_size=train.micro_batch,
+        gradient_accumulation_steps=_accumulate(train.accumulate),
+        learning_rate=train.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(train.warmup * steps),
+        weight_decay=0.0,
+        max_grad_norm=train.clip,
+        optim="adamw_torch",
+        seed=settings.seed,
+        save_strategy="steps" if train.checkpoints else "no",
+        save_steps=max(1, -(-steps // (train.checkpoints + 1))),
+        save_total_limit=2,  # the one before goes only after the new one is whole
+        logging_steps=1,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        label_names=["labels"],
+        use_cpu=slm.device == "cpu",
+        dataloader_pin_memory=slm.device != "cpu",
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # more GPUs are used under torchrun; DataParallel in one process is slower than one GPU
+    return arguments
+
+
+def _accumulate(wanted: int) -> int:
+    """Micro batches of one process a step, so that the step has as many rows however many processes share it."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if wanted % processes:
+        raise InputError(f"train.accumulate is {wanted}, not a multiple of the {processes} processes of torchrun")
+    return wanted // processes
+
+
+def _identity(rows: Sequence[Row], settings: TrainLora, steps: int, slm: Slm) -> str:
+    """What must be the same for a checkpoint to be of this run."""
+    parts = [settings.model_dump_json(), str(steps), str(slm.source), slm.dtype, *(f"{r.id}{r.tokens}" for r in rows)]
+    return "\n".join(parts)
+
+
+def _prove_change(slm: Slm, model: Any, rows: Sequence[Row], adapter: Path) -> None:
+    """Load the adapter as evaluate_slm will and compare logits with the base model's. Raises ModelError if they agree."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_peft_weights(str(adapter), device=slm.device))
+    model.eval()
+    with torch.inference_mode():
+        for row in rows[:4]:
+            tokens = torch.tensor([row.tokens[: row.prompt]], device=slm.device)
+            tuned = model(input_ids=tokens).logits[:, -1].float()
+            with model.disable_adapter():
+                base = model(input_ids=tokens).logits[:, -1].float()
+            if not torch.isfinite(tuned).all():
+                raise ModelError(
+                    f"the trained adapter gives logits that are no numbers (row {row.id}); lower train.learning_rate"
+                )
+            if (tuned - base).abs().max() > 1e-3:
+                return
+    raise ModelError("the trained adapter does not change the model's outputs; check train.learning_rate and train.epochs")

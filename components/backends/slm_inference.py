@@ -1,0 +1,114 @@
+"""Greedy answers of the small language model, in batches.
+
+The loop is ours because it leaves rows out of the batch when they are done; transformers' `generate` computes them on until
+the longest answer of the batch ends. Models whose cache cannot drop rows go through `generate`.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from components.backends.lora_linear import use_lean_layers
+from components.backends.progress import track
+from components.backends.shared_prefix import can_share, prefix_cache, shared_length
+from components.backends.slm import Slm
+from components.core.errors import InputError, ModelError
+from components.core.slm import Prompt
+
+Tokens = list[int]
+
+
+class Generator:
+    """Answers prompts with one model; components.core.slm.Generate."""
+
+    def __init__(self, slm: Slm, batch: int) -> None:
+        """`batch` rows are generated at once: memory grows with it, and with the longest prompt of a batch alone."""
+        self._slm, self._batch = slm, batch
+        use_lean_layers(slm.model)
+        self._plain_cache = can_share(slm.model)
+
+    def __call__(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
+        """Answers in the order of the prompts, each ended by its end-of-turn token or cut at `max_new_tokens`.
+
+        Raises InputError for a prompt that does not fit the model's context, ModelError when memory runs out.
+        """
+        rows = [self._tokens(prompt, max_new_tokens) for prompt in prompts]
+        by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        answers: dict[int, str] = {}
+        with track("answers", len(rows)) as progress, torch.inference_mode():
+            for start in range(0, len(rows), self._batch):
+                indices = by_length[start : start + self._batch]
+                try:
+                    batch = self._answer([rows[i] for i in indices], max_new_tokens)
+                except torch.OutOfMemoryError as e:
+                    raise ModelError(f"out of memory with {len(indices)} rows at once; lower evaluate.batch") from e
+                for index, tokens in zip(indices, batch, strict=True):
+                    answers[index] = self._slm.chat.decode(tokens)
+                progress.advance(len(indices))
+        return [answers[i] for i in range(len(rows))]
+
+    def _tokens(self, prompt: Prompt, max_new_tokens: int) -> Tokens:
+        tokens = self._slm.chat.prompt(prompt.messages)
+        if len(tokens) + max_new_tokens > self._slm.context:
+            raise InputError(
+                f"row {prompt.id}: a prompt of {len(tokens)} tokens and an answer of up to {max_new_tokens} are more than "
+                f"the model's context of {self._slm.context}; shorten the row or lower evaluate.max_new_tokens"
+            )
+        return tokens
+
+    def _answer(self, rows: Sequence[Tokens], most: int) -> list[Tokens]:
+        if not self._plain_cache:
+            return self._answer_by_generate(rows, most)
+        answers: list[Tokens] = [[] for _ in rows]
+        for index, token in self._greedy(rows, most):
+            if token not in self._slm.chat.stop_ids:
+                answers[index].append(token)
+        return answers
+
+    def _greedy(self, rows: Sequence[Tokens], most: int) -> Iterator[tuple[int, int]]:
+        """(row, token) in order of generation."""
+        model, device = self._slm.model, self._slm.device
+        stops = torch.tensor(sorted(self._slm.chat.stop_ids), device=device)
+        alive = torch.arange(len(rows), device=device)
+        prefix = shared_length(rows)
+        tokens, mask = self._pad(rows, prefix)
+        cache = prefix_cache(model, torch.tensor([rows[0][:prefix]], device=device), len(rows)) if prefix else None
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, prefix:]
+        for _ in range(most):
+            out = model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache, tokens = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+            yield from zip(alive.tolist(), tokens[:, 0].tolist(), strict=True)
+            going = ~torch.isin(tokens[:, 0], stops)
+            if not going.any():
+                return
+            if not going.all():
+                kept = going.nonzero()[:, 0]
+                cache.batch_select_indices(kept)
+                alive, tokens, mask = alive[kept], tokens[kept], mask[kept]
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+            positions = mask.sum(1, keepdim=True) - 1
+
+    def _pad(self, rows: Sequence[Tokens], prefix: int) -> tuple[Any, Any]:
+        """Tokens after the prefix, padded on the left, (rows, longest own part), and the mask (rows, longest row)."""
+        longest, pad = max(map(len, rows)), self._slm.chat.tokenizer.pad_token_id
+        free = [longest - len(row) for row in rows]
+        tokens = [[pad] * n + row[prefix:] for row, n in zip(rows, free, strict=True)]
+        mask = [[1] * prefix + [0] * n + [1] * (len(row) - prefix) for row, n in zip(rows, free, strict=True)]
+        return torch.tensor(tokens, device=self._slm.device), torch.tensor(mask, device=self._slm.device)
+
+    def _answer_by_generate(self, rows: Sequence[Tokens], most: int) -> list[Tokens]:
+        stops = sorted(self._slm.chat.stop_ids)
+        tokens, mask = self._pad(rows, 0)
+        pad = self._slm.chat.tokenizer.pad_token_id
+        options = {"max_new_tokens": most, "do_sample": False, "eos_token_id": stops, "pad_token_id": pad}
+        out = self._slm.model.generate(input_ids=tokens, attention_mask=mask, **options)[:, tokens.shape[1] :].tolist()
+        ends = [next((i for i, t in enumerate(row) if t in self._slm.chat.stop_ids), len(row)) for row in out]
+        return [row[:end] for row, end in zip(out, ends, strict=True)]

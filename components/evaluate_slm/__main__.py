@@ -1,0 +1,72 @@
+"""Entry point: rows and an adapter, or none, in; predictions and metrics out."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.backends.executor import Executor, main
+from components.backends.sandbox import run_code
+from components.backends.storage import read_records, whole_directory, write_json, write_records
+from components.core.records import HeldOutRow, Prediction, TrainRow
+from components.core.settings import EvaluateSettings, EvaluateSlm
+from components.core.statistics import summarise
+from components.core.tasks.registry import load_task
+from components.core.tasks.task import CodeResult
+from components.evaluate_slm.evaluate import Row, evaluate, parse_splits
+
+OUTPUTS = {"predictions": ("train", "validation"), "report_predictions": ("selection", "test")}
+NOT_EVALUATED = -1.0
+
+
+def run(ex: Executor) -> None:
+    """Read, generate, score, write."""
+    from components.backends.slm import load_slm
+    from components.backends.slm_inference import Generator
+
+    settings = ex.settings(EvaluateSlm)
+    data = ex.input("train_data")
+    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    splits = parse_splits(str(ex.parameter("splits", "train,validation,selection,test")))
+    rows = {split: _read(ex, data, split) for split in splits}
+    started = time.monotonic()
+    slm = load_slm(settings.slm, ex.optional_input("adapter"))
+
+    def run_limited(program: str, seconds: float) -> CodeResult:
+        return run_code(program, settings.evaluate.code_seconds)
+
+    predictions = evaluate(task, rows, Generator(slm, settings.evaluate.batch), run_limited, settings.evaluate.max_new_tokens)
+    facts = {
+        "name": ex.parameter("name", "") or "model",
+        "seconds": round(time.monotonic() - started, 1),
+        "model": str(slm.source),
+    }
+    for output, members in OUTPUTS.items():
+        if ex.has_output(output):
+            chosen = {split: predictions[split] for split in members if split in predictions}
+            accuracies = _write(ex.output(output), chosen, facts, settings.evaluate)
+            ex.set_metadata(output, **accuracies)
+    validation = predictions.get("validation", [])
+    accuracy = sum(p.score.correct for p in validation) / len(validation) if validation else NOT_EVALUATED
+    ex.set_parameter("validation_accuracy", accuracy)
+    ex.finish()
+
+
+def _read(ex: Executor, data: Path, split: str) -> Sequence[Row]:
+    if split == "train":
+        return read_records(data / "train.jsonl", TrainRow)
+    return read_records(ex.input("heldout_data") / f"{split}.jsonl", HeldOutRow)
+
+
+def _write(
+    path: Path, predictions: Mapping[str, Sequence[Prediction]], facts: Mapping[str, object], settings: EvaluateSettings
+) -> dict[str, float]:
+    metrics = {s: summarise(p, settings.confidence, settings.collapse_share) for s, p in predictions.items()}
+    with whole_directory(path) as folder:
+        for split, part in predictions.items():
+            write_records(folder / f"{split}.jsonl", part)
+        write_json(folder / "metrics.json", {**facts, "splits": {s: m.model_dump(mode="json") for s, m in metrics.items()}})
+    return {f"{split}_accuracy": round(m.accuracy, 4) for split, m in metrics.items()}
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,80 @@
+"""Asks the SLM every row of the splits and lets the task score the answers.
+
+Before that the scoring itself is tried: each row's own answer must score as right and an empty one as wrong. A scorer that
+fails this would make every number of the run wrong without a sign.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from components.core.errors import InputError
+from components.core.records import HeldOutRow, Prediction, TrainRow
+from components.core.slm import Generate, Prompt
+from components.core.tasks.task import CodeRunner, Message, Task
+
+Row = TrainRow | HeldOutRow
+SPLITS = ("train", "validation", "selection", "test")
+SHOWN = 5
+
+
+def parse_splits(text: str) -> list[str]:
+    """The splits of a comma-separated list. Raises InputError for none, and for one that does not exist."""
+    splits = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [split for split in splits if split not in SPLITS]
+    if unknown or not splits:
+        wrong = f"there is no split '{unknown[0]}'" if unknown else "no split is named"
+        raise InputError(f"splits: {wrong}; name some of {', '.join(SPLITS)}, separated by commas")
+    return sorted(set(splits), key=SPLITS.index)
+
+
+def evaluate(
+    task: Task, rows: Mapping[str, Sequence[Row]], generate: Generate, run_code: CodeRunner, max_new_tokens: int = 0
+) -> dict[str, list[Prediction]]:
+    """Predictions by split, in the order of the rows. `max_new_tokens` 0: the task's own.
+
+    Raises InputError for a split without rows, and when the scorer fails on gold or empty answers.
+    """
+    for split, part in rows.items():
+        if not part:
+            raise InputError(f"{split}.jsonl: the split is empty")
+    everything = [(split, row) for split, part in rows.items() for row in part]
+    try_scorer(task, [row for _, row in everything], run_code)
+    chats = [task.messages(row.fields) for _, row in everything]
+    # Ids may repeat between splits; an error that names a row must say which.
+    prompts = [Prompt(id=f"{s}/{row.id}", messages=chat) for (s, row), chat in zip(everything, chats, strict=True)]
+    outputs = generate(prompts, max_new_tokens or task.max_new_tokens)
+    result: dict[str, list[Prediction]] = {split: [] for split in rows}
+    for (split, row), chat, output in zip(everything, chats, outputs, strict=True):
+        result[split].append(_prediction(task, split, row, chat, output, run_code))
+    return result
+
+
+def try_scorer(task: Task, rows: Iterable[Row], run_code: CodeRunner) -> None:
+    """Raises InputError that names the rows whose gold answer is not correct, or whose empty answer is."""
+    wrong, right = [], []
+    for row in rows:
+        if not task.score(row.fields, task.target(row.fields), run_code).correct:
+            wrong.append(row.id)
+        if task.score(row.fields, "", run_code).correct:
+            right.append(row.id)
+    for ids, what in ((wrong, "the row's own answer as wrong"), (right, "an empty answer as correct")):
+        if ids:
+            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+            shown = ", ".join(ids[:SHOWN])
+            raise InputError(
+                f"task {task.name} scores {what} in {len(ids)} rows: {shown}{more}; correct these rows or the scorer"
+            )
+
+
+def _prediction(task: Task, split: str, row: Row, chat: Sequence[Message], output: str, run_code: CodeRunner) -> Prediction:
+    return Prediction.model_validate(
+        {
+            "id": row.id,
+            "split": split,
+            "prompt": "\n\n".join(message["content"] for message in chat),
+            "output": output,
+            "reference": task.reference(row.fields),
+            "score": task.score(row.fields, output, run_code).model_dump(),
+            "group": row.group,
+            "fields": row.fields,
+        }
+    )

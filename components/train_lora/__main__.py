@@ -1,0 +1,60 @@
+"""Entry point: training and synthetic rows in, an adapter out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.backends.executor import Executor, main
+from components.backends.storage import read_records, whole_directory, write_json
+from components.core.leakage import Fingerprints
+from components.core.records import SyntheticRow, TrainRow
+from components.core.settings import TrainLora
+from components.core.slm import Example, Training
+from components.core.tasks.registry import load_task
+from components.train_lora.train import train
+
+
+def run(ex: Executor) -> None:
+    """Read, train, write; checkpoints go when the adapter is in place."""
+    from components.backends.lora_training import fit
+    from components.backends.training_checkpoints import Checkpoints
+
+    settings = ex.settings(TrainLora)
+    data, synthetic = ex.input("train_data"), ex.optional_input("synthetic_data")
+    prints = ex.optional_input("fingerprints")
+    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    output = ex.output("adapter")
+    checkpoints = Checkpoints(ex.parameter("checkpoint_uri", "") or f"{output}.checkpoints")
+
+    with whole_directory(output) as folder:
+
+        def fit_into_folder(examples: Sequence[Example]) -> Training:
+            return fit(examples, settings, folder, checkpoints, ex.parameter("max_steps", 0))
+
+        facts = train(
+            ex.parameter("name", "") or "adapter",
+            task,
+            read_records(data / "train.jsonl", TrainRow),
+            read_records(synthetic / "synthetic.jsonl", SyntheticRow) if synthetic else [],
+            Fingerprints.load(prints) if prints else None,
+            fit_into_folder,
+        )
+        _end_if_not_first_process(folder)
+        write_json(folder / "train.json", facts.to_json())
+    checkpoints.remove()
+    training = facts.training
+    dropped = len(training.dropped_too_long)
+    loss = round(training.losses[-1], 4)
+    ex.set_metadata("adapter", rows=facts.rows, synthetic_rows=facts.synthetic_rows, dropped_too_long=dropped, last_loss=loss)
+    ex.set_parameter("steps", training.steps)
+    ex.finish()
+
+
+def _end_if_not_first_process(folder: Path) -> None:
+    """Under torchrun the first process alone writes."""
+    if os.environ.get("RANK", "0") != "0":
+        raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main(run)
