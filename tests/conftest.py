@@ -19,6 +19,7 @@ def _load(name: str) -> Any:
 
 
 STUB = _load("llm_stub")
+TINY = _load("tiny_slm")
 
 
 @pytest.fixture
@@ -26,3 +27,13 @@ def llm_stub() -> Iterator[Any]:
     """A loopback LLM endpoint that fails the test when it is asked what it was not told about."""
     with STUB.serving() as stub:
         yield stub
+
+
+@pytest.fixture(scope="session")
+def tiny_slm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model that trains in seconds; float32 on one thread, so that results can be compared exactly."""
+    import torch
+
+    torch.set_num_threads(1)
+    folder: Path = TINY.build(tmp_path_factory.mktemp("tiny-slm"))
+    return folder

@@ -4,10 +4,12 @@ Ours is what it lacks: logits only where there is loss, no pass for what a batch
 end-of-turn token is trained and that the saved adapter changes the model.
 """
 
+import math
 import os
 import random
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,9 @@ def fit(
         watch.progress = progress
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     watch.stop_if_asked()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not all(map(math.isfinite, losses)):
+        raise ModelError(f"training diverged: a loss that is no number at step {_first_bad(losses)}; lower train.learning_rate")
     if trainer.args.should_save:
         model.save_pretrained(adapter)
         _prove_change(slm, model, rows, adapter)
@@ -76,13 +81,17 @@ def fit(
         seed=settings.seed,
         steps=steps,
         epochs=round(len(order) / len(rows), 3),
-        losses=[entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        losses=losses,
         seconds=round(time.monotonic() - started, 1),
         resumed_from=int(resume.name.rsplit("-", 1)[1]) if resume else 0,
         trained_tokens=sum(len(rows[i].tokens) - rows[i].prompt for i in order),
         dropped_too_long=dropped,
         changed_outputs=True,
     )
+
+
+def _first_bad(losses: Sequence[float]) -> int:
+    return next(step for step, loss in enumerate(losses, 1) if not math.isfinite(loss))
 
 
 def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[list[Row], list[str]]:
@@ -227,7 +236,9 @@ def _with_lora(slm: Slm, settings: TrainLora, longest: int) -> Any:
     lora = LoraConfig(
         r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    model = get_peft_model(slm.model, lora)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
+        model = get_peft_model(slm.model, lora)
     use_lean_layers(model)
     return model
 
@@ -250,6 +261,7 @@ def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoin
         save_steps=max(1, -(-steps // (train.checkpoints + 1))),
         save_total_limit=2,  # the one before goes only after the new one is whole
         logging_steps=1,
+        logging_nan_inf_filter=False,
         disable_tqdm=True,
         report_to=[],
         remove_unused_columns=False,

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,9 @@ def _with_adapter(model: Any, adapter: Path, name: str) -> Any:
     if trained_on != name:
         raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
     try:
-        return PeftModel.from_pretrained(model, str(adapter))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
+            return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, KeyError, RuntimeError) as e:
         raise ModelError(f"adapter {adapter}: does not fit {name} ({_first_line(e)})") from e
 

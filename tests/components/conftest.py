@@ -15,6 +15,8 @@ OUTPUTS = {
     "analyze_patterns": ["analyses", "plan"],
     "generate_data": ["batches"],
     "control_quality": ["checked_batches"],
+    "train_lora": ["adapter"],
+    "evaluate_slm": ["predictions", "report_predictions"],
     "prepare_data": ["train_data", "heldout_data", "fingerprints"],
 }
 
