@@ -14,7 +14,7 @@ TEXT = [
 ]
 
 
-def build(folder: Path, template: str = TEMPLATE, context: int = 512, seed: int = 0) -> Path:
+def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0) -> Path:
     """Write model and tokenizer as a hub folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -276,12 +276,12 @@ def test_each_row_is_trained_once_a_pass_and_micro_batches_have_like_lengths():
 
 def test_rows_that_are_too_long_are_left_out_by_name(tmp_path, tiny_slm):
     rows = examples()
-    long = rows[3].model_copy(update={"messages": [{"role": "user", "content": "very " * 400}]})
+    long = rows[3].model_copy(update={"messages": [{"role": "user", "content": "very " * 800}]})
     made, _ = run(tmp_path, tiny_slm, [*rows[:3], long, *rows[4:]])
     assert made.dropped_too_long == [long.id]
     shortest = min(r.tokens for r in tokenise(rows, load_slm(settings(tiny_slm).slm), 512)[0])
     assert shortest  # nothing is cut: a row is trained whole or not at all
-    with pytest.raises(InputError, match=r"all 1 rows are longer than 512 tokens \(e.g. row-Turku\); raise slm.max_length"):
+    with pytest.raises(InputError, match=r"all 1 rows are longer than 1024 tokens \(e.g. row-Turku\); raise slm.max_length"):
         run(tmp_path, tiny_slm, [long])
 
 
