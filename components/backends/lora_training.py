@@ -265,6 +265,7 @@ def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoin
         disable_tqdm=True,
         report_to=[],
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         label_names=["labels"],
         use_cpu=slm.device == "cpu",
         dataloader_pin_memory=slm.device != "cpu",

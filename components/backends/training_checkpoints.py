@@ -45,7 +45,7 @@ class Checkpoints:
             print(f"  going on from {last.name}", file=sys.stderr, flush=True)
             return last
         for old in self.folder.glob("checkpoint-*"):
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
         return None
 
     def saved(self, step: int) -> None:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from components.backends.executor import Executor, main
 from components.backends.storage import read_records, whole_directory, write_json
@@ -39,7 +38,7 @@ def run(ex: Executor) -> None:
             Fingerprints.load(prints) if prints else None,
             fit_into_folder,
         )
-        _end_if_not_first_process(folder)
+        _end_if_not_first_process()
         write_json(folder / "train.json", facts.to_json())
     checkpoints.remove()
     training = facts.training
@@ -50,7 +49,7 @@ def run(ex: Executor) -> None:
     ex.finish()
 
 
-def _end_if_not_first_process(folder: Path) -> None:
+def _end_if_not_first_process() -> None:
     """Under torchrun the first process alone writes."""
     if os.environ.get("RANK", "0") != "0":
         raise SystemExit(0)

@@ -313,3 +313,24 @@ def test_missing_device_and_model_are_one_line(tiny_slm, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ModelError, match="cannot be loaded from"):
         load_slm(SlmSettings(model=str(tmp_path)))
+
+
+def test_two_processes_train_as_one_does(tmp_path, tiny_slm):
+    one, _ = run(tmp_path, tiny_slm, examples(None), name="one")
+    program = tmp_path / "program.py"
+    line = "made, _ = run(Path({tmp!r}), Path({model!r}), examples(None), name='two'); print('losses', made.losses)"
+    text = PROGRAM.split("    from components", maxsplit=1)[0] + f"    from test_lora_training import run, examples\n    {line}\n"
+    program.write_text(textwrap.dedent(text.format(tests=str(Path(__file__).parent), tmp=str(tmp_path), model=str(tiny_slm))))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    printed = [json.loads(out[7:]) for out in done.stdout.splitlines() if out.startswith("losses ")]
+    assert len(printed) == 2, done.stderr
+    for losses in printed:
+        assert losses == pytest.approx(one.losses, rel=2e-5)
+    with pytest.raises(InputError, match=r"train\.accumulate is 2, not a multiple of the 3 processes"):
+        os.environ["WORLD_SIZE"] = "3"
+        try:
+            run(tmp_path, tiny_slm)
+        finally:
+            del os.environ["WORLD_SIZE"]
