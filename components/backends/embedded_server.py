@@ -1,7 +1,7 @@
 """The child process behind `embedded_llm`: llama.cpp's server (llama-cpp-python) on a socket it was given.
 
-`python -m components.backends.embedded_server FD SETTINGS-JSON`. It ends when its standard input does: that pipe's other end is in
-the parent, and the kernel closes it however the parent dies.
+`python -m components.backends.embedded_server FD SETTINGS-JSON`. It ends when its standard input does: that pipe's other end
+is in the parent, and the kernel closes it however the parent dies.
 """
 
 import json
