@@ -151,3 +151,20 @@ def test_report_writes_the_page_again(pada, tmp_path):
     code, _, said = pada("report", "--run-dir", tmp_path / "none")
     assert code == 1
     assert "no state" in said
+
+
+def test_estimate_counts_rows_and_sums_up(config, pada, tmp_path):
+    for split, rows in (("train", 40), ("validation", 30)):
+        (tmp_path / f"{split}.jsonl").write_text('{"question": "?", "answer": "#### 1"}\n' * rows)
+    prices = {"usd_per_million_input": 1.0, "usd_per_million_output": 2.0}
+    config.write_text(yaml.safe_dump({**GOOD, "teacher": {**GOOD["teacher"], **prices}}))
+    code, out, _ = pada("estimate", "--config", config)
+    assert code == 0
+    assert "40 training rows, 30 validation rows" in out
+    table = {line.split()[0]: line for line in out.splitlines()}
+    least, most = (int(table["together"].split()[i].replace(",", "")) for i in (1, 3))
+    assert 0 < least < most
+    assert float(table["generate_data"].split()[-1]) > 0
+    assert table["control_quality"].endswith("0.00 to 0.00")  # the judge has no price, and that is said
+    assert "No price is set for other" in out
+    assert "No price is set for big" not in out
