@@ -92,7 +92,7 @@ class Dialect:
         elif name == "json_object, schema":
             body["response_format"] = {"type": "json_object", "schema": _enumerated(schema)}
             # Its default of 1.1 punishes what was written before: three equal scores, the keywords of a second SQL query.
-            body["extra_body"] = {"repeat_penalty": 1.0}
+            body["repeat_penalty"] = 1.0
         elif name == "json_object":
             body["response_format"] = {"type": "json_object"}
         return {k: v for k, v in body.items() if k not in self.dropped}

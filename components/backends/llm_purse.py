@@ -90,6 +90,8 @@ class Purse:
             self.usage.recovered[kind] = self.usage.recovered.get(kind, 0) + 1
 
     def _cap_reached(self, cost: Cost) -> str:
+        if self._budget == BudgetSettings():
+            return ""
         calls = self._spent.calls + self.usage.calls + sum(c.calls for c in self._reserved) + cost.calls
         tokens = self._spent.tokens + self.usage.tokens + sum(c.tokens for c in self._reserved) + cost.tokens
         usd = self._spent.usd + self.usage.usd + sum(c.usd for c in self._reserved) + cost.usd
