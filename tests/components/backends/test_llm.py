@@ -281,17 +281,18 @@ def test_429_with_retry_after_is_obeyed_by_everybody(llm_stub):
     llm = opened(llm_stub, concurrency=1)
     began = time.monotonic()
     assert [r.value for r in llm.ask_all("rate", [ask(f"rate {n}") for n in range(5)])] == [2] * 5
-    assert 1 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 1
     assert llm_stub.asks[1].at - llm_stub.asks[0].at >= 0.95
     assert llm.usage.retries == 1
     assert llm.usage.recovered == {"overload": 1}
 
 
 def test_retry_after_as_a_date(llm_stub):
-    llm_stub.on("rate", status=503, headers={"Retry-After": formatdate(time.time() + 2, usegmt=True)}, times=1)
+    until = int(time.time()) + 2
+    llm_stub.on("rate", status=503, headers={"Retry-After": formatdate(until, usegmt=True)}, times=1)
     llm_stub.on("rate", reply={"score": 2})
     assert opened(llm_stub).ask_all("rate", [ask()])[0].value == 2
-    assert llm_stub.asks[1].at - llm_stub.asks[0].at >= 0.9
+    assert time.time() - (time.monotonic() - llm_stub.asks[1].at) >= until - 0.05
 
 
 def test_a_wait_longer_than_the_breaker_is_refused_at_once(llm_stub):
@@ -299,7 +300,7 @@ def test_a_wait_longer_than_the_breaker_is_refused_at_once(llm_stub):
     began = time.monotonic()
     with pytest.raises(EndpointError, match=r"asks to wait 3600 s, longer than give_up_seconds \(20\).*HTTP 429"):
         opened(llm_stub).ask_all("rate", [ask()])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def test_429_without_retry_after_lowers_the_concurrency(llm_stub):
@@ -330,7 +331,7 @@ def test_a_server_that_hangs_or_drips_is_cut_by_the_clock(llm_stub, how):
     llm = opened(llm_stub, timeout_seconds=0.4)
     began = time.monotonic()
     assert llm.ask_all("rate", [ask()])[0].value == 2
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert llm.usage.recovered == {"timeout": 1}
 
 
@@ -351,7 +352,7 @@ def test_silence_opens_the_breaker_with_what_and_where_and_how_to_go_on(llm_stub
     began = time.monotonic()
     with pytest.raises(EndpointError) as raised:
         llm.ask_all("rate", [ask(f"rate {n}") for n in range(3)])
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     text = str(raised.value)
     for part in (
         llm_stub.url,
@@ -370,7 +371,7 @@ def test_a_silent_server_is_no_longer_stall_than_the_breaker(llm_stub):
     began = time.monotonic()
     with pytest.raises(EndpointError, match=r"gave no reply for 0\.5 s"):
         opened(llm_stub, give_up_seconds=0.5, timeout_seconds=60).ask_all("rate", [ask(f"rate {n}") for n in range(20)])
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_nobody_there_names_the_address_and_does_not_wait_for_the_breaker(monkeypatch):
@@ -382,7 +383,7 @@ def test_nobody_there_names_the_address_and_does_not_wait_for_the_breaker(monkey
     began = time.monotonic()
     with pytest.raises(EndpointError, match=rf"{url}, model m: cannot be reached; start the server or correct base_url"):
         llm.ask_all("rate", [ask()])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def test_a_server_that_is_still_starting_is_waited_for(llm_stub):
