@@ -47,7 +47,7 @@ $(READY): pyproject.toml constraints-cpu.txt
 		{ echo "Python's venv module is missing: install it (apt install python3-venv)"; exit 1; }
 	@echo "Setting up .venv, once: PyTorch first ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) torch
-	@echo "... then the rest; llama.cpp is compiled on this machine, which takes about 5 minutes on 2 cores ..."
+	@echo "... then the rest; unless pip has a build of llama.cpp at hand it compiles one: about 5 minutes on 2 cores ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,dev]'
 	@touch $@
 	@echo "... .venv is ready"
