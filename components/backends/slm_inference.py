@@ -26,6 +26,8 @@ class Generator:
         """`batch` rows are generated at once: memory grows with it, and with the longest prompt of a batch alone."""
         self._slm, self._batch = slm, batch
         use_lean_layers(slm.model)
+        # Of the last positions alone it would otherwise be a strided view, for which PyTorch copies the weights for each row.
+        slm.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(),))
         self._plain_cache = can_share(slm.model)
 
     def __call__(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
