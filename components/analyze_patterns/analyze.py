@@ -1,14 +1,20 @@
 """From failures to strategies: analyse each one, cluster the analyses, name the patterns, draft what to write against them."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from components.analyze_patterns.grounding import count_features, covering_features, rank_seeds
+from components.analyze_patterns.grounding import (
+    count_features,
+    covering_features,
+    grounded_vectors,
+    rank_seeds,
+    telling_features,
+)
 from components.analyze_patterns.texts import Builder, Texts, ask_screened, parse_texts, text_schema
 from components.core.clustering import Clustering
 from components.core.llm import Llm, LlmRequest
@@ -76,10 +82,12 @@ def analyze(
     summary = {"failures": len(failures), "analysed": len(analyses), "unanalysed": len(chosen) - len(analyses)}
     if not analyses:
         return Findings(summary=summary)
-    clustering = tools.cluster(tools.embed([_embedded_text(a) for a in analyses]))
     passed = [task.features(p.fields) for p in validation if p.score.correct]
+    telling = telling_features([task.features(p.fields) for p in failures], passed)
+    texts = tools.embed([f"{a.root_cause} | {a.scenario}" for a in analyses])
+    clustering = tools.cluster(grounded_vectors(texts, [set(a.features) for a in analyses], telling))
     dossiers = [
-        _dossier([a for a, own in zip(analyses, clustering.labels, strict=True) if own == label], passed)
+        _dossier([a for a, own in zip(analyses, clustering.labels, strict=True) if own == label], passed, telling)
         for label in range(clustering.k)
     ]
     names = ask_screened(
@@ -158,10 +166,9 @@ def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettin
     ]
 
 
-def _dossier(members: list[Analysis], passed: Sequence[set[str]]) -> Dossier:
+def _dossier(members: list[Analysis], passed: Sequence[set[str]], telling: Mapping[str, float]) -> Dossier:
     failed = [set(a.features) for a in members]
-    counts = count_features(failed, passed)
-    return Dossier(members, counts, covering_features(failed, counts, len(passed)), len(passed))
+    return Dossier(members, count_features(failed, passed), covering_features(failed, telling), len(passed))
 
 
 def _categorise(task: Task, dossier: Dossier, settings: AnalyzeSettings, key: str) -> Builder:
@@ -176,9 +183,10 @@ def _categorise(task: Task, dossier: Dossier, settings: AnalyzeSettings, key: st
                 counts=dossier.counts[:COUNTS_SHOWN],
                 size=len(dossier.members),
                 passed=dossier.passed,
+                features=dossier.features,
                 feedback=feedback,
             ),
-            schema=text_schema(category_name=60, pattern=300),
+            schema=text_schema(category_name=60, pattern=240),
             parse=parse_texts("category_name", "pattern"),
             temperature=settings.temperature,
             salt=str(attempt),
@@ -200,7 +208,7 @@ def _strategise(task: Task, dossier: Dossier, name: Texts, settings: AnalyzeSett
                 features=dossier.features,
                 feedback=feedback,
             ),
-            schema=text_schema(strategy=500),
+            schema=text_schema(strategy=360),
             parse=parse_texts("strategy"),
             temperature=settings.temperature,
             salt=str(attempt),
@@ -236,11 +244,6 @@ class _SeedRanking:
     def nearest(self, dossier: Dossier) -> list[str]:
         centre = np.mean([self._failed[a.row_id] for a in dossier.members], axis=0)
         return [self._ids[i] for i in rank_seeds(dossier.features, self._features, self._vectors @ centre)]
-
-
-def _embedded_text(analysis: Analysis) -> str:
-    """Root cause and scenario, as in the paper, then the task's features where it has some: those are facts, the rest opinion."""
-    return " | ".join(filter(None, [analysis.root_cause, analysis.scenario, ", ".join(analysis.features)]))
 
 
 def _continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tools) -> list[Pattern]:

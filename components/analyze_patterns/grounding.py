@@ -1,52 +1,81 @@
-"""Grounds a pattern in counts: which task features its failures need and the model's successes do not."""
+"""Grounds patterns in counts: which task features the model fails at, as its failures and successes on validation show."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from components.core.records import FeatureCount
+from components.core.statistics import wilson_interval
 
-MIN_CONTRAST = 0.3  # share among failures minus share among successes, from which a feature tells something
+CONFIDENCE = 0.8  # of the interval whose lower end must lie above the failure rate of all rows
+FEATURE_WEIGHT = 0.7  # of the squared length of a clustered vector; the rest is the text
 UNCOVERED = 0.2  # share of a cluster that may show none of the chosen features
 LIMIT = 3
 
+Vectors = NDArray[np.floating[Any]]
+
+
+def telling_features(failed: Sequence[set[str]], passed: Sequence[set[str]]) -> dict[str, float]:
+    """Features whose rows fail clearly more often than rows do at large, with the excess of the failure rate (0 to 1).
+
+    A companion that the model also masters without them (GROUP BY beside the HAVING that fails) is not telling.
+    """
+    in_failed, in_passed = _count(failed), _count(passed)
+    base = len(failed) / max(len(failed) + len(passed), 1)
+    lows = {f: wilson_interval(n, n + in_passed[f], CONFIDENCE)[0] for f, n in in_failed.items()}
+    return {f: low - base for f, low in sorted(lows.items()) if low > base}
+
 
 def count_features(failed: Sequence[set[str]], passed: Sequence[set[str]]) -> list[FeatureCount]:
-    """Each feature of the failures with its counts, most telling first (contrast, then name)."""
-    in_failed = Counter(f for features in failed for f in features)
-    in_passed = Counter(f for features in passed for f in features)
-    counts = [FeatureCount(feature=f, failed=n, passed=in_passed[f]) for f, n in in_failed.items()]
-    return sorted(counts, key=lambda c: (-_contrast(c, len(failed), len(passed)), c.feature))
+    """Each feature of the failures with its counts, most telling first (contrast of the shares, then name)."""
+    in_passed = _count(passed)
+    counts = [FeatureCount(feature=f, failed=n, passed=in_passed[f]) for f, n in _count(failed).items()]
+
+    def contrast(count: FeatureCount) -> float:
+        return count.failed / max(len(failed), 1) - count.passed / max(len(passed), 1)
+
+    return sorted(counts, key=lambda c: (-contrast(c), c.feature))
 
 
-def covering_features(failed: Sequence[set[str]], counts: Sequence[FeatureCount], passed: int) -> list[str]:
-    """The fewest telling features of which nearly every failure shows one; at most three, none if nothing tells.
+def covering_features(failed: Sequence[set[str]], telling: Mapping[str, float]) -> list[str]:
+    """The fewest telling features of which nearly every failure of a cluster shows one; at most three, none if nothing tells.
 
-    A sample that shows one of them is on the pattern. Taking all telling features instead would let in samples that
-    show only a common companion (GROUP BY without the HAVING that fails).
+    Ties go to the feature that fails most.
     """
     chosen: list[str] = []
     left = list(failed)
-    while left and len(left) > UNCOVERED * len(failed) and len(chosen) < LIMIT:
-        passed_counts = {c.feature: c.passed for c in counts}
-        here = Counter(f for features in left for f in features)
-        candidates = [FeatureCount(feature=f, failed=n, passed=passed_counts[f]) for f, n in here.items()]
-        best = max(candidates, key=lambda c: (_contrast(c, len(left), passed), c.feature), default=None)
-        if best is None or _contrast(best, len(left), passed) < MIN_CONTRAST:
+    while len(left) > UNCOVERED * len(failed) and len(chosen) < LIMIT:
+        here = Counter(f for features in left for f in features & telling.keys())
+        if not here:
             break
-        chosen.append(best.feature)
-        left = [features for features in left if best.feature not in features]
+        best = max(here, key=lambda f: (here[f], telling[f], f))
+        chosen.append(best)
+        left = [features for features in left if best not in features]
     return chosen
 
 
-def rank_seeds(features: Sequence[str], train_features: Sequence[set[str]], similarity: NDArray[np.floating[Any]]) -> list[int]:
+def grounded_vectors(text: Vectors, rows: Sequence[set[str]], telling: Mapping[str, float]) -> Vectors:
+    """Unit vectors (n x d + features) to cluster: the embedded texts beside what each row needs, weighted by how telling it is.
+
+    A teacher's words about a failure are opinion, and a small teacher's are noise; what the row needs is a fact. Rows that need
+    nothing telling, and tasks without features, are clustered by text alone, as in the paper.
+    """
+    names = sorted(telling)
+    facts = np.array([[telling[f] if f in row else 0.0 for f in names] for row in rows]).reshape(len(rows), len(names))
+    lengths = np.linalg.norm(facts, axis=1, keepdims=True)
+    unit = np.divide(facts, lengths, out=np.zeros_like(facts), where=lengths > 0)
+    weight = np.where(lengths > 0, FEATURE_WEIGHT, 0.0)
+    return np.hstack([text * np.sqrt(1 - weight), unit * np.sqrt(weight)])
+
+
+def rank_seeds(features: Sequence[str], train_features: Sequence[set[str]], similarity: Vectors) -> list[int]:
     """Indices of training rows, nearest first: how many of `features` a row shows, then its similarity to the failures."""
     shown = [len(set(features) & row) for row in train_features]
     return sorted(range(len(train_features)), key=lambda i: (-shown[i], -float(similarity[i]), i))
 
 
-def _contrast(count: FeatureCount, failed: int, passed: int) -> float:
-    return count.failed / max(failed, 1) - count.passed / max(passed, 1)
+def _count(rows: Sequence[set[str]]) -> Counter[str]:
+    return Counter(f for features in rows for f in features)

@@ -56,6 +56,12 @@ def parse_texts(*names: str) -> Callable[[Any], Texts]:
         for name in names:
             if not isinstance(value.get(name), str) or not value[name].strip():
                 raise ValueError(f'"{name}" must be a text that is not empty')
-        return {name: value[name].strip() for name in names}
+        return {name: _whole(value[name].strip()) for name in names}
 
     return parse
+
+
+def _whole(text: str) -> str:
+    """Without a last sentence that the schema's bound cut off."""
+    end = max(text.rfind(mark) for mark in ".!?")
+    return text if end < 0 or text[-1] in ".!?" else text[: end + 1]

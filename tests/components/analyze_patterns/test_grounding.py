@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from components.analyze_patterns.grounding import count_features, covering_features, rank_seeds
+from components.analyze_patterns.grounding import (
+    count_features,
+    covering_features,
+    grounded_vectors,
+    rank_seeds,
+    telling_features,
+)
 
 HAVING = {"HAVING", "GROUP BY", "COUNT"}
 JOIN3 = {"JOIN of 3 tables", "WHERE"}
@@ -14,20 +20,32 @@ def test_counts_put_the_most_telling_feature_first():
     assert [(c.feature, c.failed, c.passed) for c in counts] == [("HAVING", 4, 0), ("GROUP BY", 4, 1), ("COUNT", 4, 2)]
 
 
-def test_a_common_companion_is_not_chosen_beside_the_feature_that_fails():
+def test_a_common_companion_is_not_telling_beside_the_feature_that_fails():
     failed = [HAVING] * 5
-    assert covering_features(failed, count_features(failed, PASSED), len(PASSED)) == ["HAVING"]
+    telling = telling_features(failed, [{"GROUP BY", "COUNT"}] * 6 + PASSED)
+    assert list(telling) == ["HAVING"]
+    assert covering_features(failed, telling) == ["HAVING"]
 
 
 def test_a_mixed_cluster_is_covered_by_one_feature_for_each_part():
     failed = [HAVING] * 5 + [JOIN3] * 4
-    assert covering_features(failed, count_features(failed, PASSED), len(PASSED)) == ["HAVING", "JOIN of 3 tables"]
+    assert covering_features(failed, telling_features(failed, PASSED * 4)) == ["HAVING", "JOIN of 3 tables"]
 
 
-def test_features_that_fail_no_more_often_than_they_pass_tell_nothing():
-    failed = [{"WHERE"}, {"COUNT"}]
-    assert covering_features(failed, count_features(failed, [{"WHERE"}, {"COUNT"}]), 2) == []
-    assert covering_features([set(), set()], [], 2) == []
+def test_features_that_fail_no_more_often_than_rows_at_large_tell_nothing():
+    assert telling_features([{"WHERE"}, {"COUNT"}], [{"WHERE"}, {"COUNT"}]) == {}
+    assert telling_features([set(), set()], []) == {}
+    assert covering_features([set(), set()], {}) == []
+
+
+def test_rows_that_need_the_same_lie_together_whatever_was_said_about_them():
+    noise = np.random.default_rng(0).normal(size=(8, 50))
+    text = noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    vectors = grounded_vectors(text, [HAVING, JOIN3] * 4, {"HAVING": 0.5, "JOIN of 3 tables": 0.4})
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
+    similarity = vectors @ vectors.T
+    assert similarity[0, 2::2].min() > similarity[0, 1::2].max()
+    assert np.array_equal(grounded_vectors(text, [set()] * 8, {}), text), "without features the text alone decides"
 
 
 def test_seeds_show_the_features_first_and_are_near_second():
