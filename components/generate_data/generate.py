@@ -87,7 +87,7 @@ class _Writer:
             {"question": self._task.question(e.fields), "output": e.output, "reference": e.reference}
             for e in (self._errors[i] for i in batch.seed_ids)
         ]
-        return render(STAGE, "error", errors=errors, examples=examples[:1], **shown)
+        return render(STAGE, "error", errors=errors, examples=examples, **shown)
 
     def _parser(self, batch: Batch) -> Callable[[Any], Written]:
         seed = self._train[batch.seed_ids[0]].fields
