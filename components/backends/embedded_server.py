@@ -23,6 +23,12 @@ def main() -> None:
     from llama_cpp.server.app import create_app
     from llama_cpp.server.settings import ModelSettings, ServerSettings
 
+    try:
+        from components.backends.lazy_grammar import install
+
+        install()
+    except (ImportError, AttributeError) as e:  # it reaches into the library's inside, which may change
+        print(f"grammars are sampled the slow way: {e}", file=sys.stderr)
     # The field `model` starts with a prefix that pydantic protects; the server's own command line builds it likewise.
     settings = ModelSettings(**json.loads(sys.argv[2]))
     app = create_app(server_settings=ServerSettings(), model_settings=[settings])

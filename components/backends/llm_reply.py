@@ -30,6 +30,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Not strict: llama.cpp's grammars let line breaks stand in a string as they are.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, strict=False)
+
+
 @dataclass(frozen=True)
 class Reading(Generic[T]):
     """What came of one reply. `kind` is how it was mended, or what is wrong with it when there is an `error`."""
@@ -95,7 +103,7 @@ def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tupl
     pieces += [("fence", body) for body in reversed(_FENCE.findall(text))]
     for kind, piece in pieces:
         try:
-            value = json.loads(piece, parse_constant=_no_constant)
+            value = _DECODER.decode(piece.strip())
         except (ValueError, RecursionError):
             continue
         found = True
@@ -113,11 +121,10 @@ def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tupl
 
 def _embedded(text: str) -> list[Any]:
     """All outermost JSON objects and arrays that stand in a text."""
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
     values, at = [], 0
     while (start := re.compile(r"[{\[]").search(text, at)) is not None:
         try:
-            value, at = decoder.raw_decode(text, start.start())
+            value, at = _DECODER.raw_decode(text, start.start())
             values.append(value)
         except ValueError:
             at = start.end()
@@ -136,7 +143,3 @@ def _repaired(text: str) -> Any:
         return json_repair.loads(text[start:])
     except (ValueError, RecursionError):
         return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from components.core.errors import ModelError
 from components.core.llm import LlmRequest
 from components.core.settings import BudgetSettings, LlmSettings
 
-TEACHER = "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF"
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"  # a small one: what is tested is the server
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -29,14 +30,14 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def teacher():
+def model():
     from components.backends.model_sources import resolve_model
 
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     try:
-        return resolve_model(TEACHER)
+        return resolve_model(MODEL)
     except ModelError as e:
-        pytest.skip(f"no teacher model: {e}")
+        pytest.skip(f"no model: {e}")
 
 
 def parse(value):
@@ -67,7 +68,7 @@ def gone(pid):
 
 
 @pytest.mark.model
-def test_the_schema_is_a_grammar_there_and_the_server_ends_with_the_block(teacher, monkeypatch):
+def test_the_schema_is_a_grammar_there_and_the_server_ends_with_the_block(model, monkeypatch):
     started = []
     popen = subprocess.Popen
 
@@ -76,10 +77,8 @@ def test_the_schema_is_a_grammar_there_and_the_server_ends_with_the_block(teache
         return started[-1]
 
     monkeypatch.setattr(embedded_llm.subprocess, "Popen", watched)
-    with embedded_server(str(teacher), 1024) as url:
-        settings = LlmSettings(
-            model=TEACHER, base_url=url, concurrency=1, max_tokens=100, give_up_seconds=900, timeout_seconds=900
-        )
+    with embedded_server(str(model), 1024) as url:
+        settings = LlmSettings(model=MODEL, base_url=url, concurrency=1, max_tokens=100, give_up_seconds=900, timeout_seconds=900)
         llm = open_llm(settings, BudgetSettings(), "")
         text = "Write a very long essay of at least a hundred words about shops. Give utility 9 and seven tags. Do not use JSON."
         reply = llm.ask_all("grammar", [LlmRequest("essay", [{"role": "user", "content": text}], SCHEMA, parse, 0.0)])[0]
@@ -90,7 +89,42 @@ def test_the_schema_is_a_grammar_there_and_the_server_ends_with_the_block(teache
 
 
 @pytest.mark.model
-def test_the_server_dies_with_a_parent_that_is_killed(teacher):
+def test_the_faster_grammar_writes_what_the_library_writes(model, monkeypatch):
+    """Run in a child: installing it changes the library for the whole process."""
+    code = """
+        import json, sys
+        import llama_cpp
+        from components.backends import lazy_grammar
+        llm = llama_cpp.Llama(sys.argv[1], n_ctx=512, n_threads=1, verbose=False)
+        asked, told = [], lazy_grammar.LazyGrammarSampler._allows
+
+        def allows(self, token):
+            asked.append(told(self, token))
+            return asked[-1]
+
+        lazy_grammar.LazyGrammarSampler._allows = allows
+
+        def write():
+            llm.reset()
+            reply = llm.create_chat_completion(
+                [{"role": "user", "content": "Write a poem about the sea."}], temperature=0.0, max_tokens=60,
+                response_format={"type": "json_object", "schema": json.loads(sys.argv[2])})
+            return reply["choices"][0]["message"]["content"]
+
+        before = write()
+        assert not asked
+        lazy_grammar.install()
+        assert write() == before, (before, write())
+        assert any(asked) and not all(asked), "both the quick and the slow way must have been taken"
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(model), json.dumps(SCHEMA)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.model
+def test_the_server_dies_with_a_parent_that_is_killed(model):
     code = """
         import sys, time
         from components.backends import embedded_llm
@@ -103,7 +137,7 @@ def test_the_server_dies_with_a_parent_that_is_killed(teacher):
         with embedded_llm.embedded_server(sys.argv[1], 512):
             time.sleep(600)
     """
-    arguments = [sys.executable, "-c", textwrap.dedent(code), str(teacher)]
+    arguments = [sys.executable, "-c", textwrap.dedent(code), str(model)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
         pid = int(parent.stdout.readline())
         time.sleep(1)

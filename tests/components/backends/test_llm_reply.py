@@ -15,6 +15,7 @@ def parse(value):
     ("text", "kind"),
     [
         ('{"score": 7}', ""),
+        ('{"score": 7, "note": "two\nlines"}', ""),
         (' \n{"score": 7}\n', ""),
         ('```json\n{"score": 7}\n```', "fence"),
         ('Here:\n```\n{"score": 7}\n```\nAnything else?', "fence"),
