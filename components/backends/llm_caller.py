@@ -72,7 +72,7 @@ class Caller:
             fits = self._purse.fits(cost)
             if fits:
                 with self._purse.holding(cost):
-                    outcome = await self._send(body)
+                    outcome = await self._send(exchange, body)
                     if isinstance(outcome, Trouble):
                         return outcome, body, began
                     call = self._call(exchange, body, outcome)
@@ -84,8 +84,10 @@ class Caller:
             await self._purse.changed()
         return None, body, began
 
-    async def _send(self, body: dict[str, Any]) -> Answer | Trouble:
-        limit = min(self._settings.timeout_seconds, max(self._pace.left, 0.0))
+    async def _send(self, exchange: Exchange[Any], body: dict[str, Any]) -> Answer | Trouble:
+        # More time after each time-out: a slow server would meet the same end again and again.
+        patience = self._settings.timeout_seconds * 2 ** exchange.troubles.count("timeout")
+        limit = min(patience, max(self._pace.left, 0.0))
         try:
             async with asyncio.timeout(limit):  # on the clock, for servers that drip a byte now and then
                 answer = await self._endpoint.send(self._client, body)

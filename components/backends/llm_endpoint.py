@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 OPENAI = "https://api.openai.com/v1"
+CONNECT_SECONDS = 30.0
 OVERLOADED = {429, 503, 529}
 PASSING = {408, 409, 425, 500, 502, 504} | OVERLOADED
 
@@ -64,7 +65,7 @@ class Endpoint:
         return openai.AsyncOpenAI(
             api_key=self._key(),
             base_url=self.url,
-            timeout=self.settings.timeout_seconds,
+            timeout=openai.Timeout(None, connect=min(CONNECT_SECONDS, self.settings.timeout_seconds)),  # the rest is the caller's
             max_retries=0,
             http_client=http,
         )
@@ -80,7 +81,7 @@ class Endpoint:
         except openai.APIStatusError as e:
             raise self._refusal(e.status_code, e.response.text, e.response.headers) from e
         except openai.APITimeoutError as e:
-            raise Trouble("timeout", f"no reply within {self.settings.timeout_seconds:g} s") from e
+            raise Trouble("no connection", f"no connection within {CONNECT_SECONDS:g} s") from e
         except openai.APIConnectionError as e:
             raise _lost_connection(e) from e
         if "html" in reply.headers.get("content-type", ""):
