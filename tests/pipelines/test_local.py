@@ -23,7 +23,9 @@ CONTROL = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
 @pytest.fixture
 def run(fakes, tmp_path, settings, monkeypatch):
     """Start the run, with the fake stages and its report; returns the outcome."""
-    monkeypatch.setattr("os.fsync", lambda fd: None)  # thousands of small files, and no power is cut in these tests
+    # A thousand tasks: no power is cut here, and no models wait to be freed.
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+    monkeypatch.setattr("gc.collect", lambda: 0)
 
     def start(until="", settings=settings, run_dir="run", **parts):
         def publish(state, run_dir):
