@@ -111,8 +111,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _complaint(error: ValidationError) -> str:
-    """The first complaint in one line, with a suggestion for an unknown key."""
-    first, *rest = error.errors()
+    """The first complaint in one line, with a suggestion for an unknown key, which goes first: it explains what is missing."""
+    first, *rest = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         close = get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1, cutoff=0.6)

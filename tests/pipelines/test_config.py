@@ -104,3 +104,9 @@ train: {learning_rate: 1e-4}
     settings = read_config(config(text))
     assert (settings.judge.model, settings.judge.concurrency) == ("other", 2)
     assert settings.train.learning_rate == 1e-4
+
+
+def test_a_misspelt_key_is_named_before_what_is_missing_because_of_it(tmp_path):
+    (tmp_path / "c.yaml").write_text("task: {name: squad, trian: x}\n")
+    with pytest.raises(InputError, match=r"unknown key 'task\.trian' \(did you mean 'task\.train'\?\); and \d+ more"):
+        read_config(tmp_path / "c.yaml")
