@@ -101,7 +101,6 @@ def _load(folder: Path, dtype: str, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _no_bars()
-    torch.set_flush_denormal(True)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
     return model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 

@@ -56,6 +56,12 @@ def test_batches_answer_as_single_rows_do(stopping, batch, system):
     assert any(answers)
 
 
+def test_a_model_leaves_the_arithmetic_of_the_process_alone(slm):
+    """Stages run in one process: flushing denormals would change the statistics that follow."""
+    Generator(slm, 4)(prompts(2), 2)
+    assert 5e-324 * 1.0 > 0
+
+
 def test_models_whose_cache_cannot_drop_rows_go_through_generate(stopping, monkeypatch):
     rows = prompts()
     expected = Generator(stopping, 5)(rows, 12)
