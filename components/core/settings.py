@@ -205,7 +205,6 @@ class AnalyzePatterns(Section):
     teacher: LlmSettings
     embedding: EmbeddingSettings
     analyze: AnalyzeSettings
-    control: ControlSettings
     budget: BudgetSettings
     seed: int = 0
 
@@ -228,7 +227,6 @@ class ControlQuality(Section):
     teacher: LlmSettings
     judge: LlmSettings
     generate: GenerateSettings
-    evaluate: EvaluateSettings
     control: ControlSettings
     budget: BudgetSettings
     seed: int = 0
