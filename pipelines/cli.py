@@ -76,13 +76,14 @@ def study(
     config: Config,
     out: Annotated[Path, typer.Option("--out", help="folder for the runs, study.json and the table")],
     seeds: Annotated[str, typer.Option("--seeds", help="e.g. 0,1,2")] = "0,1,2",
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="seeds at a time, each with its share of the cores")] = 1,
 ) -> None:
     """Repeat a run over seeds and compare PaDA with step-matched vanilla."""
     from pipelines.study import conduct, parse_seeds
 
     settings = read_config(config)
-    with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--out", str(out)]):
-        conduct(settings, parse_seeds(seeds), out)
+    with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
+        conduct(settings, parse_seeds(seeds), out, jobs=jobs)
 
 
 def default_run_dir(config: Path, seed: int | None) -> Path:

@@ -25,6 +25,7 @@ from components.core.statistics import Interval, hierarchical_bootstrap
 from pipelines import local
 from pipelines.local import Outcome
 from pipelines.run_log import RunLog
+from pipelines.side_by_side import run_side_by_side
 
 MODELS = ("untuned", "vanilla", "step-matched vanilla", "PaDA, last iteration", "PaDA, shipped")
 PADA = MODELS[3:]
@@ -70,14 +71,17 @@ def conduct(
     out: Path,
     start: Callable[[Settings, Path], Outcome] = local.run,
     log: RunLog | None = None,
+    jobs: int = 1,
 ) -> str:
-    """Run every seed under `out`, write study.json and study.md there, and print and return the latter."""
+    """Run every seed under `out`, `jobs` at a time, write study.json and study.md there, and print and return the latter."""
     log = log or RunLog()
+    runs = {seed: (settings.model_copy(update={"seed": seed, "step_matched": True}), out / f"seed-{seed}") for seed in seeds}
+    if jobs > 1:
+        run_side_by_side(list(runs.values()), jobs, start, log.say)
     results = []
-    for number, seed in enumerate(seeds, 1):
+    for number, (seed, (own, folder)) in enumerate(runs.items(), 1):
         log.say(f"seed {seed} ({number} of {len(seeds)})")
-        own = settings.model_copy(update={"seed": seed, "step_matched": True})
-        results.append(_result(seed, start(own, out / f"seed-{seed}")))
+        results.append(_result(seed, start(own, folder)))
     facts = compare(results, settings.evaluate.confidence)
     text = table(facts)
     write_atomic(out / "study.json", facts.model_dump_json(indent=1))

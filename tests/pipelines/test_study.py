@@ -75,6 +75,15 @@ def test_a_seed_without_an_iteration_counts_as_vanilla_and_is_named(tmp_path, se
     assert "| PaDA, last iteration | 50.0 % | - | 50.0 % |" in text
 
 
+def test_seeds_side_by_side_give_the_same_table(tmp_path, settings, monkeypatch):
+    start, seen = runs(tmp_path, {0: FULL, 1: FULL})
+    ahead = []
+    monkeypatch.setattr("pipelines.study.run_side_by_side", lambda runs, jobs, *_: ahead.append((jobs, [f.name for _, f in runs])))
+    alone = conduct(settings, [0, 1], tmp_path / "one", start)
+    assert conduct(settings, [0, 1], tmp_path / "two", start, jobs=2) == alone
+    assert ahead == [(2, ["seed-0", "seed-1"])]
+
+
 def test_only_rows_that_every_seed_was_tested_on_are_compared():
     def seed(number, rows):
         return SeedResult(number, {m: dict.fromkeys(rows, True) for m in MODELS}, dict.fromkeys(rows, ""))
