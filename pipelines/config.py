@@ -9,14 +9,13 @@ A relative path is taken from the file's own folder, so that a run can be starte
 """
 
 import re
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from components.backends.executor import validation_message
 from components.core.errors import InputError
 from components.core.settings import Settings
 
@@ -33,7 +32,7 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as e:
-        raise InputError(f"{file}: {_complaint(e)}") from e
+        raise InputError(f"{file}: {validation_message(e, Settings)}") from e
     folder = file.resolve().parent
     task = settings.task
     data = {name: _resolve(folder, getattr(task, name), data=True) for name in _DATA}
@@ -109,26 +108,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: expected sections such as task, slm, teacher, judge; found {type(values).__name__}")
     return values
 
-
-def _complaint(error: ValidationError) -> str:
-    """The first complaint in one line, with a suggestion for an unknown key, which goes first: it explains what is missing."""
-    first, *rest = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        close = get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1, cutoff=0.6)
-        parent = where.rpartition(".")[0]
-        suggestion = f" (did you mean '{f'{parent}.' if parent else ''}{close[0]}'?)" if close else ""
-        text = f"unknown key '{where}'{suggestion}"
-    elif first["type"] == "missing":
-        text = f"'{where}' is missing"
-    else:
-        given = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
-        text = f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
-    return text + (f"; and {len(rest)} more" if rest else "")
-
-
-def _keys(location: Sequence[int | str]) -> list[str]:
-    model: Any = Settings
-    for part in location:
-        model = model.model_fields[str(part)].annotation
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

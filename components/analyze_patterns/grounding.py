@@ -41,9 +41,9 @@ def count_features(failed: Sequence[set[str]], passed: Sequence[set[str]]) -> li
 
 
 def covering_features(failed: Sequence[set[str]], telling: Mapping[str, float]) -> list[str]:
-    """The fewest telling features of which nearly every failure of a cluster shows one; at most three, none if nothing tells.
+    """Telling features of which nearly every failure of a cluster shows one; at most three, none if nothing tells.
 
-    Ties go to the feature that fails most.
+    Each next one is that with the most excess failures: what many of the failures left show, and seldom a right answer.
     """
     chosen: list[str] = []
     left = list(failed)
@@ -51,24 +51,25 @@ def covering_features(failed: Sequence[set[str]], telling: Mapping[str, float]) 
         here = Counter(f for features in left for f in features & telling.keys())
         if not here:
             break
-        best = max(here, key=lambda f: (here[f], telling[f], f))
+        best = max(here, key=lambda f: (here[f] * telling[f], f))
         chosen.append(best)
         left = [features for features in left if best not in features]
     return chosen
 
 
 def grounded_vectors(text: Vectors, rows: Sequence[set[str]], telling: Mapping[str, float]) -> Vectors:
-    """Unit vectors (n x d + features) to cluster: the embedded texts beside what each row needs, weighted by how telling it is.
+    """Unit vectors (n x d + features + 1) to cluster: the embedded texts beside what each row needs, weighted by how telling it is.
 
-    A teacher's words about a failure are opinion, and a small teacher's are noise; what the row needs is a fact. Rows that need
-    nothing telling, and tasks without features, are clustered by text alone, as in the paper.
+    A teacher's words about a failure are opinion, and a small teacher's are noise; what the row needs is a fact. That a row
+    needs nothing telling is one too, the last coordinate. Where nothing tells, text alone is clustered, as in the paper.
     """
+    if not telling:
+        return text
     names = sorted(telling)
-    facts = np.array([[telling[f] if f in row else 0.0 for f in names] for row in rows]).reshape(len(rows), len(names))
-    lengths = np.linalg.norm(facts, axis=1, keepdims=True)
-    unit = np.divide(facts, lengths, out=np.zeros_like(facts), where=lengths > 0)
-    weight = np.where(lengths > 0, FEATURE_WEIGHT, 0.0)
-    return np.hstack([text * np.sqrt(1 - weight), unit * np.sqrt(weight)])
+    facts = np.array([[telling[f] if f in row else 0.0 for f in names] for row in rows])
+    facts = np.column_stack([facts, ~facts.any(axis=1)])
+    facts /= np.linalg.norm(facts, axis=1, keepdims=True)
+    return np.hstack([text * np.sqrt(1 - FEATURE_WEIGHT), facts * np.sqrt(FEATURE_WEIGHT)])
 
 
 def rank_seeds(features: Sequence[str], train_features: Sequence[set[str]], similarity: Vectors) -> list[int]:

@@ -15,8 +15,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +75,7 @@ class Executor:
         try:
             return model.model_validate(json.loads(raw) if isinstance(raw, str) else raw)
         except ValidationError as e:
-            raise InputError(f"settings: {validation_message(e)}") from e
+            raise InputError(f"settings: {validation_message(e, model)}") from e
         except ValueError as e:
             raise InputError(f"settings: not JSON ({e})") from e
 
@@ -151,12 +152,32 @@ class Executor:
         write_atomic(self._output_file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1))
 
 
-def validation_message(error: ValidationError) -> str:
-    """The first complaint of pydantic in one line: where and what, and how many more there are."""
-    first, *rest = error.errors()
+def validation_message(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """The first complaint of pydantic in one line: where and what, and how many more there are.
+
+    An unknown key goes first, since it often explains what is missing; with `model` a key with a similar name is suggested.
+    """
+    first, *rest = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"]) or "value"
-    what = f"unknown key '{where}'" if first["type"] == "extra_forbidden" else f"{where}: {first['msg']}"
-    return what + (f" (and {len(rest)} more)" if rest else "")
+    if first["type"] == "extra_forbidden":
+        close = get_close_matches(str(first["loc"][-1]), _keys(model, first["loc"][:-1]), n=1, cutoff=0.6)
+        parent = where.rpartition(".")[0]
+        suggestion = f" (did you mean '{f'{parent}.' if parent else ''}{close[0]}'?)" if close else ""
+        text = f"unknown key '{where}'{suggestion}"
+    elif first["type"] == "missing":
+        text = f"'{where}' is missing"
+    else:
+        given = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
+        text = f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
+    return text + (f"; and {len(rest)} more" if rest else "")
+
+
+def _keys(model: Any, location: Sequence[int | str]) -> list[str]:
+    """Names of the fields at a place in `model`; none where there is no model to ask."""
+    for part in location:
+        fields = getattr(model, "model_fields", {})
+        model = fields[str(part)].annotation if str(part) in fields else None
+    return list(getattr(model, "model_fields", {}))
 
 
 def main(stage: Callable[[Executor], None]) -> None:

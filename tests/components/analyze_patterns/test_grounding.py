@@ -32,6 +32,13 @@ def test_a_mixed_cluster_is_covered_by_one_feature_for_each_part():
     assert covering_features(failed, telling_features(failed, PASSED * 4)) == ["HAVING", "JOIN of 3 tables"]
 
 
+def test_a_rarer_feature_that_always_fails_covers_before_a_common_one_that_often_passes():
+    failed = [HAVING] * 4 + [{"GROUP BY", "SUM"}] * 4
+    telling = telling_features(failed, [{"GROUP BY"}] * 5 + PASSED * 3)
+    assert telling["GROUP BY"] > 0
+    assert covering_features(failed, telling) == ["SUM", "HAVING"]
+
+
 def test_features_that_fail_no_more_often_than_rows_at_large_tell_nothing():
     assert telling_features([{"WHERE"}, {"COUNT"}], [{"WHERE"}, {"COUNT"}]) == {}
     assert telling_features([set(), set()], []) == {}
@@ -45,6 +52,10 @@ def test_rows_that_need_the_same_lie_together_whatever_was_said_about_them():
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
     similarity = vectors @ vectors.T
     assert similarity[0, 2::2].min() > similarity[0, 1::2].max()
+    plain = grounded_vectors(text, [HAVING, {"WHERE"}] * 4, {"HAVING": 0.5})
+    similarity = plain @ plain.T
+    assert np.allclose(np.linalg.norm(plain, axis=1), 1)
+    assert similarity[1, 3::2].min() > similarity[1, 0::2].max(), "to need nothing telling is something in common"
     assert np.array_equal(grounded_vectors(text, [set()] * 8, {}), text), "without features the text alone decides"
 
 
