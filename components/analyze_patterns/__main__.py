@@ -1,10 +1,11 @@
 """Entry point: predictions in, analyses and plan out."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import yaml
 
-from components.analyze_patterns.analyze import Tools, analyze
+from components.analyze_patterns.analyze import Tools, analyze, answer_screen
 from components.backends.embeddings import embedder
 from components.backends.executor import Executor, main, write_atomic
 from components.backends.kmeans import cluster
@@ -27,22 +28,24 @@ def run(ex: Executor) -> None:
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     predictions = read_predictions(ex.input("predictions"), task)
     prints = ex.optional_input("fingerprints")
-    screen = Fingerprints.load(prints).screen_text if prints else _no_screen
+    train = read_records(data / "train.jsonl", TrainRow)
+    validation = [p for p in predictions if p.split == "validation"]
+    screens = [Fingerprints.load(prints).screen_text] if prints else []
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
     spent = state.usage if state else Usage()
     llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), spent)
     findings = analyze(
         task,
-        [p for p in predictions if p.split == "validation"],
-        read_records(data / "train.jsonl", TrainRow),
+        validation,
+        train,
         settings.analyze,
         Tools(
             llm=llm,
             embed=embedder(settings.embedding.model),
             cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
             match=match_patterns,
-            screen=screen,
+            screen=partial(_first_hit, [*screens, answer_screen(task, validation, train)]),
         ),
         iteration,
         settings.seed,
@@ -69,8 +72,8 @@ def _state(ex: Executor) -> State | None:
     return State.load(path) if path else None
 
 
-def _no_screen(text: str) -> str:
-    return ""
+def _first_hit(screens: Sequence[Callable[[str], str]], text: str) -> str:
+    return next((found for screen in screens if (found := screen(text))), "")
 
 
 if __name__ == "__main__":

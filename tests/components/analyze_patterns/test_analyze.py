@@ -102,10 +102,11 @@ def test_two_kinds_of_failure_become_two_grounded_patterns_with_near_seeds(stage
     assert spent.calls == read_json(outputs["analyses"] / "usage.json")["analyze_patterns"]["calls"] == 16 + 2 * len(patterns)
 
 
-def test_no_validation_text_crosses_to_the_generator(stage, sql_settings, data, predictions, llm_stub):
+@pytest.mark.parametrize("field", ["question", "sql"])
+def test_no_validation_text_crosses_to_the_generator(stage, sql_settings, data, predictions, llm_stub, field):
     validation = read_records(predictions / "validation.jsonl", Prediction)
     failed = next(p for p in validation if not p.score.correct and len(p.fields["question"].split()) >= 8)
-    quote = failed.fields["question"]
+    quote = failed.fields[field]
     llm_stub.on("root_cause", reply=explain)
     llm_stub.on(
         lambda ask: "category_name" in ask.text and "refused" not in ask.text, reply={"category_name": "x", "pattern": quote}
@@ -115,7 +116,7 @@ def test_no_validation_text_crosses_to_the_generator(stage, sql_settings, data, 
     outputs, _ = stage(run, sql_settings, inputs(data, predictions))
     plan_text = "".join(p.read_text() for p in outputs["plan"].iterdir())
     for p in validation:
-        assert p.fields["question"] not in plan_text and p.id not in plan_text
+        assert p.fields[field] not in plan_text and p.id not in plan_text
     summary = read_json(outputs["analyses"] / "summary.json")
     assert summary["redrafted"] >= 1 and summary["struck"] >= 4
     strategies, _, _ = read_plan(outputs["plan"])
