@@ -12,7 +12,7 @@ from components.core.statistics import wilson_interval
 
 CONFIDENCE = 0.8  # of the interval whose lower end must lie above the failure rate of all rows
 FEATURE_WEIGHT = 0.7  # of the squared length of a clustered vector; the rest is the text
-UNCOVERED = 0.2  # share of a cluster that may show none of the chosen features
+UNCOVERED = 1 / 3  # share of a cluster that may show none of the chosen features
 LIMIT = 3
 
 Vectors = NDArray[np.floating[Any]]

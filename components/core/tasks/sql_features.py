@@ -75,6 +75,14 @@ def sql_features(sql: str) -> set[str]:
     return found
 
 
+def has_text_literal(sql: str) -> bool:
+    """Whether the query compares with a text such as a name or a date. True if it does not parse."""
+    try:
+        return any(literal.is_string for literal in parse_query(sql).find_all(exp.Literal))
+    except ValueError:
+        return True
+
+
 def is_ordered(sql: str) -> bool:
     """Whether the whole result has an order that the query asks for. False if it does not parse."""
     try:

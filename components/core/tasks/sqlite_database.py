@@ -122,6 +122,9 @@ class SqliteDatabase:
         if kind != "no such column":
             return " ".join(message.split())
         alias, _, column = wanted.rpartition(".")
+        if column in self.tables.get(alias, []):
+            keys = ", ".join(join for join in self._joins if re.search(rf"\b{re.escape(alias)}\.", join))
+            return f"{message}; {alias} is not in FROM, join it" + (f": {keys}" if keys else "")
         meant = [t for t in self.tables if alias and re.search(rf"\b{re.escape(t)}\s+(as\s+)?{re.escape(alias)}\b", sql, re.I)]
         used = [t for t in self.tables if re.search(rf"\b{re.escape(t)}\b", sql, re.I)]
         for table in [alias] if alias in self.tables else meant or used:

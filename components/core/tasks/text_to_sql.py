@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.core.errors import InputError
 from components.core.records import Fields, Score
-from components.core.tasks.sql_features import is_ordered, parse_query, sql_features
+from components.core.tasks.sql_features import has_text_literal, is_ordered, parse_query, sql_features
 from components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
 from components.core.tasks.task import CodeRunner, Message, Task
 
@@ -136,10 +136,10 @@ class TextToSql(Task):
             rows = self.database.rows(fields["sql"])
         except QueryError as e:
             return f"the query fails: {e}"
-        if not rows:
-            return "the query gives no rows; ask for values that exist in the database"
-        if all(value is None or value == 0 for row in rows for value in row):
-            return "the query gives only NULL or 0; ask for values that exist in the database"
+        empty = not rows or all(value is None or value == 0 for row in rows for value in row)
+        # A limit set too high gives nothing and is a fine question; a name that does not exist is none.
+        if empty and has_text_literal(fields["sql"]):
+            return f"the query gives {'only NULL or 0' if rows else 'no rows'}; ask for values that exist in the database"
         return ""
 
 

@@ -61,6 +61,7 @@ def test_refuses_quickly(shop: SqliteDatabase, sql: str, reason: str) -> None:
         ("SELECT * FROM clients", "no such table: clients; there are customers, orders"),
         ("SELECT orders.sum FROM orders", "no such column: orders.sum; orders has id, customer_id, total, date"),
         ("SELECT o.sum FROM customers c JOIN orders AS o", "no such column: o.sum; orders has id, customer_id, total, date"),
+        ("SELECT customers.city FROM orders", "no such column: customers.city; customers is not in FROM, join it"),
         ("SELECT city FROM orders", "no such column: city; orders has id, customer_id, total, date; city is in customers"),
     ],
 )

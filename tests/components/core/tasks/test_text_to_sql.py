@@ -126,6 +126,11 @@ def test_description_names_tables_and_values(task: TextToSql) -> None:
         ("SELECT name FROM customers WHERE city = 'Rome'", "the query gives no rows; ask for values that exist in the database"),
         ("SELECT AVG(points) FROM customers WHERE city = 'Rome'", "the query gives only NULL or 0; ask for"),
         ("SELECT COUNT(*) FROM customers WHERE city = 'Rome'", "the query gives only NULL or 0; ask for"),
+        ("SELECT product_id FROM reviews GROUP BY product_id HAVING COUNT(*) > 90", ""),
+        (
+            "SELECT orders.id FROM orders WHERE customers.city = 'Oslo'",
+            "the query fails: no such column: customers.city; customers is not in FROM, join it: orders.customer_id = customers.id",
+        ),
         ("SELECT o.total FROM orders o", "the query fails: no such column: o.total; orders has id, customer_id, date, status"),
         ("SELECT name FROM clients", "the query fails: no such table: clients; there are customers, suppliers, products"),
     ],
