@@ -1,6 +1,7 @@
 """The quickstart's files: made by their maker, the promised sizes, no row twice, and each query tells right from wrong."""
 
 import json
+import re
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -39,6 +40,14 @@ def test_sizes_and_families(splits: dict[str, list[dict[str, str]]]) -> None:
     for split in ("validation", "selection", "test"):
         assert set(counts[split].values()) == {SIZES[split] // 10}
     assert all((2 <= n <= 3) if family in RARE else n == 16 for family, n in counts["train"].items())
+
+
+def test_the_readme_shows_rows_that_are_there(splits: dict[str, list[dict[str, str]]]) -> None:
+    shown = re.findall(r"^\| `(\w+)`(?: \(rare\))? \| (.+?) \| (\d+) \|", (FOLDER / "README.md").read_text(), re.M)
+    assert {family for family, *_ in shown} == {row["family"] for row in splits["test"]}
+    for family, question, count in shown:
+        assert any(row["question"] == question and row["family"] == family for row in splits["test"]), question
+        assert sum(row["family"] == family for row in splits["train"]) == int(count)
 
 
 def test_no_split_repeats_another(splits: dict[str, list[dict[str, str]]]) -> None:
