@@ -39,7 +39,7 @@ def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateS
     """Batches of the link after: an open one goes to its next attempt, an exhausted one gets a refill with other seeds once."""
     strategies = {s.id: s for s in sources.strategies}
     result = [b.model_copy(update={"attempt": b.attempt + 1, "refused": []}) if b.status == "open" else b for b in batches]
-    for number, old in enumerate(refillable(batches, settings.refills), 1):
+    for number, old in enumerate(refillable(batches, settings.refills), len(batches)):
         new = _batch(sources, settings, old.id + REFILL, old.missing, strategies.get(old.strategy_id), number, seed)
         result.append(new.model_copy(update={"refill_of": old.id}))
     return result
@@ -58,7 +58,6 @@ def _batch(
     number: int,
     seed: int,
 ) -> Batch:
-    rng = random.Random(f"{seed}/{batch_id}")
     if strategy is None:
         errors = list(sources.errors)
         random.Random(seed).shuffle(errors)
@@ -66,19 +65,20 @@ def _batch(
         ids = [errors[(start + i) % len(errors)].id for i in range(min(settings.shots, len(errors)))]
         return Batch(id=batch_id, branch="error", seed_ids=ids, wanted=wanted)
     focus = strategy.features[number % len(strategy.features)] if strategy.features else ""
-    seeds = _seeds(sources, settings, strategy, focus, rng)
+    seeds = _seeds(sources, settings, strategy, focus, number, seed)
     return Batch(id=batch_id, branch="pattern", strategy_id=strategy.id, seed_ids=seeds, wanted=wanted, focus=focus)
 
 
-def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, rng: random.Random) -> list[str]:
+def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, number: int, seed: int) -> list[str]:
     ids = [r.id for r in sources.train]
     shots = min(settings.shots, len(ids))
     if settings.seed_choice == "random" or not strategy.seed_ids:
-        return rng.sample(ids, shots)
+        return random.Random(f"{seed}/{strategy.id}/{number}").sample(ids, shots)
     features = {r.id: sources.task.features(r.fields) for r in sources.train if r.id in set(strategy.seed_ids)}
     near = [i for i in strategy.seed_ids if i in features]
     showing = [i for i in near if focus in features[i]] if focus else near
-    # From the nearest few, not the same ones each time: one seed shown in every call gives the same sample in every reply.
+    # The nearest few take turns: one seed shown in every call gives the same sample in every reply.
     pool = showing[: 3 * shots]
-    chosen = rng.sample(pool, min(shots, len(pool)))
+    random.Random(f"{seed}/{strategy.id}/{focus}").shuffle(pool)
+    chosen = [pool[(number * shots + i) % len(pool)] for i in range(min(shots, len(pool)))]
     return chosen + [i for i in near if i not in chosen][: shots - len(chosen)]

@@ -4,6 +4,7 @@
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -73,6 +74,21 @@ def sql_features(sql: str) -> set[str]:
     if any(_function(node) in DATE_FUNCTIONS for node in query.find_all(exp.Func)):
         found.add("date function")
     return found
+
+
+def columns_used(sql: str, schema: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The tables of `schema` that a query reads, each with the columns it uses of it; empty if it does not parse."""
+    try:
+        query = parse_query(sql)
+    except ValueError:
+        return {}
+    names = {table.alias_or_name: table.name for table in query.find_all(exp.Table) if table.name in schema}
+    used: dict[str, list[str]] = {name: [] for name in names.values()}
+    for column in query.find_all(exp.Column):
+        owner = names.get(column.table) or next((name for name in used if column.name in schema[name]), None)
+        if owner and column.name not in used[owner]:
+            used[owner].append(column.name)
+    return used
 
 
 def has_text_literal(sql: str) -> bool:

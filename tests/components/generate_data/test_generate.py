@@ -15,11 +15,15 @@ from components.prepare_data.__main__ import run as prepare
 STRATEGY = Strategy(
     id="it1-s1", pattern_id="it1-p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"], seed_ids=[]
 )
-GOOD = {"sql": "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 2", "question": "Cities with more than two customers"}
+GOOD = {
+    "tables": "customers(city)",
+    "sql": "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 2",
+    "question": "Cities with more than two customers",
+}
 
 
 def item(n: int) -> dict[str, str]:
-    return {"sql": GOOD["sql"].replace("2", str(n)), "question": f"Which cities have more than {n} customers?"}
+    return {**GOOD, "sql": GOOD["sql"].replace("2", str(n)), "question": f"Which cities have more than {n} customers?"}
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_verify(task: TextToSql, sql: str, reason: str) -> None:
 
 
 def test_sample_to_fields(task: TextToSql) -> None:
-    sample = TextToSqlSample(question="How many  customers\nlive in Oslo?", sql=f"{OSLO};\n")
+    sample = TextToSqlSample(tables="customers(city)", question="How many  customers\nlive in Oslo?", sql=f"{OSLO};\n")
     assert task.fields_of(sample, {}) == {"question": "How many customers live in Oslo?", "sql": OSLO, "family": ""}
 
 
@@ -157,14 +157,14 @@ def test_sample_to_fields(task: TextToSql) -> None:
 )
 def test_sample_refused_with_a_reason(task: TextToSql, question: str, sql: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        task.fields_of(TextToSqlSample(question=question, sql=sql), {})
+        task.fields_of(TextToSqlSample(tables="customers(city)", question=question, sql=sql), {})
 
 
 def test_sample_strings_are_bounded() -> None:
     with pytest.raises(ValidationError):
-        TextToSqlSample(question="x" * 161, sql=OSLO)
+        TextToSqlSample(tables="customers(city)", question="x" * 161, sql=OSLO)
     with pytest.raises(ValidationError):
-        TextToSqlSample(question="How many are there?", sql="SELECT " + "x" * 400)
+        TextToSqlSample(tables="customers(city)", question="How many are there?", sql="SELECT " + "x" * 400)
 
 
 def test_a_long_training_row_is_still_an_example(task: TextToSql) -> None:
