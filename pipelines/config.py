@@ -107,4 +107,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{file}: expected sections such as task, slm, teacher, judge; found {type(values).__name__}")
     return values
-

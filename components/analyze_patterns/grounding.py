@@ -58,7 +58,7 @@ def covering_features(failed: Sequence[set[str]], telling: Mapping[str, float]) 
 
 
 def grounded_vectors(text: Vectors, rows: Sequence[set[str]], telling: Mapping[str, float]) -> Vectors:
-    """Unit vectors (n x d + features + 1) to cluster: the embedded texts beside what each row needs, weighted by how telling it is.
+    """Unit vectors (n x d + features + 1) to cluster: embedded texts beside what each row needs, weighted by how telling it is.
 
     A teacher's words about a failure are opinion, and a small teacher's are noise; what the row needs is a fact. That a row
     needs nothing telling is one too, the last coordinate. Where nothing tells, text alone is clustered, as in the paper.

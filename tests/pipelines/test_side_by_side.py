@@ -42,7 +42,7 @@ def test_two_at_a_time_then_the_third(tmp_path, settings):
 
 def test_a_failed_run_is_said_and_no_new_one_is_started(tmp_path, settings):
     folders = [tmp_path / f"seed-{n}" for n in range(4)]
-    with pytest.raises(PadaError, match="seed-1 stopped: train.jsonl: line 3: no such field"):
+    with pytest.raises(PadaError, match=r"seed-1 stopped: train\.jsonl: line 3: no such field"):
         run_side_by_side([(settings, folder) for folder in folders], 2, fail_if_second, lambda _: None)
     assert (folders[0] / "note").exists()
     assert not (folders[3] / "note").exists()

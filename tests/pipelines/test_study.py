@@ -76,9 +76,13 @@ def test_a_seed_without_an_iteration_counts_as_vanilla_and_is_named(tmp_path, se
 
 
 def test_seeds_side_by_side_give_the_same_table(tmp_path, settings, monkeypatch):
-    start, seen = runs(tmp_path, {0: FULL, 1: FULL})
+    start, _ = runs(tmp_path, {0: FULL, 1: FULL})
     ahead = []
-    monkeypatch.setattr("pipelines.study.run_side_by_side", lambda runs, jobs, *_: ahead.append((jobs, [f.name for _, f in runs])))
+
+    def note(runs, jobs, *_):
+        ahead.append((jobs, [folder.name for _, folder in runs]))
+
+    monkeypatch.setattr("pipelines.study.run_side_by_side", note)
     alone = conduct(settings, [0, 1], tmp_path / "one", start)
     assert conduct(settings, [0, 1], tmp_path / "two", start, jobs=2) == alone
     assert ahead == [(2, ["seed-0", "seed-1"])]

@@ -68,6 +68,7 @@ def items(ask):
 def item(number):
     country, shipping, most = COUNTRIES[number % 4], number // 4 % 20, number // 80 + 1
     return {
+        "tables": "orders(shipping, customer_id); customers(id, country)",
         "sql": "SELECT customers.city, COUNT(*) FROM customers JOIN orders ON orders.customer_id = customers.id "
         f"WHERE customers.country = '{country}' AND orders.shipping >= {shipping / 10} GROUP BY customers.city "
         f"HAVING COUNT(*) >= 1 ORDER BY COUNT(*) DESC LIMIT {most}",

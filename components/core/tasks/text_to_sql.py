@@ -118,7 +118,9 @@ class TextToSql(Task):
 
     def sample_of(self, fields: Fields) -> TextToSqlSample:
         # Not validated: a training row longer than a sample may be is still shown as it is.
-        tables = "; ".join(f"{t}({', '.join(columns)})" for t, columns in columns_used(fields["sql"], self.database.tables).items())
+        tables = "; ".join(
+            f"{t}({', '.join(columns)})" for t, columns in columns_used(fields["sql"], self.database.tables).items()
+        )
         return TextToSqlSample.model_construct(tables=tables, sql=fields["sql"], question=fields["question"])
 
     def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:

@@ -88,9 +88,21 @@ def test_random_seeds_are_drawn_from_all_training_rows(stage, data, sql_settings
     assert len(seeds - set(near)) > 10
 
 
+def test_batches_of_one_strategy_take_turns_with_the_near_seeds(stage, data, sql_settings, llm_stub, tmp_path):
+    train = read_records(data["train_data"] / "train.jsonl", TrainRow)
+    having = {r.id for r in train if "HAVING" in r.fields["sql"]}
+    strategy = STRATEGY.model_copy(update={"seed_ids": [*having, *(r.id for r in train if r.id not in having)]})
+    plan = write_plan(tmp_path / "plan", [strategy], [])
+    llm_stub.on("Filter groups.", reply=lambda ask: {"items": [item(n) for n in (2, 3, 4)]})
+    settings = configure(sql_settings, share=0.075, shots=1, pattern_share=1.0)
+    outputs, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
+    shown = [b.seed_ids for b in read_records(outputs["batches"] / "batches.jsonl", Batch)]
+    assert len(having) == len(shown) == 3 and {i for ids in shown for i in ids} == having
+
+
 def test_items_that_are_no_rows_are_counted_and_the_others_kept(stage, data, sql_settings, llm_stub, tmp_path):
     plan = write_plan(tmp_path / "plan", [STRATEGY], [])
-    broken = [{"sql": "DELETE FROM customers", "question": "Remove all customers"}, {"question": "no query in this one"}]
+    broken = [{**GOOD, "sql": "DELETE FROM customers"}, {"tables": "customers", "question": "no query in this one"}]
     llm_stub.on("Filter groups.", reply={"items": [GOOD, *broken]})
     outputs, _ = stage(run, configure(sql_settings, share=0.025), {"train_data": data["train_data"], "plan": plan})
     (batch,) = read_records(outputs["batches"] / "batches.jsonl", Batch)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.core.tasks.sql_features import is_ordered, parse_query, sql_features
+from components.core.tasks.sql_features import columns_used, has_text_literal, is_ordered, parse_query, sql_features
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,23 @@ def test_order_counts_at_the_top_level_only() -> None:
 def test_not_one_query(sql: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         parse_query(sql)
+
+
+def test_columns_used_by_table() -> None:
+    schema = {"orders": ["id", "customer_id", "date"], "customers": ["id", "city"], "products": ["price"]}
+    joined = "SELECT o.id, date FROM orders o JOIN customers ON customers.id = o.customer_id WHERE city = 'Oslo'"
+    assert columns_used(joined, schema) == {"orders": ["id", "date", "customer_id"], "customers": ["id", "city"]}
+    assert columns_used("SELECT AVG(price) FROM products", schema) == {"products": ["price"]}
+    assert columns_used("SELECT FROM WHERE (", schema) == {}
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("SELECT name FROM customers WHERE city = 'Oslo'", True),
+        ("SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 90", False),
+        ("SELECT (", True),
+    ],
+)
+def test_has_text_literal(sql: str, found: bool) -> None:
+    assert has_text_literal(sql) == found
