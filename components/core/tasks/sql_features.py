@@ -91,6 +91,40 @@ def columns_used(sql: str, schema: Mapping[str, Sequence[str]]) -> dict[str, lis
     return used
 
 
+def grouping_flaw(sql: str) -> str:
+    """What is wrong with a query's groups though SQLite runs it, '' if nothing.
+
+    SQLite takes the value of any row for a column that is not grouped by; other databases refuse such a query.
+    """
+    try:
+        selects = list(parse_query(sql).find_all(exp.Select))
+    except ValueError:
+        return ""
+    return next((flaw for select in selects if (flaw := _flaw(select))), "")
+
+
+def _flaw(select: exp.Select) -> str:
+    group = select.args.get("group")
+    keys = [key.sql() for key in group.expressions] if group else []
+    names = {key.rpartition(".")[2] for key in keys}
+    if any(name.isdigit() for name in names):  # GROUP BY 1
+        return ""
+
+    def of_this_select(item: exp.Expr, *kinds: type[exp.Expr]) -> list[exp.Expr]:
+        return [node for node in item.find_all(*kinds) if node.find_ancestor(exp.Window, exp.Select) is select]
+
+    aggregates = [item for item in select.expressions if of_this_select(item, exp.AggFunc)]
+    if not group and not aggregates:
+        return ""
+    plain = [item for item in select.expressions if item not in aggregates and item.alias not in names]
+    for column in (c for item in plain for c in of_this_select(item, exp.Column)):
+        if column.name not in names:
+            return f"selects {column.sql()}, which it neither groups by nor aggregates"
+    if group and len(aggregates) == len(select.expressions):
+        return f"groups by {', '.join(keys)} but does not select it"
+    return ""
+
+
 def has_text_literal(sql: str) -> bool:
     """Whether the query compares with a text such as a name or a date. True if it does not parse."""
     try:

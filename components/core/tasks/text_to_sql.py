@@ -14,7 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.core.errors import InputError
 from components.core.records import Fields, Score
-from components.core.tasks.sql_features import columns_used, has_text_literal, is_ordered, parse_query, sql_features
+from components.core.tasks.sql_features import (
+    columns_used,
+    grouping_flaw,
+    has_text_literal,
+    is_ordered,
+    parse_query,
+    sql_features,
+)
 from components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
 from components.core.tasks.task import CodeRunner, Message, Task
 
@@ -141,6 +148,8 @@ class TextToSql(Task):
             rows = self.database.rows(fields["sql"])
         except QueryError as e:
             return f"the query fails: {e}"
+        if flaw := grouping_flaw(fields["sql"]):
+            return f"the query {flaw}"
         empty = not rows or all(value is None or value == 0 for row in rows for value in row)
         # A limit set too high gives nothing and is a fine question; a name that does not exist is none.
         if empty and has_text_literal(fields["sql"]):

@@ -2,7 +2,14 @@
 
 import pytest
 
-from components.core.tasks.sql_features import columns_used, has_text_literal, is_ordered, parse_query, sql_features
+from components.core.tasks.sql_features import (
+    columns_used,
+    grouping_flaw,
+    has_text_literal,
+    is_ordered,
+    parse_query,
+    sql_features,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +80,24 @@ def test_columns_used_by_table() -> None:
 )
 def test_has_text_literal(sql: str, found: bool) -> None:
     assert has_text_literal(sql) == found
+
+
+@pytest.mark.parametrize(
+    ("sql", "flaw"),
+    [
+        ("SELECT name FROM c GROUP BY city HAVING AVG(points) > 80", "selects name, which it neither groups by nor aggregates"),
+        ("SELECT c.name, COUNT(*) FROM c", "selects c.name, which it neither groups by nor aggregates"),
+        ("SELECT SUM(q * price) FROM p GROUP BY p.category", "groups by p.category but does not select it"),
+        ("SELECT a FROM t WHERE b IN (SELECT c FROM s GROUP BY d)", "selects c, which it neither groups by nor aggregates"),
+        ("SELECT p.category, SUM(q * price) FROM p GROUP BY category", ""),
+        ("SELECT city FROM c GROUP BY city HAVING COUNT(*) > 1", ""),
+        ("SELECT COUNT(*), city FROM c GROUP BY 2", ""),
+        ("SELECT strftime('%Y', d) AS y, COUNT(*) FROM t GROUP BY y", ""),
+        ("SELECT x FROM (SELECT a AS x, COUNT(*) AS n FROM t GROUP BY a) ORDER BY n", ""),
+        ("SELECT name, (SELECT COUNT(*) FROM o WHERE o.c = p.id) FROM p", ""),
+        ("SELECT name, COUNT(*) OVER () FROM p", ""),
+        ("SELECT (", ""),
+    ],
+)
+def test_grouping_flaw(sql: str, flaw: str) -> None:
+    assert grouping_flaw(sql) == flaw

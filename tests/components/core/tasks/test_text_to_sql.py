@@ -128,6 +128,10 @@ def test_description_names_tables_and_values(task: TextToSql) -> None:
         ("SELECT COUNT(*) FROM customers WHERE city = 'Rome'", "the query gives only NULL or 0; ask for"),
         ("SELECT product_id FROM reviews GROUP BY product_id HAVING COUNT(*) > 90", ""),
         (
+            "SELECT name FROM customers GROUP BY city HAVING AVG(points) > 80",
+            "the query selects name, which it neither groups by",
+        ),
+        (
             "SELECT orders.id FROM orders WHERE customers.city = 'Oslo'",
             "the query fails: no such column: customers.city; customers is not in FROM, join it: orders.customer_id =",
         ),
