@@ -27,15 +27,15 @@ def run_side_by_side(runs: Sequence[tuple[Settings, Path]], jobs: int, start: St
         while waiting or running:
             while waiting and free and not failed:
                 (settings, folder), cores = waiting.pop(0), free.pop(0)
-                process = spawn.Process(target=_run, args=(settings, folder, cores, start), daemon=True)
+                process: BaseProcess = spawn.Process(target=_run, args=(settings, folder, cores, start), daemon=True)
                 process.start()
                 running[process] = folder, cores
                 say(f"{folder.name}: started; its log is {_log(folder)}")
-            for process in [p for p in running if not p.is_alive()]:
-                folder, cores = running.pop(process)
+            for ended in [p for p in running if not p.is_alive()]:
+                folder, cores = running.pop(ended)
                 free.append(cores)
-                say(f"{folder.name}: {'failed' if process.exitcode else 'done'}")
-                failed += [folder] if process.exitcode else []
+                say(f"{folder.name}: {'failed' if ended.exitcode else 'done'}")
+                failed += [folder] if ended.exitcode else []
             if failed and not running:
                 break
             time.sleep(0.2)
