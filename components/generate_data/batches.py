@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from components.core.budget import Allocation
 from components.core.chain import REFILL, refillable
@@ -36,9 +37,18 @@ def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSe
 
 
 def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, seed: int) -> list[Batch]:
-    """Batches of the link after: an open one goes to its next attempt, an exhausted one gets a refill with other seeds once."""
+    """Batches of the link after: an open one goes to its next attempt, an exhausted one gets a refill once; both with other seeds."""
     strategies = {s.id: s for s in sources.strategies}
-    result = [b.model_copy(update={"attempt": b.attempt + 1, "refused": []}) if b.status == "open" else b for b in batches]
+
+    def again(number: int, batch: Batch) -> Batch:
+        change: dict[str, Any] = {"attempt": batch.attempt + 1, "refused": []}
+        if batch.branch == "pattern":
+            # Other seeds than in the last attempt, or the teacher writes what it has written.
+            turn = number + change["attempt"]
+            change["seed_ids"] = _seeds(sources, settings, strategies[batch.strategy_id], batch.focus, turn, seed)
+        return batch.model_copy(update=change)
+
+    result = [again(i, b) if b.status == "open" else b for i, b in enumerate(batches)]
     for number, old in enumerate(refillable(batches, settings.refills), len(batches)):
         new = _batch(sources, settings, old.id + REFILL, old.missing, strategies.get(old.strategy_id), number, seed)
         result.append(new.model_copy(update={"refill_of": old.id}))

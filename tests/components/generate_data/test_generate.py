@@ -98,6 +98,9 @@ def test_batches_of_one_strategy_take_turns_with_the_near_seeds(stage, data, sql
     outputs, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
     shown = [b.seed_ids for b in read_records(outputs["batches"] / "batches.jsonl", Batch)]
     assert len(having) == len(shown) == 3 and {i for ids in shown for i in ids} == having
+    again, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan, "batches": outputs["batches"]})
+    retried = [b.seed_ids for b in read_records(again["batches"] / "batches.jsonl", Batch)]
+    assert all(one != two for one, two in zip(shown, retried, strict=True)), "a next attempt starts from another seed"
 
 
 def test_items_that_are_no_rows_are_counted_and_the_others_kept(stage, data, sql_settings, llm_stub, tmp_path):
