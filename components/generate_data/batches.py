@@ -37,7 +37,7 @@ def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSe
 
 
 def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, seed: int) -> list[Batch]:
-    """Batches of the next link: an open one goes to its next attempt, an exhausted one gets a refill once; both with new seeds."""
+    """Batches of the next link: an open one goes to its next attempt, an exhausted one gets one refill; both with new seeds."""
     strategies = {s.id: s for s in sources.strategies}
 
     def again(number: int, batch: Batch) -> Batch:
