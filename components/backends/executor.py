@@ -155,7 +155,8 @@ class Executor:
 def validation_message(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """The first complaint of pydantic in one line: where and what, and how many more there are.
 
-    An unknown key goes first, since it often explains what is missing; with `model` a key with a similar name is suggested.
+    An unknown key goes first, since it often explains what is missing. With `model`, for settings, a key with a similar name
+    is suggested and the wrong value shown; of a row nothing is shown, since it may be held out.
     """
     first, *rest = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"]) or "value"
@@ -167,7 +168,7 @@ def validation_message(error: ValidationError, model: type[BaseModel] | None = N
     elif first["type"] == "missing":
         text = f"'{where}' is missing"
     else:
-        given = "" if isinstance(first["input"], dict) else f" (it is {first['input']!r})"
+        given = "" if model is None or isinstance(first["input"], dict) else f" (it is {first['input']!r})"
         text = f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
     return text + (f"; and {len(rest)} more" if rest else "")
 

@@ -47,7 +47,7 @@ def test_files_of_others(tmp_path: Path, task: Task) -> None:
     [
         (json.dumps(ROW) + '\n{"question', r"log\.jsonl:2: not JSON"),
         (json.dumps({**ROW, "correct": None}), r"log\.jsonl:1: no verdict"),
-        ('{"id": "a", "split": "validation", "score": {}}', r"log\.jsonl:1: prompt: Field required"),
+        ('{"id": "a", "split": "validation", "score": {}}', r"log\.jsonl:1: 'prompt' is missing"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, task: Task, content: str, complaint: str) -> None:

@@ -87,7 +87,7 @@ class TestJson:
         with pytest.raises(InputError, match=r"b\.json: not UTF-8"):
             read_json(tmp_path / "b.json")
         (tmp_path / "m.json").write_text(json.dumps({"id": ""}))
-        with pytest.raises(InputError, match=r"m\.json: id: String should have at least 1 character \(and 1 more\)"):
+        with pytest.raises(InputError, match=r"m\.json: id: String should have at least 1 character; and 1 more$"):
             read_record(tmp_path / "m.json", TrainRow)
 
 
