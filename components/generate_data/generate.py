@@ -78,6 +78,8 @@ class _Writer:
             "avoid": self._written.get(batch.strategy_id, [])[-AVOID_SHOWN:],
             "count": batch.missing,
             "feedback": batch.feedback,
+            # What the teacher could not do it is asked to do more simply.
+            "careful": batch.attempt > 0,
         }
         examples = [self._task.sample_of(r.fields).model_dump_json() for r in seeds]
         if batch.branch == "pattern":

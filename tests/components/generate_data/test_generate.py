@@ -133,6 +133,7 @@ def test_the_next_link_writes_only_what_is_missing_and_tells_why(stage, data, sq
     assert (retried.attempt, len(retried.samples)) == (1, 4)
     sent = llm_stub.asks[-1]
     assert sent.schema["properties"]["items"]["maxItems"] == 1
+    assert "one thing only" in sent.text and "one thing only" not in llm_stub.asks[0].text, "less is asked after a refusal"
     assert item(3)["question"] in sent.text, "what is accepted is shown, so that it is not written again"
     assert read_json(second["batches"] / "usage.json")["generate_data"]["calls"] == 2
 
