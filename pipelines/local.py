@@ -40,7 +40,7 @@ def links(settings: Settings) -> int:
 
 def plan(settings: Settings) -> list[str]:
     """Names of all tasks a run may have. A task's number is its place here, also when tasks before it are left out."""
-    names = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start-untuned", "start-vanilla"]
+    names = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
     for t in range(1, settings.loop.iterations + 1):
         pairs = [f"{verb}-{t}-{link}" for link in range(1, links(settings) + 1) for verb in ("generate", "control")]
         names += [f"analyze-{t}", *pairs, f"merge-{t}", f"train-{t}", f"evaluate-{t}", f"score-{t}"]
@@ -112,17 +112,15 @@ def _loop(do: Engine, settings: Settings) -> None:
         # Without this control a gain may be the longer training's.
         _, scored = _train_and_evaluate(do, data, "step-matched", splits=REPORTED, max_steps=course.steps)
         known = {"train_data": data["train_data"], "state": course.state, **scored}
-        do.task("score-step-matched", "update_state", known, step="control", name="step-matched")
+        do.task("score-step-matched", "update_state", known, step="control")
 
 
 def _begin(do: Engine, data: Done) -> Course:
     rows = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
     untuned = do.task("evaluate-untuned", "evaluate_slm", rows, splits=REPORTED, name="untuned")
     _, scored = _train_and_evaluate(do, data, "vanilla")
-    start = {"train_data": data["train_data"]}
-    state = do.task("start-untuned", "update_state", {**start, **_scores(untuned)}, step="start", name="untuned")
-    known = {**start, "state": state["state"], **scored}
-    state = do.task("start-vanilla", "update_state", known, step="start", name="vanilla")
+    beside = {f"baseline_{artifact}": path for artifact, path in _scores(untuned).items()}
+    state = do.task("start", "update_state", {"train_data": data["train_data"], **scored, **beside}, step="start")
     return Course(state["state"], scored["predictions"])
 
 
@@ -140,13 +138,13 @@ def _iterate(do: Engine, data: Done, course: Course, t: int, most_links: int) ->
         "plan": analysis["plan"],
         "batches": _write(do, known, t, most_links),
     }
-    merged = do.task(f"merge-{t}", "update_state", learnt, step="merge", iteration=t, name=f"iteration-{t}")
+    merged = do.task(f"merge-{t}", "update_state", learnt, step="merge", iteration=t)
     if not merged.parameters["go_on"]:
         return replace(course, state=merged["state"], go_on=False)
     synthetic = merged["synthetic_data"]
     adapter, scored = _train_and_evaluate(do, data, str(t), f"iteration-{t}", synthetic)
     scores = {"train_data": data["train_data"], "state": merged["state"], "synthetic_data": synthetic, **scored}
-    state = do.task(f"score-{t}", "update_state", scores, step="score", iteration=t, name=f"iteration-{t}")
+    state = do.task(f"score-{t}", "update_state", scores, step="score", iteration=t)
     steps, go_on = int(adapter.parameters["steps"]), bool(state.parameters["go_on"])
     return Course(state["state"], scored["predictions"], synthetic, steps, go_on)
 

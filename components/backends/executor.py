@@ -103,6 +103,10 @@ class Executor:
             raise InputError(f"input artifact '{name}': there is nothing at {path}")
         return path
 
+    def has_input(self, name: str) -> bool:
+        """Whether an input artifact was passed."""
+        return bool(self.input_uri(name))
+
     def input_uri(self, name: str) -> str:
         """URI of an input artifact, '' when it was not passed."""
         artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])

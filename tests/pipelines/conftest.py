@@ -86,7 +86,7 @@ class FakeStages:
         batches = ex.optional_input("batches")
         if batches:
             write_atomic(ex.output("synthetic_data") / "synthetic.jsonl", (batches / "batches.jsonl").read_text())
-        write_atomic(ex.output("state") / "state.json", json.dumps([*seen, ex.parameter("name")]))
+        write_atomic(ex.output("state") / "state.json", json.dumps([*seen, name]))
         write_atomic(ex.output("report") / "report.html", "a report")
         ex.set_parameter("go_on", self.go_on(ex.parameter("iteration", 0)))
         ex.set_parameter("reason", "")
