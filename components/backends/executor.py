@@ -19,11 +19,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import InputError, PadaError
+from components.core.settings import Settings
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 S = TypeVar("S", bound=BaseModel)
@@ -69,22 +70,30 @@ class Executor:
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
 
-    def settings(self, model: type[S]) -> S:
-        """The `settings` parameter, validated. Raises InputError that names the key."""
+    def settings(self, model: type[S], whole: type[BaseModel] = Settings) -> S:
+        """The `settings` parameter, validated: sections of `model`, or of a whole run. Raises InputError that names the key.
+
+        A pipeline hands one settings object to all stages; each checks all of it, so that the first stage finds every mistake.
+        """
         raw = self.parameter("settings")
         try:
-            return model.model_validate(json.loads(raw) if isinstance(raw, str) else raw)
-        except ValidationError as e:
-            raise InputError(f"settings: {validation_message(e, model)}") from e
+            values = _whole_numbers(json.loads(raw) if isinstance(raw, str) else raw)
         except ValueError as e:
             raise InputError(f"settings: not JSON ({e})") from e
+        of_run = isinstance(values, dict) and not values.keys() <= model.model_fields.keys()
+        checked = whole if of_run else model
+        try:
+            found = checked.model_validate(values)
+        except ValidationError as e:
+            raise InputError(f"settings: {validation_message(e, checked)}") from e
+        return model.model_validate(found.model_dump(include=set(model.model_fields))) if of_run else cast(S, found)
 
     def parameter(self, name: str, default: Any = None) -> Any:
         """An input parameter; without a default it must be there. Kubeflow sends whole numbers as 3.0: they come back as int."""
         value = self._inputs.get("parameterValues", {}).get(name, default)
         if value is None:
             raise InputError(f"input parameter '{name}' is missing")
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+        return _whole_numbers(value)
 
     def input(self, name: str) -> Path:
         """Path of an input artifact that must be there."""
@@ -142,6 +151,10 @@ class Executor:
         """Add metadata to an output artifact; scalars only, they show in the Kubeflow UI."""
         self._metadata.setdefault(name, {}).update(values)
 
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What was added to an output artifact so far."""
+        return self._metadata.get(name, {})
+
     def finish(self) -> None:
         """Write parameters and the executor output. The last thing a stage does."""
         for name, value in self._parameters.items():
@@ -154,6 +167,15 @@ class Executor:
             metadata = {**artifact.get("metadata", {}), **self._metadata.get(name, {})}
             artifacts[name] = {"artifacts": [{**artifact, "metadata": metadata}]}
         write_atomic(self._output_file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1))
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Kubeflow sends every number as a float, also inside an object: 3.0 is 3 again."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def validation_message(error: ValidationError, model: type[BaseModel] | None = None) -> str:

@@ -19,13 +19,13 @@ from components.update_state import update
 
 def run(ex: Executor) -> None:
     """Read, update, write."""
-    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("state")
+    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("previous_state")
     if step not in ("start", "merge", "score", "control"):
         raise InputError(f"step '{step}' is not known; it is start, merge, score or control")
     if before is None and step != "start":
-        raise InputError(f"step '{step}' needs the input artifact 'state'; the first step of a run is 'start'")
+        raise InputError(f"step '{step}' needs the input artifact 'previous_state'; the first step of a run is 'start'")
     state = State.load(before) if before else State(run=_facts(ex, settings))
-    earlier = ex.optional_input("synthetic_data")
+    earlier = ex.optional_input("previous_synthetic_data")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
     if step == "merge":
         learnt = _learnt(ex)
@@ -51,7 +51,7 @@ def _facts(ex: Executor, settings: UpdateState) -> RunFacts:
 
 
 def _learnt(ex: Executor) -> update.Learnt:
-    analyses, checked = ex.input("analyses"), ex.input("batches")
+    analyses, checked = ex.input("analyses"), ex.input("checked_batches")
     strategies, errors, _ = read_plan(ex.input("plan"))
     usages: dict[str, Any] = {**read_json(analyses / "usage.json"), **read_json(checked / "usage.json")}
     return update.Learnt(

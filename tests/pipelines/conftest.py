@@ -81,9 +81,9 @@ class FakeStages:
         ex.set_parameter("open_batches", self.open_batches(int(name.rsplit("-", 1)[1])))
 
     def _update_state(self, ex: Executor, name: str) -> None:
-        before = ex.optional_input("state")
+        before = ex.optional_input("previous_state")
         seen = json.loads((before / "state.json").read_text()) if before else []
-        batches = ex.optional_input("batches")
+        batches = ex.optional_input("checked_batches")
         if batches:
             write_atomic(ex.output("synthetic_data") / "synthetic.jsonl", (batches / "batches.jsonl").read_text())
         write_atomic(ex.output("state") / "state.json", json.dumps([*seen, name]))

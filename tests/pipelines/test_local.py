@@ -78,7 +78,7 @@ def test_a_chain_goes_on_while_batches_are_open_and_ends_at_its_limit(run, fakes
     run(settings=settings.model_copy(update={"loop": settings.loop.model_copy(update={"iterations": 1})}))
     links = [name for name in fakes.calls if name.startswith("control-1")]
     assert links == [f"control-1-{n}" for n in range(1, 9)]  # (1 + 3 regenerations) x (1 + 1 refill)
-    fed = inputs_of(fakes, "generate-1-2")["artifacts"]["batches"]["artifacts"][0]["uri"]
+    fed = inputs_of(fakes, "generate-1-2")["artifacts"]["checked_batches"]["artifacts"][0]["uri"]
     assert fed.endswith("control-1-1/checked_batches")
 
 

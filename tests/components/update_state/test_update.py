@@ -41,7 +41,7 @@ class Loop:
     def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
         self.calls += 1
         out = self.folder / f"call-{self.calls}"
-        before = {"state": self.out / "state"} if self.last else {}
+        before = {"previous_state": self.out / "state"} if self.last else {}
         inputs = {"train_data": self.folder / "train_data", **before, **inputs}
         slots = {n: {"artifacts": [{"name": n, "uri": str(out / n)}]} for n in ("state", "synthetic_data", "report")}
         values = {"settings": self.settings.for_stage("update_state"), "step": step, **parameters}
@@ -103,15 +103,15 @@ class Loop:
         write_records(folder / "batches" / "batches.jsonl", batches)
         usages = {"generate_data": Usage(calls=2, usd=0.25), "control_quality": Usage(calls=2, usd=0.25, capped=capped)}
         write_json(folder / "batches" / "usage.json", {stage: u.model_dump() for stage, u in usages.items()})
-        return {name: folder / name for name in ("analyses", "plan", "batches")}
+        return {name: folder / name for name in ("analyses", "plan")} | {"checked_batches": folder / "batches"}
 
     def merge(self, number: int, **options: Any) -> State:
-        before = {"synthetic_data": self.out / "synthetic_data"} if number > 1 else {}
+        before = {"previous_synthetic_data": self.out / "synthetic_data"} if number > 1 else {}
         return self.call("merge", {**self.learnt(number, **options), **before}, iteration=number)
 
     def score(self, number: int, right: int, **splits: int) -> State:
         name = f"iteration-{number}"
-        before = {"synthetic_data": self.out / "synthetic_data"}
+        before = {"previous_synthetic_data": self.out / "synthetic_data"}
         return self.call("score", {**self.evaluated(name, rights(right, **splits)), **before}, iteration=number)
 
 
@@ -202,7 +202,7 @@ def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(t
             control = loop.evaluated("step-matched", {"selection": 20 + number, "test": 40 + number})
             if engine == "kubeflow":
                 inputs = {**loop.evaluated(f"iteration-{number}", rights(right)), **beside(control)}
-                state = loop.call("score", {**inputs, "synthetic_data": loop.out / "synthetic_data"}, iteration=number)
+                state = loop.call("score", {**inputs, "previous_synthetic_data": loop.out / "synthetic_data"}, iteration=number)
             else:
                 loop.score(number, right)
         if engine == "local":
@@ -237,7 +237,7 @@ def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
     loop.begin()
     own = sample(9, 9, "accepted").row
     write_records(tmp_path / "own" / "synthetic.jsonl", [own])
-    loop.call("merge", {**loop.learnt(1), "synthetic_data": tmp_path / "own"}, iteration=1)
+    loop.call("merge", {**loop.learnt(1), "previous_synthetic_data": tmp_path / "own"}, iteration=1)
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
     assert [r.id for r in rows] == ["it9-9", "it1-0", "it1-1", "it1-2"]
 
@@ -300,7 +300,7 @@ def test_refusals(loop: Loop) -> None:
     vanilla = loop.evaluated("vanilla", rights(30))
     with pytest.raises(InputError, match="step 'finish' is not known"):
         loop.call("finish", vanilla)
-    with pytest.raises(InputError, match="needs the input artifact 'state'"):
+    with pytest.raises(InputError, match="needs the input artifact 'previous_state'"):
         loop.call("merge", {}, iteration=1)
     with pytest.raises(InputError, match="there are no predictions"):
         loop.call("start", {"adapter": vanilla["adapter"]})
@@ -322,8 +322,8 @@ def test_refusals(loop: Loop) -> None:
 def test_a_row_let_in_twice(loop: Loop) -> None:
     loop.begin()
     learnt = loop.learnt(1)
-    batches = read_records(learnt["batches"] / "batches.jsonl", Batch)
-    write_records(learnt["batches"] / "batches.jsonl", [batches[0], batches[0]])
+    batches = read_records(learnt["checked_batches"] / "batches.jsonl", Batch)
+    write_records(learnt["checked_batches"] / "batches.jsonl", [batches[0], batches[0]])
     with pytest.raises(InputError, match="synthetic row 'it1-0' was let in twice"):
         loop.call("merge", learnt, iteration=1)
 
