@@ -1,4 +1,4 @@
-"""The command line: `pada run | estimate | report | doctor | study`. Each command reads settings and calls one function."""
+"""The command line. Each command reads settings and calls one function."""
 
 import shlex
 import signal
@@ -84,6 +84,34 @@ def study(
     settings = read_config(config)
     with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
         conduct(settings, parse_seeds(seeds), out, jobs=jobs)
+
+
+@app.command("compile")
+def compile_package(
+    target: Annotated[str, typer.Option("--target", help="kubernetes or vertex")],
+    output: Annotated[Path | None, typer.Option("--output", help="default: improvement_loop.<target>.yaml here")] = None,
+    max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
+    attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = 3,
+    step_matched: Annotated[
+        bool,
+        typer.Option(help="beside each iteration, vanilla for as many steps: the honest control, for twice the GPU time"),
+    ] = True,
+    registry: Annotated[str, typer.Option("--registry", help="where the images are, e.g. registry.example/team")] = "",
+    tag: Annotated[str, typer.Option("--tag", help="of the images; default: this release")] = "",
+    gpu: Annotated[str, typer.Option("--gpu", help="kubernetes: resource name; '' trains on the CPU")] = "nvidia.com/gpu",
+    node_selector: Annotated[
+        list[str] | None, typer.Option("--node-selector", help="kubernetes: key=value, of GPU tasks")
+    ] = None,
+    model_cache: Annotated[str, typer.Option("--model-cache", help="kubernetes: PVC for downloaded models")] = "",
+) -> None:
+    """Write the loop as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
+    from pipelines.compile import placement, write_package
+    from pipelines.improvement_loop import Shape
+
+    place = placement(target, registry, tag, gpu=gpu, node_selector=node_selector or [], model_cache=model_cache)
+    file = output or Path(f"improvement_loop.{target}.yaml")
+    write_package(Shape(max_iterations, attempts, step_matched), place, file)
+    typer.echo(str(file))
 
 
 def default_run_dir(config: Path, seed: int | None) -> Path:

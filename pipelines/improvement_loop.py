@@ -1,6 +1,8 @@
 """The loop as a Kubeflow pipeline: every stage a container component, iterations unrolled behind gates.
 
-    prepare ─ untuned, vanilla ─ start ─ [analyze ─ (generate ─ control) x attempts ─ merge ─ go on? ─ train ─ evaluate ─ score] ─ go on? ─ [...]
+    prepare ─ untuned, vanilla ─ start ─┬─ analyze ─ (generate ─ control) x attempts ─ merge
+                                        │     [go on?] ─ train, evaluate (beside them the control) ─ score
+                                        └─────────────── the next iteration ◄─ [go on?] ─────────────┘
 
 Kubeflow has no while: iteration k + 1 is laid out inside iteration k's gate, and whether a gate opens is decided at run time by
 update_state. State flows inwards only, so nothing outside a gate waits for a task inside it. A GPU is asked for only behind the
@@ -20,10 +22,11 @@ from components.generate_data.component import generate_data
 from components.prepare_data.component import prepare_data
 from components.train_lora.component import train_lora
 from components.update_state.component import update_state
+from pipelines.placement import Kubernetes, Machine, Vertex
 
 NAME = "pada-agent-improvement-loop"
 REPORTED = "selection,test"
-Place = Callable[[dsl.PipelineTask, str], None]
+Place = Callable[[dsl.PipelineTask, str], None]  # a task, and the stage it runs
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,55 @@ class Run:
         return {"train_data": self.data["train_data"], "fingerprints": self.data["fingerprints"]}
 
 
-def build(shape: Shape, place: Place) -> Any:
-    """The pipeline of this shape; `place(task, stage)` says where a task runs and what it is given (placement.py)."""
+def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
+    """The pipeline of this shape for one target (placement.py). A docstring here is what the UI shows."""
+    if isinstance(place, Vertex):
 
-    @dsl.pipeline(name=NAME, description="Find the patterns behind a small language model's failures, train against them, repeat.")
-    def improvement_loop(settings: dict, work_uri: str, export_uri: str = ""):  # type: ignore[type-arg]
-        """Evaluate, find patterns, write data, control it, fine-tune, decide, repeat.
+        @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
+        def on_vertex(  # type: ignore[no-untyped-def]
+            settings: dict,  # type: ignore[type-arg]
+            work_uri: str,
+            export_uri: str = "",
+            accelerator_type: str = "NVIDIA_L4",
+            accelerator_count: int = 1,
+            cpu_limit: str = "8",
+            memory_limit: str = "32G",
+        ):
+            """Evaluate a small language model, find patterns in its failures, write data against them, fine-tune, repeat.
+
+            Args:
+                settings: a whole run's settings, one JSON object.
+                work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
+                export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
+                accelerator_type: of training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
+                accelerator_count: how many.
+                cpu_limit: of training and evaluation; Vertex takes the smallest machine that has it.
+                memory_limit: the same.
+            """
+            machine = Machine(accelerator_type, accelerator_count, cpu_limit, memory_limit)
+            _lay_out(Run(shape, place.on(machine), settings, work_uri, export_uri))
+
+        return on_vertex
+
+    @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
+    def on_kubernetes(settings: dict, work_uri: str, export_uri: str = ""):  # type: ignore[no-untyped-def,type-arg]
+        """Evaluate a small language model, find patterns in its failures, write data against them, fine-tune, repeat.
 
         Args:
-            settings: a whole run's settings, as one JSON object.
-            work_uri: gs:// or s3:// folder of this run for paid replies and checkpoints; a run started again with it pays nothing twice.
-            export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact.
+            settings: a whole run's settings, one JSON object.
+            work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
+            export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
-        run = Run(shape, place, settings, work_uri, export_uri)
-        prepared = run.task(prepare_data, "prepare", max_iterations=shape.max_iterations)
-        run = replace(run, data=prepared.outputs)
-        state, predictions = _begin(run)
-        _iterate(run, 1, state, predictions)
+        _lay_out(Run(shape, place, settings, work_uri, export_uri))
 
-    return improvement_loop
+    return on_kubernetes
+
+
+def _lay_out(run: Run) -> None:
+    prepared = run.task(prepare_data, "prepare", max_iterations=run.shape.max_iterations)
+    run = replace(run, data=prepared.outputs)
+    state, predictions = _begin(run)
+    _iterate(run, 1, state, predictions)
 
 
 def _begin(run: Run) -> tuple[Any, Any]:
@@ -184,7 +217,11 @@ def _train_and_evaluate(
     """The training task, and what update_state reads of it and of its evaluation."""
     checkpoints = f"{run.work_uri}/checkpoints/{name}"
     adapter = run.task(train_lora, f"train-{name}", **run.rows, name=name, checkpoint_uri=checkpoints, **training)
-    tuned = {"train_data": run.data["train_data"], "heldout_data": run.data["heldout_data"], "adapter": adapter.outputs["adapter"]}
+    tuned = {
+        "train_data": run.data["train_data"],
+        "heldout_data": run.data["heldout_data"],
+        "adapter": adapter.outputs["adapter"],
+    }
     evaluated = run.task(evaluate_slm, f"evaluate-{name}", **tuned, splits=splits, name=name)
     return adapter, {"adapter": adapter.outputs["adapter"], **_scores(evaluated)}
 

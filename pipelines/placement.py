@@ -4,9 +4,9 @@ Kubernetes' own features (secrets, tolerations, labels, timeouts) make a package
 its own placement.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
 
@@ -18,7 +18,7 @@ MEMORY = {"agents": ("1Gi", "4Gi"), "analysis": ("4Gi", "8Gi"), "slm": ("16Gi", 
 TIMEOUT_SECONDS = {"agents": 6 * 3600, "analysis": 6 * 3600, "slm": 24 * 3600}
 
 # Only a stage that gives the same for the same inputs and has no effect outside may be served from the cache. prepare_data reads
-# addresses whose content may have changed; agents ask LLMs, and their own ledger makes a repeated call free; update_state exports.
+# addresses whose content may have changed; agents ask LLMs, and their ledger makes a repeated call free; update_state exports.
 CACHED = frozenset({"train_lora", "evaluate_slm"})
 
 RETRIES, BACKOFF, FACTOR, LONGEST = 3, "60s", 2.0, "600s"
@@ -73,22 +73,35 @@ class Kubernetes:
             kubernetes.add_node_selector(task, key, value)
 
 
+class Machine(NamedTuple):
+    """What trains and evaluates on Vertex AI: parameters of the run."""
+
+    accelerator_type: Any
+    accelerator_count: Any
+    cpu_limit: Any
+    memory_limit: Any
+
+
 @dataclass(frozen=True)
 class Vertex:
-    """Vertex AI Pipelines: one YAML document, machine and accelerator are parameters of the run, keys come from Secret Manager."""
+    """Vertex AI Pipelines: one YAML document; machine and accelerator are parameters, keys come from Secret Manager."""
 
     registry: str = ""
     tag: str = TAG
 
-    def __call__(self, task: dsl.PipelineTask, stage: str, machine: Mapping[str, Any] | None = None) -> None:
-        """Place one task; `machine` holds the pipeline's parameters of the GPU tasks."""
-        role = role_of(stage)
-        _anywhere(task, stage, self.registry, self.tag)
-        if role == "slm" and machine:
-            task.set_cpu_limit(machine["cpu_limit"]).set_memory_limit(machine["memory_limit"])
-            task.set_accelerator_type(machine["accelerator_type"]).set_accelerator_limit(machine["accelerator_count"])
-        else:
-            task.set_cpu_limit(CPU[role][1]).set_memory_limit(MEMORY[role][1].removesuffix("i"))
+    def on(self, machine: Machine) -> Callable[[dsl.PipelineTask, str], None]:
+        """How to place one task, with `machine` for those that train and evaluate."""
+
+        def place(task: dsl.PipelineTask, stage: str) -> None:
+            role = role_of(stage)
+            _anywhere(task, stage, self.registry, self.tag)
+            if role == "slm":
+                task.set_cpu_limit(machine.cpu_limit).set_memory_limit(machine.memory_limit)
+                task.set_accelerator_type(machine.accelerator_type).set_accelerator_limit(machine.accelerator_count)
+            else:
+                task.set_cpu_limit(CPU[role][1]).set_memory_limit(MEMORY[role][1].removesuffix("i"))
+
+        return place
 
 
 def _anywhere(task: dsl.PipelineTask, stage: str, registry: str, tag: str) -> None:
