@@ -20,6 +20,7 @@ def _load(name: str) -> Any:
 
 STUB = _load("llm_stub")
 TINY = _load("tiny_slm")
+_load("package_runner")
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ class FakeStages:
         self.inputs: list[dict[str, Any]] = []
         self.die_in: str = ""
         self.open_batches: Callable[[int], int] = lambda link: 0
-        self.go_on: Callable[[int], bool] = lambda iteration: True
+        self.go_on: Callable[[int], bool] = lambda iteration: True  # said by score
+        self.learnt: Callable[[int], bool] = lambda iteration: True  # said by merge
 
     def table(self) -> dict[str, Callable[[Executor], None]]:
         """The stages by name, as the engine takes them."""
@@ -88,7 +89,8 @@ class FakeStages:
             write_atomic(ex.output("synthetic_data") / "synthetic.jsonl", (batches / "batches.jsonl").read_text())
         write_atomic(ex.output("state") / "state.json", json.dumps([*seen, name]))
         write_atomic(ex.output("report") / "report.html", "a report")
-        ex.set_parameter("go_on", self.go_on(ex.parameter("iteration", 0)))
+        decide = self.learnt if ex.parameter("step") == "merge" else self.go_on
+        ex.set_parameter("go_on", decide(ex.parameter("iteration", 0)))
         ex.set_parameter("reason", "")
         ex.set_parameter("shipped", "vanilla")
 
