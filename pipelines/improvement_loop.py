@@ -120,8 +120,9 @@ def _lay_out(run: Run) -> None:
 def _begin(run: Run) -> tuple[Any, Any]:
     """The untuned model and vanilla fine-tuning; the state, and the predictions to learn from."""
     rows = {"train_data": run.data["train_data"], "heldout_data": run.data["heldout_data"]}
+    adapter, scored = _train_and_evaluate(run, "vanilla")
     untuned = run.task(evaluate_slm, "evaluate-untuned", **rows, splits=REPORTED, name="untuned")
-    _, scored = _train_and_evaluate(run, "vanilla")
+    untuned.after(adapter)  # whoever runs code that a model wrote may not reach a model hub: training fills the cache before
     state = run.task(
         update_state,
         "start",

@@ -1,4 +1,4 @@
-"""Runs a compiled package as its text says: tasks in order of their dependencies, gates by their conditions, containers one by one.
+"""Runs a compiled package as its text says: tasks after those they depend on, gates by their conditions, one container a task.
 
 KFP's own local runners cannot (bare `dsl.If` on a named output is silently false there, and container components lose artifacts);
 this one follows kubeflow/pipelines' v2 driver and launcher: executor input as JSON with every number a float, output parameters

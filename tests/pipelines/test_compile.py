@@ -129,10 +129,11 @@ def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate()
         if task["componentRef"]["name"] != "comp-train-lora":
             continue
         outer = task["inputs"]["parameters"]["pipelinechannel--accelerator_type"]["componentInputParameter"]
-        while dag != "root":
-            assert outer in spec["components"][dag]["inputDefinitions"]["parameters"], name
-            dag, task = inside[dag]
-            outer = task["inputs"]["parameters"][outer]["componentInputParameter"]
+        at = dag
+        while at != "root":
+            assert outer in spec["components"][at]["inputDefinitions"]["parameters"], name
+            at, gate = inside[at]
+            outer = gate["inputs"]["parameters"][outer]["componentInputParameter"]
         assert outer == "accelerator_type", name
 
 

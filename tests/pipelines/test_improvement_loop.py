@@ -134,4 +134,4 @@ def test_all_stages_are_in_the_loop():
     labels = {c["executorLabel"] for c in spec["components"].values() if "executorLabel" in c}
     assert labels == {f"exec-{stage.replace('_', '-')}" for stage in STAGE_SETTINGS}
     assert sum(1 for _ in tasks_of(spec)) == 44 + 5
-    assert import_module("pipelines.improvement_loop").NAME == spec["pipelineInfo"]["name"]
+    assert spec["pipelineInfo"]["name"] == import_module("pipelines.improvement_loop").NAME
