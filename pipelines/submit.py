@@ -1,9 +1,11 @@
 """`pada submit`: starts a run on Kubeflow or Vertex, and waits for its end if asked to."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 from components.core.errors import InputError
@@ -82,8 +84,7 @@ def _follow(run: Started, patience: Patience | None, say: Callable[[str], object
 
 
 def _needs(module: str, extra: str) -> None:
-    from importlib import import_module
-
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each retry; what counts is said in one line
     try:
         import_module(module)
     except ImportError as e:

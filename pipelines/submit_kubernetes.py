@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -210,13 +209,7 @@ def _cause(error: BaseException) -> BaseException:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """KFP's client prints links and warns about itself; urllib3 tells of each retry."""
-    loud = logging.getLogger("urllib3")
-    level = loud.level
-    loud.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        loud.setLevel(level)
+    """KFP's client prints links and warns about itself."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

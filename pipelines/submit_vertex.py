@@ -16,6 +16,7 @@ from pipelines.run_watch import Interruption, Snapshot, Started, Task
 LOGIN = "gcloud auth application-default login"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _SECONDS = 60.0
+_ASKED = re.compile(r"^[A-Z]+ https?://\S+: ")  # the REST client puts the request before the reason
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 
 
@@ -65,7 +66,7 @@ class Vertex:
 
     def start(self, order: Order) -> Started:
         """Start the run. Raises InputError."""
-        from google.cloud import aiplatform
+        from google.cloud import aiplatform, aiplatform_v1
 
         with self._asking("start a run"):
             try:
@@ -75,17 +76,19 @@ class Vertex:
                     job_id=self.wanted.job_id or None,
                     pipeline_root=self.root,
                     parameter_values=order.arguments,
-                    labels=self.labels or None,
                 )
             except ValueError as e:
                 raise InputError(f"cannot start a run: {_one_line(str(e))}") from e
-            resource = job.gca_resource
-            if self.wanted.service_account:
-                resource.service_account = self.wanted.service_account
             # Not job.submit(): that would make a bucket that is missing, in a project and with rights of its own choice.
             made = job.api_client.create_pipeline_job(
                 parent=f"projects/{self.project}/locations/{self.wanted.location}",
-                pipeline_job=resource,
+                pipeline_job=aiplatform_v1.PipelineJob(
+                    display_name=order.name,
+                    pipeline_spec=job.pipeline_spec,
+                    runtime_config=job.runtime_config,
+                    labels=self.labels,
+                    service_account=self.wanted.service_account,
+                ),
                 pipeline_job_id=job.job_id,
                 timeout=_SECONDS,
             )
@@ -163,7 +166,7 @@ class Vertex:
     def _refused(self, error: Any) -> str:
         from google.api_core import exceptions
 
-        said = _one_line(str(error.message))
+        said = _ASKED.sub("", _one_line(str(error.message)))
         project = self.project
         if isinstance(error, exceptions.Unauthorized):
             return f"the Google credentials are refused ({said}); {LOGIN}"

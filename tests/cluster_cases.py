@@ -50,6 +50,7 @@ def compile_packages(folder: Path) -> dict[str, Path]:
 
 def write_config(file: Path, changes: dict[str, dict[str, Any]] | None = None) -> Path:
     """`CONFIG` with `changes` of some keys of some sections."""
-    values = {name: {**section, **(changes or {}).get(name, {})} for name, section in CONFIG.items()}
+    more = changes or {}
+    values = {name: {**CONFIG.get(name, {}), **more.get(name, {})} for name in [*CONFIG, *(more.keys() - CONFIG.keys())]}
     file.write_text(yaml.safe_dump(values))
     return file

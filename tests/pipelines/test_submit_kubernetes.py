@@ -150,7 +150,7 @@ def test_an_experiment_is_made_when_there_is_none(kfp, submit):
     kfp.instead("GET", f"{API}/experiments", {})
     kfp.on("POST", f"{API}/experiments", {"experiment_id": "e2"})
     assert submit("--experiment", "mine", "--service-account", "somebody")[0] == 0
-    assert kfp.asked("POST", f"{API}/experiments")[0].json == {"display_name": "mine"}
+    assert kfp.asked("POST", f"{API}/experiments")[0].json == {"display_name": "mine", "namespace": ""}
     (ask,) = kfp.asked("POST", f"{API}/runs")
     assert (ask.json["experiment_id"], ask.json["service_account"]) == ("e2", "somebody")
 
