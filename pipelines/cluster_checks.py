@@ -48,7 +48,7 @@ def namespace(api: Any, space: str) -> Check:
 
     name = f"namespace {space}"
     return look(
-        name, lambda: client.CoreV1Api(api).read_namespace(space, _request_timeout=SECONDS), tell, f"get namespaces {space}"
+        name, lambda: client.CoreV1Api(api).read_namespace(space, _request_timeout=SECONDS), tell, f"get namespaces/{space}"
     )
 
 
