@@ -11,7 +11,7 @@ LLM_SECRET, STORAGE_SECRET = "pada-agent-llm", "pada-agent-storage"
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 MODEL_CACHE = "pada-agent-models"
 GPU = "nvidia.com/gpu"
-APPLY = "kubectl apply -k manifests/overlays/local-cluster (or another overlay)"
+APPLY = "kubectl apply -k manifests/overlays/local-cluster, or your cluster's overlay"
 
 
 def cluster(api: Any) -> Check:

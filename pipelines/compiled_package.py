@@ -20,6 +20,7 @@ from components.core.errors import InputError
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 TARGETS = (KUBERNETES, VERTEX)
+OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
 _FOLDER = Path(__file__).with_name("packages")
 _WORDS = {
     "STRING": "text",
@@ -69,17 +70,32 @@ class Package:
                 raise InputError(f"{self.path}: has no parameter '{name}'; write the package anew with `pada compile`")
         for name, parameter in self.parameters.items():
             if name not in arguments and "defaultValue" not in parameter and not parameter.get("isOptional"):
-                raise InputError(f"{self.path}: parameter '{name}' has no default; give it with --set {name}=...")
+                option = f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}=..."
+                raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
 
-    def secret_variables(self) -> set[str]:
-        """Names of the environment variables that the tasks get from secrets."""
-        executors = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    def secret_variables(self, stage: str) -> set[str]:
+        """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
+        on_kubernetes = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         return {
             str(key["envVar"])
-            for executor in executors.values()
-            for secret in executor.get("secretAsEnv", [])
+            for label, executor in executors.items()
+            if f"components.{stage}" in executor.get("container", {}).get("command", [])
+            for secret in on_kubernetes.get(label, {}).get("secretAsEnv", [])
+            if not secret.get("optional")
             for key in secret.get("keyToEnv", [])
         }
+
+    @property
+    def max_iterations(self) -> int:
+        """How many iterations there is room for; 0 where the package does not say."""
+        given = [task.get("inputs", {}).get("parameters", {}).get("max_iterations", {}) for task in self._tasks(self.spec)]
+        return int(max((source.get("runtimeValue", {}).get("constant", 0) for source in given), default=0))
+
+    @staticmethod
+    def _tasks(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for component in [spec.get("root", {}), *spec.get("components", {}).values()]:
+            yield from component.get("dag", {}).get("tasks", {}).values()
 
     def write_without_caching(self, file: Path) -> "Package":
         """The same package as `file`, with caching off for every task, also for those inside conditions.
@@ -87,15 +103,14 @@ class Package:
         The SDK's own switch reaches the tasks of the outermost level only.
         """
         spec = json.loads(json.dumps(self.spec))
-        for component in [spec.get("root", {}), *spec.get("components", {}).values()]:
-            for task in component.get("dag", {}).get("tasks", {}).values():
-                task["cachingOptions"] = {}
+        for task in self._tasks(spec):
+            task["cachingOptions"] = {}
         file.write_text(yaml.safe_dump_all([spec, self.platform] if self.platform else [spec], sort_keys=False))
         return Package(file, self.target, spec, self.platform)
 
 
-def default_package(target: str) -> Path:
-    """The package that comes with this distribution."""
+def package_file(target: str) -> Path:
+    """The committed package for `kubernetes` or `vertex`: three iterations, default placement."""
     return _FOLDER / f"improvement_loop.{target}.yaml"
 
 

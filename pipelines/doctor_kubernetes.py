@@ -14,9 +14,10 @@ from components.core.errors import InputError, PadaError
 from components.core.settings import Settings
 from pipelines import cluster_checks as checks
 from pipelines.cluster_api import SECONDS, Denied, Unanswered, ask, connect
+from pipelines.compiled_package import KUBERNETES, package_file, read_package
 from pipelines.doctor import Check
 from pipelines.kfp_api import HEALTHZ, Health, ask_health, read_health
-from pipelines.run_order import uris_of
+from pipelines.run_order import check_settings, uris_of
 from pipelines.submit_kubernetes import Cluster
 
 LLM_KEYS = ("TEACHER_API_KEY", "JUDGE_API_KEY")
@@ -46,6 +47,8 @@ def examine_cluster(settings: Settings | None, patient: Patient, say: Callable[[
 
 
 def _checks(settings: Settings | None, patient: Patient) -> Iterator[Check]:
+    if settings is not None:
+        yield _config(settings)
     uris = {**dict(uris_of(settings) if settings else ()), **{key: uri for key, uri in patient.uris.items() if uri}}
     api = None
     try:
@@ -73,6 +76,16 @@ def _on_cluster(api: Any, settings: Settings | None, space: str, s3: bool) -> It
     yield checks.storage_class(api)
     models = (settings.slm.model, settings.embedding.model) if settings else ()
     yield checks.model_cache(api, space, needed=any(model.startswith("/models/") for model in models))
+
+
+def _config(settings: Settings) -> Check:
+    """Whether `pada submit` would take the config, with the package that is shipped."""
+    try:
+        check_settings(read_package(package_file(KUBERNETES), KUBERNETES), settings)
+    except InputError as e:
+        what, _, mend = str(e).rpartition("; ")
+        return Check("config", what or mend, mend)
+    return Check("config", "fits a cluster and the shipped package")
 
 
 def _kubeflow(api: Any, patient: Patient) -> Check:

@@ -19,6 +19,7 @@ from pipelines.embedded import EMBEDDED
 
 PARAMETER_BYTES = 10_000  # of KFP's API server, variable MAX_PARAMETER_BYTES
 SCHEMES = {KUBERNETES: ("gs://", "s3://"), VERTEX: ("gs://",)}
+ASKED_BY = {"teacher": ("analyze_patterns", "generate_data"), "judge": ("control_quality",)}
 MOUNTS = {KUBERNETES: "/models/", VERTEX: "/gcs/"}  # the model cache's volume; what Vertex mounts of each bucket
 
 
@@ -39,7 +40,7 @@ def arguments_for(
     for name, uri in uris.items():
         check_uri(f"--{name.replace('_', '-')}", uri, package.target)
     arguments: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
-    arguments |= {name: uri for name, uri in uris.items() if uri or name in package.parameters}
+    arguments |= {name: uri.rstrip("/") for name, uri in uris.items() if uri}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
@@ -69,13 +70,12 @@ def check_settings(package: Package, settings: Settings) -> None:
         check_uri(key, uri, target)
     for role in ("teacher", "judge"):
         _check_endpoint(role, getattr(settings, role), target)
-        known = package.secret_variables()
-        variable = getattr(settings, role).api_key_env
-        if known and variable not in known:
-            raise InputError(
-                f"{role}.api_key_env: tasks get no {variable} from a secret, only {', '.join(sorted(known))}; "
-                f"set it to {role.upper()}_API_KEY"
-            )
+        _check_key(role, getattr(settings, role).api_key_env, package)
+    if 0 < package.max_iterations < settings.loop.iterations:
+        raise InputError(
+            f"loop.iterations: is {settings.loop.iterations}, but {package.path} has room for {package.max_iterations}; "
+            f"lower it, or `pada compile --target {target} --max-iterations {settings.loop.iterations}` and give that --package"
+        )
 
 
 def check_uri(what: str, uri: str, target: str) -> None:
@@ -132,6 +132,15 @@ def _check_endpoint(role: str, llm: LlmSettings, target: str) -> None:
         raise InputError(
             f"{role}.base_url: {llm.base_url} is a Kubernetes service, which Vertex does not see; give a URL it can reach"
         )
+
+
+def _check_key(role: str, variable: str, package: Package) -> None:
+    """Every stage that asks this LLM gets the variable with its key from a secret, if the package has secrets at all."""
+    for stage in ASKED_BY[role]:
+        known = package.secret_variables(stage)
+        if known and variable not in known:
+            has = ", ".join(sorted(known))
+            raise InputError(f"{role}.api_key_env: {stage} gets no {variable} from a secret, but {has}; set it to that name")
 
 
 def _check_size(arguments: dict[str, Any], limit: int) -> None:

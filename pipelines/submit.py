@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from components.core.errors import InputError
-from pipelines.compiled_package import default_package, read_package
+from pipelines.compiled_package import package_file, read_package
 from pipelines.config import read_config
 from pipelines.run_order import PARAMETER_BYTES, Order, arguments_for
 from pipelines.run_watch import Patience, Started, watch
@@ -45,7 +45,7 @@ def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str]
 def upload_to_kubernetes(request: Request, cluster: Cluster, version: str, say: Callable[[str], object] = print) -> bool:
     """Put the package into Kubeflow as a version of its pipeline, without a run: True. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
-        package = read_package(request.package or default_package("kubernetes"), "kubernetes")
+        package = read_package(request.package or package_file("kubernetes"), "kubernetes")
         if not request.caching:
             package = package.write_without_caching(Path(scratch) / "package.yaml")
         _needs("kfp", "kfp")
@@ -66,7 +66,7 @@ def _order(request: Request, target: str, scratch: Path) -> Order:
     if request.config is None:
         raise InputError("--config: missing; give the YAML file of the run, see pipelines/quickstart/config.yaml")
     settings = read_config(request.config)
-    package = read_package(request.package or default_package(target), target)
+    package = read_package(request.package or package_file(target), target)
     arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes)
     if not request.caching:
         package = package.write_without_caching(scratch / "package.yaml")

@@ -85,6 +85,8 @@ class Kubeflow:
                 pipeline_root=self.cluster.pipeline_root or None,
                 service_account=self.cluster.service_account or None,
             )
+            if not run.run_id:
+                raise ValueError("no run_id")  # KFP's client takes a web page for an empty run
         run_id = str(run.run_id)
         return Started(run_id, f"{self.host}/#/runs/details/{run_id}", lambda: self._look(run_id))
 
@@ -119,6 +121,8 @@ class Kubeflow:
             if (e.status or 0) >= 500 or e.status in {0, 408, 429}:
                 raise Interruption(said) from e
             raise InputError(said) from e
+        if not run.run_id:
+            raise Interruption(f"{self.host}: answers with something else than a run")
         details = run.run_details.task_details if run.run_details and run.run_details.task_details else []
         error = _one_line(run.error.message) if run.error and run.error.message else ""
         return Snapshot(str(run.state or ""), _tasks(details, self.namespace), error)

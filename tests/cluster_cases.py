@@ -14,31 +14,35 @@ CONFIG: dict[str, Any] = {
 
 
 def compile_packages(folder: Path) -> dict[str, Path]:
-    """By target: a pipeline of one container component, with kfp.kubernetes' second document for Kubernetes."""
+    """By target: a pipeline of two container components, with kfp.kubernetes' second document for Kubernetes."""
     from kfp import compiler, dsl, kubernetes
 
     @dsl.container_component
-    def evaluate(settings: dict, work_uri: str, export_uri: str):  # type: ignore[no-untyped-def]
-        return dsl.ContainerSpec(image="pada-agent/slm:0.1.0", command=["python", "-m", "components.evaluate_slm"])
+    def analyze(settings: dict, work_uri: str, max_iterations: int):  # type: ignore[no-untyped-def]
+        return dsl.ContainerSpec(image="pada-agent/analysis:0.1.0", command=["python", "-m", "components.analyze_patterns"])
+
+    @dsl.container_component
+    def control(settings: dict, export_uri: str):  # type: ignore[no-untyped-def]
+        return dsl.ContainerSpec(image="pada-agent/agents:0.1.0", command=["python", "-m", "components.control_quality"])
 
     def build(target: str) -> Any:
         @dsl.pipeline(name="improvement-loop")
         def loop(  # type: ignore[no-untyped-def]
             settings: dict,
-            work_uri: str = "",
+            work_uri: str,
             export_uri: str = "",
             rounds: int = 3,
             share: float = 0.5,
             dry: bool = False,
             names: list = [],  # noqa: B006
         ):
-            first = evaluate(settings=settings, work_uri=work_uri, export_uri=export_uri)
+            first = analyze(settings=settings, work_uri=work_uri, max_iterations=3)
             first.set_accelerator_type("nvidia.com/gpu" if target == "kubernetes" else "NVIDIA_L4").set_accelerator_limit(1)
             with dsl.If(dry == False, name="iteration-2"):  # noqa: E712
-                again = evaluate(settings=settings, work_uri=work_uri, export_uri=export_uri)
-            for task in (first, again) if target == "kubernetes" else ():
-                keys = {"TEACHER_API_KEY": "TEACHER_API_KEY", "JUDGE_API_KEY": "JUDGE_API_KEY"}
-                kubernetes.use_secret_as_env(task, "pada-agent-llm", keys)
+                again = control(settings=settings, export_uri=export_uri)
+            for task, key in ((first, "TEACHER_API_KEY"), (again, "JUDGE_API_KEY")) if target == "kubernetes" else ():
+                kubernetes.use_secret_as_env(task, "pada-agent-llm", {key: key})
+                kubernetes.use_secret_as_env(task, "pada-agent-hub", {"HF_TOKEN": "HF_TOKEN"}, optional=True)
 
         return loop
 

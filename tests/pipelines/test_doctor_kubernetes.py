@@ -227,6 +227,16 @@ def test_a_config_says_which_keys_and_volumes_are_needed(cluster, doctor, tmp_pa
     assert lines["model cache"].startswith("MISSING")
 
 
+def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
+    code, lines = doctor("--config", write_config(tmp_path / "c.yaml", {"task": HUB}))
+    assert code == 0
+    assert lines["config"].startswith("ok")
+    changes = {"task": {**HUB, "train": "train.jsonl"}}
+    code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
+    assert code == 1
+    assert lines["config"].endswith("no cluster can read it   ->   upload it to gs:// or s3://, or give a hub id")
+
+
 def test_another_namespace(cluster, doctor):
     other = "/api/v1/namespaces/team-a"
     cluster.on("GET", other, MISSING, status=404)

@@ -5,11 +5,11 @@ import yaml
 from cluster_cases import write_config
 
 from components.core.errors import InputError
-from pipelines.compiled_package import default_package, read_package
+from pipelines.compiled_package import package_file, read_package
 from pipelines.config import read_config
 from pipelines.run_order import arguments_for, is_loopback
 
-NO_URIS = {"work_uri": "", "export_uri": ""}
+NO_URIS = {"work_uri": "gs://work/w/", "export_uri": ""}
 
 
 @pytest.fixture
@@ -42,7 +42,8 @@ def test_values_take_the_types_of_the_package(arguments):
     }
     assert isinstance(found["rounds"], int) and not isinstance(found["rounds"], bool)
     assert found["settings"]["loop"]["iterations"] == 3  # defaults are in it
-    assert (found["work_uri"], found["export_uri"]) == ("", "")
+    assert found["work_uri"] == "gs://work/w"  # stages put a slash and a name behind it
+    assert "export_uri" not in found  # the package's own default
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_values_take_the_types_of_the_package(arguments):
         ("names={}", "--set names: '{{}}' is not a JSON list"),
         ("rounds", "--set rounds: give it as name=value"),
         ("settings={}", "--set settings: comes from --config; give it once"),
-        ("work_uri=/tmp/x", "--set work_uri: /tmp/x cannot be read on kubernetes"),
+        ("export_uri=/tmp/x", "--set export_uri: /tmp/x cannot be read on kubernetes"),
     ],
 )
 def test_wrong_values(arguments, packages, value, expected):
@@ -134,9 +135,23 @@ def test_what_a_cluster_cannot_reach(tmp_path, packages, changes, target, expect
 def test_a_key_that_the_tasks_will_not_have(arguments):
     said = _refused(arguments, changes={"judge": {"api_key_env": "OPENAI_API_KEY"}})
     assert said == (
-        "judge.api_key_env: tasks get no OPENAI_API_KEY from a secret, only JUDGE_API_KEY, TEACHER_API_KEY; "
-        "set it to JUDGE_API_KEY"
+        "judge.api_key_env: control_quality gets no OPENAI_API_KEY from a secret, but JUDGE_API_KEY; set it to that name"
     )
+
+
+def test_keys_are_told_apart_by_stage(arguments):
+    said = _refused(arguments, changes={"teacher": {"api_key_env": "JUDGE_API_KEY"}})
+    assert said.startswith("teacher.api_key_env: analyze_patterns gets no JUDGE_API_KEY from a secret, but TEACHER_API_KEY;")
+
+
+def test_more_iterations_than_there_is_room_for(arguments, packages):
+    said = _refused(arguments, changes={"loop": {"iterations": 4}})
+    assert said.startswith(f"loop.iterations: is 4, but {packages['kubernetes']} has room for 3; lower it")
+
+
+def test_the_folder_for_paid_replies_must_be_given(arguments):
+    said = _refused(arguments, uris={"work_uri": "", "export_uri": "gs://out/e"})
+    assert said.startswith("--work-uri: missing; parameter 'work_uri' of ")
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "0.0.0.0", "::1", "api.localhost"])
@@ -173,7 +188,7 @@ def test_a_package_with_other_parameters(tmp_path, packages, cluster_config):
 
     assert "has no parameter 'settings'" in refused(settings=None)
     assert "its parameter 'settings' is no object" in refused(settings={"parameterType": "STRING"})
-    assert "parameter 'card' has no default; give it with --set card=..." in refused(card={"parameterType": "STRING"})
+    assert "--set card=...: missing; parameter 'card' of" in refused(card={"parameterType": "STRING"})
 
 
 @pytest.mark.parametrize(
@@ -209,4 +224,4 @@ def test_a_package_of_another_kind_or_target(tmp_path, packages):
 
 
 def test_the_shipped_package_lies_beside_the_code():
-    assert default_package("vertex").parts[-3:] == ("pipelines", "packages", "improvement_loop.vertex.yaml")
+    assert package_file("vertex").parts[-3:] == ("pipelines", "packages", "improvement_loop.vertex.yaml")

@@ -17,6 +17,7 @@ from pipelines.submit import Cluster, Request, submit_to_kubernetes
 
 API = "/apis/v2beta1"
 SECRET = "tok-3f9a77"
+WORK = {"work_uri": "gs://work/w"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,19 +42,21 @@ def submit(pada, cluster_config, packages, http_stub):
     """Call `pada submit` for the stub with the small package."""
 
     def call(*more, config=cluster_config, package=packages["kubernetes"], host=http_stub.url):
-        return pada(
-            "submit",
-            "--target",
-            "kubernetes",
-            "--config",
-            config,
-            "--package",
-            package,
-            *(["--host", host] if host else []),
-            *more,
-        )
+        given = ["--config", config, "--package", package, "--work-uri", "gs://work/w", *(["--host", host] if host else [])]
+        return pada("submit", "--target", "kubernetes", *given, *more)
 
     return call
+
+
+def test_the_shipped_package_is_taken(kfp, pada, cluster_config):
+    code, _, said = pada(
+        *("submit", "--target", "kubernetes", "--config", cluster_config, "--host", kfp.url, "--work-uri", "gs://work/w/")
+    )
+    assert (code, said) == (0, "")
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    assert ask.json["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
+    assert "platform_spec" in ask.json["pipeline_spec"]
+    assert ask.json["runtime_config"]["parameters"]["work_uri"] == "gs://work/w"
 
 
 def _states(*states):
@@ -70,21 +73,9 @@ def _states(*states):
 
 def test_everything_arrives(kfp, submit, cluster_config, packages, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", SECRET)
-    code, out, said = submit(
-        *(
-            "--work-uri",
-            "gs://work/w",
-            "--export-uri",
-            "s3://out/e",
-            "--set",
-            "rounds=2",
-            "--set",
-            "share=1",
-            "--set",
-            "dry=true",
-        ),
-        *("--set", 'names=["a"]', "--run-name", "first try", "--pipeline-root", "gs://artifacts/kfp", "--token-env", "MY_TOKEN"),
-    )
+    values = [part for value in ("rounds=2", "share=1", "dry=true", 'names=["a"]') for part in ("--set", value)]
+    where = ["--export-uri", "s3://out/e", "--pipeline-root", "gs://artifacts/kfp"]
+    code, out, said = submit(*values, *where, "--run-name", "first try", "--token-env", "MY_TOKEN")
     assert (code, said) == (0, "")
     assert out == f"run r1\n{kfp.url}/#/runs/details/r1\n"
     (ask,) = kfp.asked("POST", f"{API}/runs")
@@ -136,8 +127,7 @@ def test_defaults_of_a_run(kfp, submit):
     assert ask.json["display_name"].startswith("demo 20")
     assert "pipeline_root" not in ask.json["runtime_config"]
     parameters = ask.json["runtime_config"]["parameters"]
-    assert (parameters["work_uri"], parameters["export_uri"]) == ("", "")
-    assert "rounds" not in parameters  # the package's own default
+    assert set(parameters) == {"settings", "work_uri"}  # for the others the package has defaults
     assert "authorization" not in ask.headers
 
 
@@ -217,10 +207,10 @@ def test_waiting_bears_a_short_outage_and_no_long_one(kfp, submit, cluster_confi
     kfp.on("GET", f"{API}/runs/r1", {"message": "try later"}, status=503, times=2)
     kfp.on("GET", f"{API}/runs/r1", trouble="reset", times=4)
     kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "SUCCEEDED"})
-    request = Request(cluster_config, packages["kubernetes"], patience=Patience(poll=0.01, silence=30))
+    request = Request(cluster_config, packages["kubernetes"], WORK, patience=Patience(poll=0.01, silence=30))
     assert submit_to_kubernetes(request, Cluster(kfp.url), lambda line: None)
     kfp.instead("GET", f"{API}/runs/r1", {"message": "try later"}, status=503)
-    request = Request(cluster_config, packages["kubernetes"], patience=Patience(poll=0.05, silence=0.01))
+    request = Request(cluster_config, packages["kubernetes"], WORK, patience=Patience(poll=0.05, silence=0.01))
     with pytest.raises(InputError, match=r"stopped waiting: no news.*503.*run r1 itself goes on: http"):
         submit_to_kubernetes(request, Cluster(kfp.url), lambda line: None)
 
@@ -383,6 +373,16 @@ def test_a_run_that_may_have_got_through(kfp, submit):
     assert code == 1
     assert "It may have got through: look there before you try again" in said
     assert len(kfp.asked("POST", f"{API}/runs")) == 1
+
+
+def test_a_web_page_is_no_run(kfp, submit, cluster_config, packages):
+    kfp.on("GET", f"{API}/runs/r1", "<html>sign in</html>", headers=HTML, times=1)
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "SUCCEEDED"})
+    assert submit("--wait")[0] == 0
+    kfp.instead("POST", f"{API}/runs", "<html>sign in</html>", headers=HTML)
+    code, _, said = submit()
+    assert code == 1
+    assert "gives an answer that is not KFP's (no run_id)" in said
 
 
 def test_a_namespace_means_nothing_to_a_single_user_kubeflow(kfp, submit):

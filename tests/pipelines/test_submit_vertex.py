@@ -69,7 +69,16 @@ def submit(pada, packages, cluster_config, http_stub, tmp_path):
 
     def call(*more, root="gs://artifacts/runs", location="us-central1", config=fine):
         where = [*(["--pipeline-root", root] if root else []), *(["--location", location] if location else [])]
-        given = ["--config", config, "--package", packages["vertex"], "--api-endpoint", http_stub.url]
+        given = [
+            "--config",
+            config,
+            "--package",
+            packages["vertex"],
+            "--api-endpoint",
+            http_stub.url,
+            "--work-uri",
+            "gs://work/w",
+        ]
         return pada("submit", "--target", "vertex", *given, *where, *more)
 
     call.config = fine
@@ -82,7 +91,7 @@ def _job(state, job_id="loop-1", **more):
 
 def test_everything_arrives(vertex, submit, packages):
     code, out, said = submit(
-        *("--work-uri", "gs://work/w", "--set", "rounds=2", "--set", "share=1", "--set", "dry=true", "--set", 'names=["a"]'),
+        *("--set", "rounds=2", "--set", "share=1", "--set", "dry=true", "--set", 'names=["a"]'),
         *("--job-id", "loop-7", "--labels", "team=nlp,cost=42", "--service-account", ACCOUNT, "--run-name", "first try"),
     )
     assert (code, said) == (0, "")
@@ -102,7 +111,6 @@ def test_everything_arrives(vertex, submit, packages):
             "parameterValues": {
                 "settings": read_config(submit.config).model_dump(mode="json"),
                 "work_uri": "gs://work/w",
-                "export_uri": "",
                 "rounds": 2,
                 "share": 1.0,
                 "dry": True,
@@ -110,6 +118,18 @@ def test_everything_arrives(vertex, submit, packages):
             },
         },
     }
+
+
+def test_the_shipped_package_is_taken(vertex, pada, submit):
+    where = ["--api-endpoint", vertex.url, "--pipeline-root", "gs://artifacts/runs", "--location", "us-central1"]
+    more = ["--work-uri", "gs://work/w", "--set", "accelerator_type=NVIDIA_TESLA_T4", "--set", "accelerator_count=2"]
+    code, _, said = pada("submit", "--target", "vertex", "--config", submit.config, *where, *more)
+    assert (code, said) == (0, "")
+    (ask,) = vertex.asked("POST", JOBS)
+    assert ask.json["pipelineSpec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
+    values = ask.json["runtimeConfig"]["parameterValues"]
+    assert (values["accelerator_type"], values["accelerator_count"]) == ("NVIDIA_TESLA_T4", 2)
+    assert set(values) == {"settings", "work_uri", "accelerator_type", "accelerator_count"}
 
 
 def test_defaults_of_a_run(vertex, submit):
@@ -170,7 +190,7 @@ def test_a_cancelled_run_is_no_success(vertex, submit):
 
 def test_waiting_bears_a_short_outage_and_no_refusal(vertex, submit, packages):
     where = Project("", "us-central1", "gs://artifacts/runs", job_id="loop-1", api_endpoint=vertex.url)
-    request = Request(submit.config, packages["vertex"], patience=Patience(poll=0.01, silence=30))
+    request = Request(submit.config, packages["vertex"], {"work_uri": "gs://work/w"}, patience=Patience(poll=0.01, silence=30))
     vertex.on("GET", f"{JOBS}/loop-1", {"error": {"message": "try later"}}, status=503, times=2)
     vertex.on("GET", f"{JOBS}/loop-1", trouble="reset", times=2)
     vertex.on("GET", f"{JOBS}/loop-1", _job("SUCCEEDED"))
