@@ -105,7 +105,9 @@ def _kubeflow(api: Any, patient: Patient) -> Check:
         what, _, mend = str(e).partition("; ")
         return Check("kubeflow", what, mend or "give the address of Kubeflow Pipelines with --host")
     kind = "multi-user" if health.multi_user else "single-user: tasks run in its own namespace"
-    return Check("kubeflow", f"{where} is healthy, {health.version or 'version not told'}, {kind}")
+    elsewhere = not health.multi_user and patient.namespace != "kubeflow"
+    mend = "pada doctor --target kubernetes --namespace kubeflow, or where else it is installed" if elsewhere else ""
+    return Check("kubeflow", f"{where} is healthy, {health.version or 'version not told'}, {kind}", mend, needed=False)
 
 
 def _through_cluster(api: Any) -> Health:

@@ -276,6 +276,7 @@ def test_kubeflow_at_an_address_of_its_own(cluster, doctor, http_stub, monkeypat
     code, lines = doctor("--host", http_stub.url, "--token-env", "KFP_TOKEN")
     assert code == 0
     assert "is healthy, 2.17.0, single-user: tasks run in its own namespace" in lines["kubeflow"]
+    assert lines["kubeflow"].startswith("note") and "--namespace kubeflow" in lines["kubeflow"]
     http_stub.instead("GET", HEALTHZ, "<html>", headers={"Content-Type": "text/html"})
     code, lines = doctor("--host", http_stub.url, "--token-env", "KFP_TOKEN")
     assert code == 1
