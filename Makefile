@@ -48,6 +48,6 @@ $(READY): pyproject.toml constraints-cpu.txt
 	@echo "Setting up .venv, once: PyTorch first ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) torch
 	@echo "... then the rest; unless pip has a build of llama.cpp at hand it compiles one: about 5 minutes on 2 cores ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,kfp,vertex,storage,dev]'
 	@touch $@
 	@echo "... .venv is ready"

@@ -15,20 +15,14 @@ from components.backends.progress import notice
 from components.core.errors import InputError
 from components.core.settings import STAGE_SETTINGS
 from components.images import TAG
+from pipelines.compiled_package import TARGETS, package_file
 from pipelines.improvement_loop import Shape, build
 from pipelines.package import check_package, containers, tasks_of
 from pipelines.placement import Kubernetes, Vertex
 
 CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
-PACKAGES = Path(__file__).parent / "packages"
 MANY_TASKS = 50
-TARGETS = ("kubernetes", "vertex")
 Target = Kubernetes | Vertex
-
-
-def package_file(target: str) -> Path:
-    """The committed package for `kubernetes` or `vertex`: three iterations, default placement."""
-    return PACKAGES / f"improvement_loop.{target}.yaml"
 
 
 def placement(target: str, registry: str, tag: str, gpu: str, node_selector: Sequence[str], model_cache: str) -> Target:
