@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -109,6 +109,11 @@ class Package:
         return Package(file, self.target, spec, self.platform)
 
 
+def documents_of(text: str | IO[str]) -> list[Any]:
+    """The YAML documents in `text`; by the C parser where there is one, since Python's takes seconds for a package."""
+    return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
 def package_file(target: str) -> Path:
     """The committed package for `kubernetes` or `vertex`: three iterations, default placement."""
     return _FOLDER / f"improvement_loop.{target}.yaml"
@@ -121,7 +126,7 @@ def read_package(file: Path, target: str) -> Package:
         raise InputError(f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --output F.yaml`")
     try:
         with file.open(encoding="utf-8") as text:
-            documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+            documents = documents_of(text)
     except OSError as e:
         raise InputError(f"{file}: cannot be read ({e.strerror}); {again}") from e
     except (yaml.YAMLError, UnicodeDecodeError) as e:

@@ -1,16 +1,16 @@
 """The package check: each kind of damage to a good package is found and named."""
 
 import copy
+import json
 
 import pytest
-import yaml
 
 from components.core.errors import InputError
-from pipelines.compile import package_file
+from pipelines.compiled_package import documents_of, package_file
 from pipelines.package import check_package
 
 PACKAGE = package_file("vertex").read_text()
-SPEC = next(iter(yaml.safe_load_all(PACKAGE)))
+(SPEC,) = documents_of(PACKAGE)
 
 
 def executor(spec, stage="train-lora"):
@@ -118,7 +118,7 @@ def test_damage_is_named(damage, message):
     spec = copy.deepcopy(SPEC)
     damage(spec)
     with pytest.raises(InputError) as error:
-        check_package(yaml.safe_dump(spec), "vertex")
+        check_package(json.dumps(spec), "vertex")
     assert message in str(error.value)
 
 
