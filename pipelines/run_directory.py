@@ -28,7 +28,7 @@ from components.core.errors import InputError
 from components.core.settings import Settings
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
-_REACH = frozenset({"base_url", "api_key_env", "concurrency", "timeout_seconds", "give_up_seconds"})
+_REACH = frozenset({"base_url", "api_key_env", "api_key_secret", "concurrency", "timeout_seconds", "give_up_seconds"})
 LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 

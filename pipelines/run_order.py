@@ -70,7 +70,7 @@ def check_settings(package: Package, settings: Settings) -> None:
         check_uri(key, uri, target)
     for role in ("teacher", "judge"):
         _check_endpoint(role, getattr(settings, role), target)
-        _check_key(role, getattr(settings, role).api_key_env, package)
+        _check_key(role, getattr(settings, role), package)
     if 0 < package.max_iterations < settings.loop.iterations:
         raise InputError(
             f"loop.iterations: is {settings.loop.iterations}, but {package.path} has room for {package.max_iterations}; "
@@ -134,8 +134,16 @@ def _check_endpoint(role: str, llm: LlmSettings, target: str) -> None:
         )
 
 
-def _check_key(role: str, variable: str, package: Package) -> None:
-    """Every stage that asks this LLM gets the variable with its key from a secret, if the package has secrets at all."""
+def _check_key(role: str, llm: LlmSettings, package: Package) -> None:
+    """Every stage that asks this LLM gets its key: as a variable from a secret, on Vertex from Secret Manager."""
+    if package.target == VERTEX and not llm.api_key_secret:
+        raise InputError(
+            f"{role}.api_key_secret: missing; Vertex gives its tasks no secrets: put the key into Secret Manager and give "
+            "projects/PROJECT/secrets/NAME/versions/latest"
+        )
+    if llm.api_key_secret:
+        return
+    variable = llm.api_key_env
     for stage in ASKED_BY[role]:
         known = package.secret_variables(stage)
         if known and variable not in known:

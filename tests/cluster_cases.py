@@ -11,6 +11,11 @@ CONFIG: dict[str, Any] = {
     "teacher": {"model": "big", "base_url": "http://teacher.pada-agent.svc:8000/v1", "api_key_env": "TEACHER_API_KEY"},
     "judge": {"model": "other", "base_url": "https://llm.example.org/v1", "api_key_env": "JUDGE_API_KEY"},
 }
+# What a config for Vertex has besides: endpoints that it reaches, and keys from Secret Manager.
+ON_VERTEX: dict[str, dict[str, Any]] = {
+    "teacher": {"base_url": "https://llm.example.org/v1", "api_key_secret": "projects/p/secrets/teacher/versions/latest"},
+    "judge": {"api_key_secret": "projects/p/secrets/judge/versions/latest"},
+}
 
 
 def compile_packages(folder: Path) -> dict[str, Path]:

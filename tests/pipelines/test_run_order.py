@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from cluster_cases import write_config
+from cluster_cases import ON_VERTEX, write_config
 
 from components.core.errors import InputError
 from pipelines.compiled_package import package_file, read_package
@@ -17,7 +17,7 @@ def arguments(tmp_path, packages):
     """The arguments of a run with some keys of the config changed."""
 
     def build(changes=None, target="kubernetes", values=(), uris=NO_URIS, limit=10_000):
-        outside = {"teacher": {"base_url": "https://llm.example.org/v1"}} if target == "vertex" else {}
+        outside = ON_VERTEX if target == "vertex" else {}
         settings = read_config(write_config(tmp_path / "config.yaml", changes or outside))
         return arguments_for(read_package(packages[target], target), settings, uris, values, limit)
 
@@ -120,12 +120,17 @@ def test_paths_that_a_cluster_mounts_are_fine(arguments):
             "judge.base_url: http://localhost:8000/v1 is",
         ),
         ({"judge": {"base_url": "http://[::1]:8000/v1"}}, "vertex", "is this machine"),
+        (
+            {"judge": {"api_key_secret": ""}},
+            "vertex",
+            "judge.api_key_secret: missing; Vertex gives its tasks no secrets: put the key into Secret Manager",
+        ),
         ({}, "vertex", "teacher.base_url: http://teacher.pada-agent.svc:8000/v1 is a Kubernetes service"),
     ],
 )
 def test_what_a_cluster_cannot_reach(tmp_path, packages, changes, target, expected):
     if target == "vertex" and changes:
-        changes = {"teacher": {"base_url": "https://llm.example.org/v1"}, **changes}
+        changes = {section: {**ON_VERTEX.get(section, {}), **changes.get(section, {})} for section in {*ON_VERTEX, *changes}}
     settings = read_config(write_config(tmp_path / "config.yaml", changes))
     with pytest.raises(InputError) as caught:
         arguments_for(read_package(packages[target], target), settings, NO_URIS, ())

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 import yaml
-from cluster_cases import write_config
+from cluster_cases import ON_VERTEX, write_config
 
 from components.core.errors import InputError
 from pipelines import run_watch
@@ -65,7 +65,7 @@ def vertex(http_stub):
 @pytest.fixture
 def submit(pada, packages, cluster_config, http_stub, tmp_path):
     """Call `pada submit` for the stub with the small package."""
-    fine = write_config(tmp_path / "demo.yaml", {"teacher": {"base_url": "https://llm.example.org/v1"}})
+    fine = write_config(tmp_path / "demo.yaml", ON_VERTEX)
 
     def call(*more, root="gs://artifacts/runs", location="us-central1", config=fine):
         where = [*(["--pipeline-root", root] if root else []), *(["--location", location] if location else [])]
