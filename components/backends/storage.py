@@ -85,6 +85,11 @@ def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     files, path = fsspec.url_to_fs(uri)
     files.invalidate_cache()  # what another process wrote since is to be seen
+    if uri.startswith("gs://"):
+        import aiohttp
+
+        # Without it gcsfs waits for a connection that died until somebody kills the run.
+        files.requests_timeout = aiohttp.ClientTimeout(sock_connect=30, sock_read=120)
     if files.async_impl:
         files.batch_size = 8  # files at a time: parts of 50 MB of many more would not fit a small pod's memory
     return files, str(path)
