@@ -49,6 +49,10 @@ class Store:
     def endpoint(self) -> str:
         return self.environment["STORAGE_EMULATOR_HOST" if self.scheme == "gs" else "AWS_ENDPOINT_URL"]
 
+    def elsewhere(self) -> "Store":
+        """Another empty place in it."""
+        return Store(self.scheme, self.environment, self.bucket)
+
     def at(self, endpoint: str, **other: str) -> "Store":
         """The same store by another address or with other credentials."""
         variable = "STORAGE_EMULATOR_HOST" if self.scheme == "gs" else "AWS_ENDPOINT_URL"
@@ -100,13 +104,13 @@ def prepared(store: Store) -> Store:
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty place in each of the two stores, which this process may write."""
     server = request.getfixturevalue(f"{request.param}_server")
-    with Store(server.scheme, server.environment).used() as found:
+    with server.elsewhere().used() as found:
         yield found
 
 
 @pytest.fixture
 def s3(s3_server: Store) -> Iterator[Store]:
-    with Store("s3", s3_server.environment).used() as found:
+    with s3_server.elsewhere().used() as found:
         yield found
 
 

@@ -13,6 +13,7 @@ from components.backends.storage import fetch, put
 from components.core.errors import InputError
 
 MB = 1 << 20
+PUT = "import sys; from pathlib import Path; from components.backends.storage import put; put(Path(sys.argv[1]), sys.argv[2])"
 
 
 def write_large(path, megabytes):
@@ -144,8 +145,7 @@ def test_an_upload_that_is_killed_leaves_the_old_file_or_none(store, tmp_path, c
     with cut(1 << 40, upwards=True) as proxy:
         objects.write(f"{store.uri}/old", b"old")
         for name in ("old", "new"):
-            code = "import sys; from pathlib import Path; from components.backends.storage import put; put(Path(sys.argv[1]), sys.argv[2])"
-            process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "large"), f"{store.uri}/{name}"])
+            process = subprocess.Popen([sys.executable, "-c", PUT, str(tmp_path / "large"), f"{store.uri}/{name}"])
             before = proxy.passed
             while proxy.passed < before + 70 * MB:  # of 160: some parts are there, the others are not
                 assert process.poll() is None, "the upload was over too soon"
