@@ -100,7 +100,7 @@ class Ledger:
                     self._shelf.append(b"".join(_line(c) for c in calls))
                 except InputError as e:
                     raise InputError(
-                        f"ledger {self.path}: a paid reply could not be written ({e}); mend that, then start the run again: "
+                        f"ledger {self.path}: a paid reply could not be written: {e}. Mend that and start the run again: "
                         f"the {len(self)} calls written before are not paid again"
                     ) from e
             self._calls.update((c.key, c) for c in calls)

@@ -30,7 +30,7 @@ class LedgerFile:
         except OSError as e:
             with suppress(OSError):  # then the torn line is cut off when the ledger is opened again
                 os.ftruncate(self._file, end + lines.rfind(b"\n", 0, written) + 1)
-            raise InputError(str(e.strerror)) from e
+            raise InputError(f"{e.strerror}; make room") from e
 
     def unread(self) -> tuple[list[bytes], int]:
         """All lines, the first time; a last line that a crash left unfinished is cut off."""

@@ -127,13 +127,15 @@ def test_who_may_only_read_cannot_open_it(s3):
 
 
 def test_a_store_that_is_gone_in_mid_run_is_one_line(store, cut, monkeypatch):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")  # else both libraries try for the better part of a minute
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     with cut(1 << 40, upwards=True, for_good=True) as proxy:
         ledger = open_ledger(store.uri)
         ledger.add([call(1)])
         proxy.limit = 0
         monkeypatch.setattr("gcsfs.retry.random", SimpleNamespace(random=lambda: -100.0))  # no pauses
         with pytest.raises(
-            InputError, match=r"a paid reply could not be written .* the 1 calls written before are not paid"
+            InputError, match=r"a paid reply could not be written: .* the 1 calls written before are not paid"
         ) as e:
             ledger.add([call(2)])
         assert "\n" not in str(e.value) and "key2" not in ledger
