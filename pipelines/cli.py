@@ -1,4 +1,4 @@
-"""The command line: `pada run | estimate | report | doctor | study`. Each command reads settings and calls one function."""
+"""The command line. Each command reads settings and calls one function."""
 
 import shlex
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,14 @@ RunDir = Annotated[
     str, typer.Option("--run-dir", help="where everything goes, also gs:// or s3://; default: runs/<name of the config>")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="in place of the config's")]
+Host = Annotated[str, typer.Option("--host", help="kubernetes: URL of KFP's API or UI; default $KF_PIPELINES_ENDPOINT")]
+TokenEnv = Annotated[
+    str,
+    typer.Option("--token-env", "--existing-token", help="kubernetes: name of the variable that holds a token, never the token"),
+]
+CaCert = Annotated[str, typer.Option("--ca-cert", help="kubernetes: file of the authority that signed the host's certificate")]
+WorkUri = Annotated[str, typer.Option("--work-uri", help="gs:// or s3:// folder for ledger and checkpoints")]
+ExportUri = Annotated[str, typer.Option("--export-uri", help="gs:// or s3:// folder for the adapter to ship")]
 STOPPED = {130: "interrupted", 143: "terminated"}
 
 
@@ -71,11 +79,85 @@ def report(run_dir: Annotated[str, typer.Option("--run-dir", help="of a run that
 
 
 @app.command()
-def doctor(config: Annotated[Path | None, typer.Option("--config", help="also check what this run needs")] = None) -> None:
-    """Check that this machine has what a run needs; say the command that mends what is missing."""
-    from pipelines.doctor import examine
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", help="also check what this run needs")] = None,
+    target: Annotated[Literal["local", "kubernetes"], typer.Option("--target", help="where the run will be")] = "local",
+    namespace: Annotated[str, typer.Option("--namespace", help="kubernetes: where the tasks' pods run")] = "pada-agent",
+    kubeconfig: Annotated[str, typer.Option("--kubeconfig", help="kubernetes: file; default as kubectl's")] = "",
+    context: Annotated[str, typer.Option("--context", help="kubernetes: of the kubeconfig")] = "",
+    host: Host = "",
+    token_env: TokenEnv = "",
+    ca_cert: CaCert = "",
+    work_uri: WorkUri = "",
+    export_uri: ExportUri = "",
+) -> None:
+    """Check that this machine, or a cluster, has what a run needs; say the command that mends what is missing."""
+    settings = read_config(config) if config else None
+    if target == "local":
+        from pipelines.doctor import examine
+        from pipelines.run_order import check_options
 
-    if not examine(read_config(config) if config else None):
+        given = {"kubeconfig": kubeconfig, "context": context, "host": host, "token_env": token_env, "ca_cert": ca_cert}
+        check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri})
+        well = examine(settings)
+    else:
+        from pipelines.doctor_kubernetes import Patient, examine_cluster
+
+        uris = {"--work-uri": work_uri, "--export-uri": export_uri}
+        well = examine_cluster(settings, Patient(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def submit(
+    target: Annotated[Literal["kubernetes", "vertex"], typer.Option("--target", help="where to run")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file; its data must be at gs://, s3:// or a hub id")
+    ] = None,
+    package: Annotated[Path | None, typer.Option("--package", help="of `pada compile`; default: the one that is shipped")] = None,
+    work_uri: WorkUri = "",
+    export_uri: ExportUri = "",
+    values: Annotated[list[str] | None, typer.Option("--set", help="name=value of another parameter; may be repeated")] = None,
+    run_name: Annotated[str, typer.Option("--run-name", help="shown in the list of runs")] = "",
+    caching: Annotated[bool, typer.Option("--cache/--no-cache", help="take over results of tasks with the same inputs")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="stay until the run ends; exit code 0 only for success")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait for so many minutes at most; 0 is no limit")] = 0,
+    pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
+    service_account: Annotated[str | None, typer.Option("--service-account", help="kubernetes: pada-agent-runner")] = None,
+    host: Host = "",
+    token_env: TokenEnv = "",
+    ca_cert: CaCert = "",
+    namespace: Annotated[str, typer.Option("--namespace", help="kubernetes: multi-user; default pada-agent")] = "",
+    experiment: Annotated[str, typer.Option("--experiment", help="kubernetes: default pada-agent")] = "",
+    upload_only: Annotated[str, typer.Option("--upload-only", help="kubernetes: upload as this version, run nothing")] = "",
+    parameter_bytes: Annotated[int, typer.Option("--parameter-bytes", help="kubernetes: MAX_PARAMETER_BYTES there")] = 10_000,
+    project: Annotated[str, typer.Option("--project", help="vertex: project id; default that of the credentials")] = "",
+    location: Annotated[str, typer.Option("--location", help="vertex: region, e.g. us-central1")] = "",
+    job_id: Annotated[str, typer.Option("--job-id", help="vertex: id of the run")] = "",
+    labels: Annotated[str, typer.Option("--labels", help="vertex: name=value,name=value")] = "",
+    api_endpoint: Annotated[str, typer.Option("--api-endpoint", help="vertex: of a private endpoint")] = "",
+) -> None:
+    """Start a run on Kubeflow Pipelines or Vertex AI, with the whole config as its parameter."""
+    from pipelines import submit as to
+    from pipelines.run_order import check_options
+    from pipelines.run_watch import Patience
+
+    uris = {"work_uri": work_uri, "export_uri": export_uri}
+    patience = Patience(60 * timeout) if wait or timeout else None
+    request = to.Request(config, package, uris, values or (), run_name, caching, parameter_bytes, patience)
+    kubernetes = {"host": host, "namespace": namespace, "experiment": experiment, "token_env": token_env, "ca_cert": ca_cert}
+    vertex = {"project": project, "location": location, "job_id": job_id, "labels": labels, "api_endpoint": api_endpoint}
+    shared = {"pipeline_root": pipeline_root, **({} if service_account is None else {"service_account": service_account})}
+    check_options(target, vertex if target == "kubernetes" else {**kubernetes, "upload_only": upload_only})
+    if target == "vertex":
+        well = to.submit_to_vertex(request, to.Project(**vertex, **shared))
+    else:
+        cluster = to.Cluster(**{name: value for name, value in kubernetes.items() if value}, **shared)
+        well = (
+            to.upload_to_kubernetes(request, cluster, upload_only) if upload_only else to.submit_to_kubernetes(request, cluster)
+        )
+    if not well:
         raise typer.Exit(1)
 
 
@@ -94,6 +176,34 @@ def study(
         raise InputError(f"--out {out}: a study is written to a folder here")
     with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
         conduct(settings, parse_seeds(seeds), out, jobs=jobs)
+
+
+@app.command("compile")
+def compile_package(
+    target: Annotated[str, typer.Option("--target", help="kubernetes or vertex")],
+    output: Annotated[Path | None, typer.Option("--output", help="default: improvement_loop.<target>.yaml here")] = None,
+    max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
+    attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = 3,
+    step_matched: Annotated[
+        bool,
+        typer.Option(help="beside each iteration, vanilla for as many steps: the honest control, for twice the GPU time"),
+    ] = True,
+    registry: Annotated[str, typer.Option("--registry", help="where the images are, e.g. registry.example/team")] = "",
+    tag: Annotated[str, typer.Option("--tag", help="of the images; default: this release")] = "",
+    gpu: Annotated[str, typer.Option("--gpu", help="kubernetes: resource name; '' trains on the CPU")] = "nvidia.com/gpu",
+    node_selector: Annotated[
+        list[str] | None, typer.Option("--node-selector", help="kubernetes: key=value, of GPU tasks")
+    ] = None,
+    model_cache: Annotated[str, typer.Option("--model-cache", help="kubernetes: PVC for downloaded models")] = "",
+) -> None:
+    """Write the loop as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
+    from pipelines.compile import placement, write_package
+    from pipelines.improvement_loop import Shape
+
+    place = placement(target, registry, tag, gpu=gpu, node_selector=node_selector or [], model_cache=model_cache)
+    file = output or Path(f"improvement_loop.{target}.yaml")
+    write_package(Shape(max_iterations, attempts, step_matched), place, file)
+    typer.echo(str(file))
 
 
 def default_run_dir(config: Path, seed: int | None) -> Path:

@@ -21,7 +21,7 @@ Artifacts = Mapping[str, Path | None]
 OUTPUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prepare_data": (("train_data", "heldout_data", "fingerprints"), ("train_rows",)),
     "train_lora": (("adapter",), ("steps",)),
-    "evaluate_slm": (("predictions", "report_predictions"), ("validation_accuracy",)),
+    "evaluate_slm": (("predictions", "report_predictions", "metrics"), ("validation_accuracy",)),
     "analyze_patterns": (("analyses", "plan"), ("patterns", "training_errors")),
     "generate_data": (("batches",), ("open_batches",)),
     "control_quality": (("checked_batches",), ("accepted", "open_batches")),

@@ -40,7 +40,7 @@ def links(settings: Settings) -> int:
 
 def plan(settings: Settings) -> list[str]:
     """Names of all tasks a run may have. A task's number is its place here, also when tasks before it are left out."""
-    names = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start-untuned", "start-vanilla"]
+    names = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
     for t in range(1, settings.loop.iterations + 1):
         pairs = [f"{verb}-{t}-{link}" for link in range(1, links(settings) + 1) for verb in ("generate", "control")]
         names += [f"analyze-{t}", *pairs, f"merge-{t}", f"train-{t}", f"evaluate-{t}", f"score-{t}"]
@@ -115,18 +115,16 @@ def _loop(do: Engine, settings: Settings) -> None:
     if settings.step_matched and course.steps:
         # Without this control a gain may be the longer training's.
         _, scored = _train_and_evaluate(do, data, "step-matched", splits=REPORTED, max_steps=course.steps)
-        known = {"train_data": data["train_data"], "state": course.state, **scored}
-        do.task("score-step-matched", "update_state", known, step="control", name="step-matched")
+        known = {"train_data": data["train_data"], "previous_state": course.state, **scored}
+        do.task("score-step-matched", "update_state", known, step="control")
 
 
 def _begin(do: Engine, data: Done) -> Course:
     rows = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
     untuned = do.task("evaluate-untuned", "evaluate_slm", rows, splits=REPORTED, name="untuned")
     _, scored = _train_and_evaluate(do, data, "vanilla")
-    start = {"train_data": data["train_data"]}
-    state = do.task("start-untuned", "update_state", {**start, **_scores(untuned)}, step="start", name="untuned")
-    known = {**start, "state": state["state"], **scored}
-    state = do.task("start-vanilla", "update_state", known, step="start", name="vanilla")
+    beside = {f"baseline_{artifact}": path for artifact, path in _scores(untuned).items()}
+    state = do.task("start", "update_state", {"train_data": data["train_data"], **scored, **beside}, step="start")
     return Course(state["state"], scored["predictions"])
 
 
@@ -138,19 +136,19 @@ def _iterate(do: Engine, data: Done, course: Course, t: int, most_links: int) ->
     known = {**safe, "plan": analysis["plan"], "synthetic_data": course.synthetic}
     learnt = {
         "train_data": data["train_data"],
-        "state": course.state,
-        "synthetic_data": course.synthetic,
+        "previous_state": course.state,
+        "previous_synthetic_data": course.synthetic,
         "analyses": analysis["analyses"],
         "plan": analysis["plan"],
-        "batches": _write(do, known, t, most_links),
+        "checked_batches": _write(do, known, t, most_links),
     }
-    merged = do.task(f"merge-{t}", "update_state", learnt, step="merge", iteration=t, name=f"iteration-{t}")
+    merged = do.task(f"merge-{t}", "update_state", learnt, step="merge", iteration=t)
     if not merged.parameters["go_on"]:
         return replace(course, state=merged["state"], go_on=False)
     synthetic = merged["synthetic_data"]
     adapter, scored = _train_and_evaluate(do, data, str(t), f"iteration-{t}", synthetic)
-    scores = {"train_data": data["train_data"], "state": merged["state"], "synthetic_data": synthetic, **scored}
-    state = do.task(f"score-{t}", "update_state", scores, step="score", iteration=t, name=f"iteration-{t}")
+    scores = {"train_data": data["train_data"], "previous_state": merged["state"], "previous_synthetic_data": synthetic, **scored}
+    state = do.task(f"score-{t}", "update_state", scores, step="score", iteration=t)
     steps, go_on = int(adapter.parameters["steps"]), bool(state.parameters["go_on"])
     return Course(state["state"], scored["predictions"], synthetic, steps, go_on)
 
@@ -159,7 +157,7 @@ def _write(do: Engine, known: Artifacts, t: int, most_links: int) -> Path:
     """Generate and control in turn until nothing is open or the chain is at its end; the checked batches."""
     checked: Path | None = None
     for link in range(1, most_links + 1):
-        sources = {"train_data": known["train_data"], "plan": known["plan"], "batches": checked}
+        sources = {"train_data": known["train_data"], "plan": known["plan"], "checked_batches": checked}
         written = do.task(f"generate-{t}-{link}", "generate_data", sources, iteration=t)
         judged = do.task(f"control-{t}-{link}", "control_quality", {**known, "batches": written["batches"]}, iteration=t)
         checked = judged["checked_batches"]

@@ -6,7 +6,7 @@
       01-prepare/executor_output.json   written last: the task is finished
       01-prepare/train_data/ ...    its artifacts
       ledger/analyze_patterns.jsonl every paid call of a stage
-      latest_state                  "06-start-vanilla/state"
+      latest_state                  "05-start/state"
       report.html  report.json
 
 A task's key is a hash of everything it reads, with artifacts by content, so that a run goes on after a kill or an edit

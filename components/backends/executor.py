@@ -18,12 +18,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import InputError, PadaError
+from components.core.settings import Settings
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 S = TypeVar("S", bound=BaseModel)
@@ -69,22 +72,30 @@ class Executor:
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
 
-    def settings(self, model: type[S]) -> S:
-        """The `settings` parameter, validated. Raises InputError that names the key."""
+    def settings(self, model: type[S], whole: type[BaseModel] = Settings) -> S:
+        """The `settings` parameter, validated: sections of `model`, or of a whole run. Raises InputError that names the key.
+
+        A pipeline hands one settings object to all stages; each checks all of it, so that the first stage finds every mistake.
+        """
         raw = self.parameter("settings")
         try:
-            return model.model_validate(json.loads(raw) if isinstance(raw, str) else raw)
-        except ValidationError as e:
-            raise InputError(f"settings: {validation_message(e, model)}") from e
+            values = _whole_numbers(json.loads(raw) if isinstance(raw, str) else raw)
         except ValueError as e:
             raise InputError(f"settings: not JSON ({e})") from e
+        of_run = isinstance(values, dict) and not values.keys() <= model.model_fields.keys()
+        checked = whole if of_run else model
+        try:
+            found = checked.model_validate(values)
+        except ValidationError as e:
+            raise InputError(f"settings: {validation_message(e, checked)}") from e
+        return model.model_validate(found.model_dump(include=set(model.model_fields))) if of_run else cast(S, found)
 
     def parameter(self, name: str, default: Any = None) -> Any:
         """An input parameter; without a default it must be there. Kubeflow sends whole numbers as 3.0: they come back as int."""
         value = self._inputs.get("parameterValues", {}).get(name, default)
         if value is None:
             raise InputError(f"input parameter '{name}' is missing")
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+        return _whole_numbers(value)
 
     def input(self, name: str) -> Path:
         """Path of an input artifact that must be there."""
@@ -95,18 +106,39 @@ class Executor:
 
     def optional_input(self, name: str) -> Path | None:
         """Path of an input artifact, or None when it was not passed. Passed but not there is an error."""
-        artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])
-        if not artifacts:
+        if not self.has_input(name):
             return None
-        path = local_path(artifacts[0].get("uri", ""), artifacts[0].get("customPath", ""))
+        artifact = self._inputs["artifacts"][name]["artifacts"][0]
+        path = local_path(artifact["uri"], artifact.get("customPath", ""))
         if not path.exists():
             raise InputError(f"input artifact '{name}': there is nothing at {path}")
         return path
 
+    def has_input(self, name: str) -> bool:
+        """Whether an input artifact was passed."""
+        return bool(self.input_uri(name))
+
     def input_uri(self, name: str) -> str:
         """URI of an input artifact, '' when it was not passed."""
         artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])
-        return str(artifacts[0].get("uri", "")) if artifacts else ""
+        uri = str(artifacts[0].get("uri") or "") if artifacts else ""
+        return "" if uri.startswith("{{") else uri  # Kubeflow leaves a placeholder for an optional artifact that is not there
+
+    def check_contract(self, file: Path) -> None:
+        """Compare with the stage's component.yaml: another release may name artifacts differently. Raises InputError."""
+        (component,) = yaml.safe_load(file.read_text(encoding="utf-8"))["components"].values()
+        stage = file.parent.name
+        for kind, given in (("input", self._inputs), ("output", self._outputs)):
+            known = component.get(f"{kind}Definitions", {}).get("artifacts", {})
+            needed = {name for name, of in known.items() if kind == "input" and not of.get("isOptional")}
+            names = given.get("artifacts", {}).keys()
+            unknown, missing = sorted(names - known.keys()), sorted(needed - names)
+            if unknown or missing:
+                what = f"unknown {kind} artifact '{unknown[0]}'" if unknown else f"no {kind} artifact '{missing[0]}'"
+                raise InputError(
+                    f"{what}: this {stage} (release {version('pada-agent')}) takes {', '.join(known)}; "
+                    "compile the package with the release that its images are of"
+                )
 
     def output(self, name: str) -> Path:
         """Path of an output artifact; its parent exists afterwards."""
@@ -138,6 +170,10 @@ class Executor:
         """Add metadata to an output artifact; scalars only, they show in the Kubeflow UI."""
         self._metadata.setdefault(name, {}).update(values)
 
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What was added to an output artifact so far."""
+        return self._metadata.get(name, {})
+
     def finish(self) -> None:
         """Write parameters and the executor output. The last thing a stage does."""
         for name, value in self._parameters.items():
@@ -150,6 +186,15 @@ class Executor:
             metadata = {**artifact.get("metadata", {}), **self._metadata.get(name, {})}
             artifacts[name] = {"artifacts": [{**artifact, "metadata": metadata}]}
         write_atomic(self._output_file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1))
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Kubeflow sends every number as a float, also inside an object: 3.0 is 3 again."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def validation_message(error: ValidationError, model: type[BaseModel] | None = None) -> str:
@@ -190,7 +235,9 @@ def main(stage: Callable[[Executor], None]) -> None:
     if len(arguments) != 2 or arguments[0] != "--executor-input":
         sys.exit(f"usage: python -m components.{stage.__module__.split('.')[-2]} --executor-input JSON")
     try:
-        stage(Executor(arguments[1]))
+        executor = Executor(arguments[1])
+        executor.check_contract(Path(sys.modules[stage.__module__].__file__ or "").with_name("component.yaml"))
+        stage(executor)
     except PadaError as e:
         message = f"{type(e).__name__}: {e}"
         with suppress(OSError):  # outside a Kubernetes pod there is no such file

@@ -178,6 +178,7 @@ class PrepareData(Section):
 
     task: TaskSettings
     control: ControlSettings
+    loop: LoopSettings = LoopSettings()
 
 
 class TrainLora(Section):

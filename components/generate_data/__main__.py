@@ -20,7 +20,7 @@ def run(ex: Executor) -> None:
     strategies, errors, spent = read_plan(ex.input("plan"))
     train = read_records(data / "train.jsonl", TrainRow)
     sources = Sources(task, train, strategies, errors)
-    before = ex.optional_input("batches")
+    before = ex.optional_input("checked_batches")
     if before:
         batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}

@@ -21,6 +21,7 @@ from components.prepare_data.prepare import HELD_OUT, Prepared, prepare
 def run(ex: Executor) -> None:
     """Read, prepare, write."""
     settings = ex.settings(PrepareData)
+    _check_iterations(settings.loop.iterations, ex.parameter("max_iterations", 0))
     task = load_task(settings.task.name, settings.task.options)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
@@ -42,6 +43,15 @@ def run(ex: Executor) -> None:
     ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
     ex.set_parameter("train_rows", len(data.train))
     ex.finish()
+
+
+def _check_iterations(asked: int, most: int) -> None:
+    """A compiled pipeline has room for so many iterations; that is said in the first minute, not after the last one."""
+    if most and asked > most:
+        raise InputError(
+            f"settings: loop.iterations is {asked}, but this pipeline is compiled for {most}; "
+            f"lower it, or `pada compile --max-iterations {asked}`"
+        )
 
 
 def _copy_assets(task: Task, folder: Path) -> dict[str, str]:

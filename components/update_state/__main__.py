@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.backends.evaluated import read_evaluated
+from components.backends.evaluated import Evaluated, read_evaluated
 from components.backends.executor import Executor, main, write_atomic
 from components.backends.plan import read_plan
 from components.backends.storage import read_json, read_records, write_json, write_records
@@ -11,20 +11,21 @@ from components.core.errors import InputError
 from components.core.records import Analysis, Batch, Pattern, SyntheticRow
 from components.core.report import render
 from components.core.settings import UpdateState
-from components.core.state import FILE, RunFacts, State
+from components.core.state import FILE, Kind, RunFacts, State
 from components.core.tasks.registry import load_task
+from components.core.verdict import STEP_MATCHED
 from components.update_state import update
 
 
 def run(ex: Executor) -> None:
     """Read, update, write."""
-    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("state")
+    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("previous_state")
     if step not in ("start", "merge", "score", "control"):
         raise InputError(f"step '{step}' is not known; it is start, merge, score or control")
     if before is None and step != "start":
-        raise InputError(f"step '{step}' needs the input artifact 'state'; the first step of a run is 'start'")
+        raise InputError(f"step '{step}' needs the input artifact 'previous_state'; the first step of a run is 'start'")
     state = State.load(before) if before else State(run=_facts(ex, settings))
-    earlier = ex.optional_input("synthetic_data")
+    earlier = ex.optional_input("previous_synthetic_data")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
     if step == "merge":
         learnt = _learnt(ex)
@@ -50,7 +51,7 @@ def _facts(ex: Executor, settings: UpdateState) -> RunFacts:
 
 
 def _learnt(ex: Executor) -> update.Learnt:
-    analyses, checked = ex.input("analyses"), ex.input("batches")
+    analyses, checked = ex.input("analyses"), ex.input("checked_batches")
     strategies, errors, _ = read_plan(ex.input("plan"))
     usages: dict[str, Any] = {**read_json(analyses / "usage.json"), **read_json(checked / "usage.json")}
     return update.Learnt(
@@ -65,15 +66,30 @@ def _learnt(ex: Executor) -> update.Learnt:
 
 
 def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> State:
-    name, adapter = ex.parameter("name"), ex.optional_input("adapter")
-    folders = [folder for a in ("predictions", "report_predictions") if (folder := ex.optional_input(a))]
-    iteration = ex.parameter("iteration") if step == "score" else 0
-    kind = "untuned" if (step, name) == ("start", "untuned") else update.KINDS[step]
-    tuned = (adapter, ex.input_uri("adapter")) if adapter else None
-    found = read_evaluated(name, kind, iteration, folders, tuned, settings.evaluate)
+    """The state with the model of this step, and with the one that stands beside it: untuned at the start, else the control."""
+    number = ex.parameter("iteration") if step == "score" else 0
+    names = {"start": "vanilla", "score": f"iteration-{number}", "control": STEP_MATCHED}
+    found = _read(ex, settings, names[step], update.KINDS[step], number)
+    beside = ex.has_input("baseline_report_predictions")
+    if step == "start":
+        if beside:
+            untuned = _read(ex, settings, "untuned", "untuned", 0, "baseline_")
+            state = update.start(state, untuned.model, untuned.groups)
+        return update.start(state, found.model, found.groups)
     if step == "score":
-        return update.score(state, found.model, found.groups, settings.loop, settings.budget)
-    return (update.start if step == "start" else update.control)(state, found.model, found.groups)
+        state = update.score(state, found.model, found.groups, settings.loop, settings.budget)
+        if not beside:
+            return state
+        found = _read(ex, settings, STEP_MATCHED, "control", 0, "baseline_")
+    return update.control(state, found.model, found.groups)
+
+
+def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int, prefix: str = "") -> Evaluated:
+    adapter = ex.optional_input(f"{prefix}adapter")
+    artifacts = (f"{prefix}predictions", f"{prefix}report_predictions")
+    folders = [folder for a in artifacts if (folder := ex.optional_input(a))]
+    tuned = (adapter, ex.input_uri(f"{prefix}adapter")) if adapter else None
+    return read_evaluated(name, kind, iteration, folders, tuned, settings.evaluate)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,9 @@ def start(state: State, model: ModelRecord, groups: Groups) -> State:
 
 
 def control(state: State, model: ModelRecord, groups: Groups) -> State:
-    """Record a control. It stands in the report and can never be shipped."""
-    return _with_model(state, model, groups)
+    """Record a control in place of the one before: it is about the latest iteration. It can never be shipped."""
+    others = [m for m in state.models if m.kind != "control"]
+    return _with_model(state.model_copy(update={"models": others}), model, groups)
 
 
 def merge(state: State, number: int, learnt: Learnt) -> State:

@@ -1,15 +1,18 @@
-"""Small stages that keep the contract of the real ones, count their calls, and can be told to die."""
+"""Small stages that keep the contract of the real ones, the command line, and small packages for clusters."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cluster_cases import compile_packages, write_config
 
 from components.backends.executor import Executor, write_atomic
 from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
+from pipelines import cli
 
 
 class Killed(BaseException):
@@ -24,7 +27,8 @@ class FakeStages:
         self.inputs: list[dict[str, Any]] = []
         self.die_in: str = ""
         self.open_batches: Callable[[int], int] = lambda link: 0
-        self.go_on: Callable[[int], bool] = lambda iteration: True
+        self.go_on: Callable[[int], bool] = lambda iteration: True  # said by score
+        self.learnt: Callable[[int], bool] = lambda iteration: True  # said by merge
 
     def table(self) -> dict[str, Callable[[Executor], None]]:
         """The stages by name, as the engine takes them."""
@@ -81,14 +85,15 @@ class FakeStages:
         ex.set_parameter("open_batches", self.open_batches(int(name.rsplit("-", 1)[1])))
 
     def _update_state(self, ex: Executor, name: str) -> None:
-        before = ex.optional_input("state")
+        before = ex.optional_input("previous_state")
         seen = json.loads((before / "state.json").read_text()) if before else []
-        batches = ex.optional_input("batches")
+        batches = ex.optional_input("checked_batches")
         if batches:
             write_atomic(ex.output("synthetic_data") / "synthetic.jsonl", (batches / "batches.jsonl").read_text())
-        write_atomic(ex.output("state") / "state.json", json.dumps([*seen, ex.parameter("name")]))
+        write_atomic(ex.output("state") / "state.json", json.dumps([*seen, name]))
         write_atomic(ex.output("report") / "report.html", "a report")
-        ex.set_parameter("go_on", self.go_on(ex.parameter("iteration", 0)))
+        decide = self.learnt if ex.parameter("step") == "merge" else self.go_on
+        ex.set_parameter("go_on", decide(ex.parameter("iteration", 0)))
         ex.set_parameter("reason", "")
         ex.set_parameter("shipped", "vanilla")
 
@@ -127,3 +132,34 @@ def settings(tmp_path: Path) -> Settings:
         judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1"),
         loop={"iterations": 2},
     )
+
+
+@pytest.fixture
+def pada(monkeypatch, capsys):
+    """Call the command line; returns exit code, standard output and the message on standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pada", *map(str, arguments)])
+        code = 0
+        message = ""
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else int(bool(e.code))
+            message = e.code if isinstance(e.code, str) else ""
+        out, err = capsys.readouterr()
+        return code, out, message + err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small compiled package for each target."""
+    return compile_packages(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture
+def cluster_config(tmp_path: Path) -> Path:
+    """A config that a cluster can run."""
+    return write_config(tmp_path / "demo.yaml")

@@ -14,7 +14,7 @@ from components.core.settings import Settings
 from pipelines import local
 from pipelines.local import Parts
 
-START = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start-untuned", "start-vanilla"]
+START = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
 FIRST = ["analyze-1", "generate-1-1", "control-1-1", "merge-1", "train-1", "evaluate-1", "score-1"]
 SECOND = [name.replace("-1", "-2", 1) for name in FIRST]
 CONTROL = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
@@ -43,15 +43,7 @@ def state_of(outcome):
 def test_the_order_of_the_tasks(run, fakes, tmp_path):
     outcome = run()
     assert fakes.calls == START + FIRST + SECOND + CONTROL
-    assert state_of(outcome) == [
-        "untuned",
-        "vanilla",
-        "iteration-1",
-        "iteration-1",
-        "iteration-2",
-        "iteration-2",
-        "step-matched",
-    ]
+    assert state_of(outcome) == ["start", "merge-1", "score-1", "merge-2", "score-2", "score-step-matched"]
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == state_of(outcome)
 
 
@@ -86,7 +78,7 @@ def test_a_chain_goes_on_while_batches_are_open_and_ends_at_its_limit(run, fakes
     run(settings=settings.model_copy(update={"loop": settings.loop.model_copy(update={"iterations": 1})}))
     links = [name for name in fakes.calls if name.startswith("control-1")]
     assert links == [f"control-1-{n}" for n in range(1, 9)]  # (1 + 3 regenerations) x (1 + 1 refill)
-    fed = inputs_of(fakes, "generate-1-2")["artifacts"]["batches"]["artifacts"][0]["uri"]
+    fed = inputs_of(fakes, "generate-1-2")["artifacts"]["checked_batches"]["artifacts"][0]["uri"]
     assert fed.endswith("control-1-1/checked_batches")
 
 
@@ -97,16 +89,10 @@ def test_the_gate_ends_the_loop(run, fakes):
 
 
 def test_without_new_data_nothing_is_trained_again(run, fakes):
-    update = fakes._update_state
-
-    def update_state(ex, name):
-        update(ex, name)
-        ex.set_parameter("go_on", name != "merge-1")
-
-    fakes._update_state = update_state
+    fakes.learnt = lambda iteration: False
     outcome = run()
     assert fakes.calls == [*START, *FIRST[:4]]
-    assert state_of(outcome)[-1] == "iteration-1"
+    assert state_of(outcome)[-1] == "merge-1"
 
 
 def test_a_finished_run_repeats_nothing(run, fakes):
@@ -129,7 +115,7 @@ def test_killed_inside_any_task_it_goes_on_there_and_ends_the_same(task, run, fa
     outcome = run()
     assert before + fakes.calls == START + FIRST + SECOND + CONTROL
     assert not (half / "leftover").exists()
-    assert state_of(outcome)[-1] == "step-matched"
+    assert state_of(outcome)[-1] == "score-step-matched"
 
 
 def test_checkpoints_outlive_a_kill_and_go_with_the_finished_task(run, fakes, killed, tmp_path):

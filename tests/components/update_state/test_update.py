@@ -41,7 +41,7 @@ class Loop:
     def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
         self.calls += 1
         out = self.folder / f"call-{self.calls}"
-        before = {"state": self.out / "state"} if self.last else {}
+        before = {"previous_state": self.out / "state"} if self.last else {}
         inputs = {"train_data": self.folder / "train_data", **before, **inputs}
         slots = {n: {"artifacts": [{"name": n, "uri": str(out / n)}]} for n in ("state", "synthetic_data", "report")}
         values = {"settings": self.settings.for_stage("update_state"), "step": step, **parameters}
@@ -73,8 +73,8 @@ class Loop:
         return {k: folder / k for k in [*kinds, *([] if name == "untuned" else ["adapter"])]}
 
     def begin(self) -> State:
-        self.call("start", self.evaluated("untuned", {"selection": 1, "test": 2}), name="untuned")
-        return self.call("start", self.evaluated("vanilla", rights(30)), name="vanilla")
+        untuned = self.evaluated("untuned", {"selection": 1, "test": 2})
+        return self.call("start", {**self.evaluated("vanilla", rights(30)), **beside(untuned)})
 
     def learnt(self, number: int, accepted: int = 3, capped: str = "", strategies: int = 1, errors: int = 1) -> dict[str, Path]:
         """Artifacts of one iteration's analysis, plan and checked batches."""
@@ -103,16 +103,21 @@ class Loop:
         write_records(folder / "batches" / "batches.jsonl", batches)
         usages = {"generate_data": Usage(calls=2, usd=0.25), "control_quality": Usage(calls=2, usd=0.25, capped=capped)}
         write_json(folder / "batches" / "usage.json", {stage: u.model_dump() for stage, u in usages.items()})
-        return {name: folder / name for name in ("analyses", "plan", "batches")}
+        return {name: folder / name for name in ("analyses", "plan")} | {"checked_batches": folder / "batches"}
 
     def merge(self, number: int, **options: Any) -> State:
-        before = {"synthetic_data": self.out / "synthetic_data"} if number > 1 else {}
-        return self.call("merge", {**self.learnt(number, **options), **before}, iteration=number, name=f"iteration-{number}")
+        before = {"previous_synthetic_data": self.out / "synthetic_data"} if number > 1 else {}
+        return self.call("merge", {**self.learnt(number, **options), **before}, iteration=number)
 
     def score(self, number: int, right: int, **splits: int) -> State:
         name = f"iteration-{number}"
-        before = {"synthetic_data": self.out / "synthetic_data"}
-        return self.call("score", {**self.evaluated(name, rights(right, **splits)), **before}, iteration=number, name=name)
+        before = {"previous_synthetic_data": self.out / "synthetic_data"}
+        return self.call("score", {**self.evaluated(name, rights(right, **splits)), **before}, iteration=number)
+
+
+def beside(artifacts: Mapping[str, Path]) -> dict[str, Path]:
+    """The same artifacts as those of the model that stands beside."""
+    return {f"baseline_{name}": path for name, path in artifacts.items()}
 
 
 def rights(selection: int, **splits: int) -> dict[str, int]:
@@ -174,7 +179,7 @@ def test_a_whole_run(loop: Loop) -> None:
     assert loop.parameters == {"go_on": False, "reason": "the 2 planned iterations are done", "shipped": "iteration-1"}
     assert not state.iterations[1].promotion.promoted
 
-    state = loop.call("control", loop.evaluated("step-matched", {"selection": 60, "test": 80}), name="step-matched")
+    state = loop.call("control", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
     assert loop.parameters["shipped"] == "iteration-1", "a control is never shipped, however good"
     assert state.model("step-matched").kind == "control"
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
@@ -183,6 +188,29 @@ def test_a_whole_run(loop: Loop) -> None:
     assert "Step-matched vanilla" in report and "Two steps" in report
     metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
     assert metadata == {"shipped": "iteration-1", "shipped_uri": str(loop.folder / "iteration-1" / "adapter"), "iterations": 2}
+
+
+def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    """On Kubeflow each iteration has a control, here only the last: both must leave the same state."""
+    states = []
+    for engine in ("kubeflow", "local"):
+        (tmp_path / engine).mkdir()
+        loop = Loop(tmp_path / engine)
+        loop.begin()
+        for number, right in ((1, 50), (2, 55)):
+            loop.merge(number)
+            control = loop.evaluated("step-matched", {"selection": 20 + number, "test": 40 + number})
+            if engine == "kubeflow":
+                inputs = {**loop.evaluated(f"iteration-{number}", rights(right)), **beside(control)}
+                state = loop.call("score", {**inputs, "previous_synthetic_data": loop.out / "synthetic_data"}, iteration=number)
+            else:
+                loop.score(number, right)
+        if engine == "local":
+            state = loop.call("control", control)
+        assert loop.parameters["shipped"] == "iteration-2"
+        states.append(json.loads(state.model_dump_json().replace(f"/{engine}/", "/")))
+    assert states[0] == states[1]
+    assert [m["metrics"]["test"]["correct"] for m in states[0]["models"] if m["kind"] == "control"] == [42]
 
 
 def test_a_worse_candidate_is_not_shipped_and_the_test_split_has_no_say(loop: Loop) -> None:
@@ -209,7 +237,7 @@ def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
     loop.begin()
     own = sample(9, 9, "accepted").row
     write_records(tmp_path / "own" / "synthetic.jsonl", [own])
-    loop.call("merge", {**loop.learnt(1), "synthetic_data": tmp_path / "own"}, iteration=1)
+    loop.call("merge", {**loop.learnt(1), "previous_synthetic_data": tmp_path / "own"}, iteration=1)
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
     assert [r.id for r in rows] == ["it9-9", "it1-0", "it1-1", "it1-2"]
 
@@ -263,7 +291,7 @@ def test_groups_reach_the_promotion_test(loop: Loop) -> None:
     loop.begin()
     loop.merge(1)
     one_article = loop.evaluated("iteration-1", rights(42), lambda split, i: "article" if i >= 30 else "")
-    state = loop.call("score", one_article, iteration=1, name="iteration-1")
+    state = loop.call("score", one_article, iteration=1)
     assert state.groups["selection"]["selection-35"] == "article"
     assert state.iterations[0].promotion.p == 0.5 and loop.parameters["shipped"] == "vanilla"
 
@@ -271,19 +299,19 @@ def test_groups_reach_the_promotion_test(loop: Loop) -> None:
 def test_refusals(loop: Loop) -> None:
     vanilla = loop.evaluated("vanilla", rights(30))
     with pytest.raises(InputError, match="step 'finish' is not known"):
-        loop.call("finish", vanilla, name="vanilla")
-    with pytest.raises(InputError, match="needs the input artifact 'state'"):
+        loop.call("finish", vanilla)
+    with pytest.raises(InputError, match="needs the input artifact 'previous_state'"):
         loop.call("merge", {}, iteration=1)
     with pytest.raises(InputError, match="there are no predictions"):
-        loop.call("start", {"adapter": vanilla["adapter"]}, name="vanilla")
+        loop.call("start", {"adapter": vanilla["adapter"]})
     loop.begin()
     for step, inputs, parameters, message in (
-        ("start", vanilla, {"name": "vanilla"}, "model 'vanilla' is already in the state"),
+        ("start", vanilla, {}, "model 'vanilla' is already in the state"),
         ("merge", loop.learnt(2), {"iteration": 2}, "iteration 2: the state has 0 iterations, 1 is next"),
         (
             "score",
             vanilla,
-            {"name": "iteration-1", "iteration": 1},
+            {"iteration": 1},
             "iteration 1 cannot be scored: the last one merged into the state is 0",
         ),
     ):
@@ -294,8 +322,8 @@ def test_refusals(loop: Loop) -> None:
 def test_a_row_let_in_twice(loop: Loop) -> None:
     loop.begin()
     learnt = loop.learnt(1)
-    batches = read_records(learnt["batches"] / "batches.jsonl", Batch)
-    write_records(learnt["batches"] / "batches.jsonl", [batches[0], batches[0]])
+    batches = read_records(learnt["checked_batches"] / "batches.jsonl", Batch)
+    write_records(learnt["checked_batches"] / "batches.jsonl", [batches[0], batches[0]])
     with pytest.raises(InputError, match="synthetic row 'it1-0' was let in twice"):
         loop.call("merge", learnt, iteration=1)
 
@@ -307,4 +335,4 @@ def test_other_rows_than_before(loop: Loop) -> None:
     file = other["report_predictions"] / "test.jsonl"
     write_records(file, read_records(file, Prediction)[:-1])
     with pytest.raises(InputError, match="model 'iteration-1', test: not the rows that 'untuned' was evaluated on"):
-        loop.call("score", other, iteration=1, name="iteration-1")
+        loop.call("score", other, iteration=1)

@@ -1,0 +1,41 @@
+"""The Kubeflow contract of control_quality."""
+
+from kfp import dsl
+
+from components.images import image
+
+
+@dsl.container_component
+def control_quality(
+    settings: dict,
+    train_data: dsl.Input[dsl.Dataset],
+    plan: dsl.Input[dsl.Dataset],
+    batches: dsl.Input[dsl.Dataset],
+    fingerprints: dsl.Input[dsl.Artifact],
+    checked_batches: dsl.Output[dsl.Dataset],
+    accepted: dsl.OutputPath(int),
+    open_batches: dsl.OutputPath(int),
+    synthetic_data: dsl.Input[dsl.Dataset] = None,
+    iteration: int = 1,
+    ledger: str = "",
+):
+    """Lets in what is right, on the pattern, new, no leak, and good in the judge's eyes; the rest goes back with the reason.
+
+    Args:
+        settings: sections `task`, `teacher`, `judge`, `generate`, `control`, `budget`; or a whole run's.
+        train_data: of prepare_data.
+        plan: of analyze_patterns.
+        batches: of generate_data.
+        fingerprints: of prepare_data.
+        synthetic_data: rows accepted in earlier iterations.
+        iteration: from 1.
+        ledger: file, or gs:// or s3:// folder, of paid calls; empty keeps none.
+        checked_batches: a verdict on every sample.
+        accepted: rows let in.
+        open_batches: batches that another generate_data would write to; 0 ends the chain.
+    """
+    return dsl.ContainerSpec(
+        image=image("control_quality"),
+        command=["python", "-m", "components.control_quality"],
+        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
+    )

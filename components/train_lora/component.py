@@ -1,0 +1,37 @@
+"""The Kubeflow contract of train_lora."""
+
+from kfp import dsl
+
+from components.images import image
+
+
+@dsl.container_component
+def train_lora(
+    settings: dict,
+    train_data: dsl.Input[dsl.Dataset],
+    adapter: dsl.Output[dsl.Model],
+    steps: dsl.OutputPath(int),
+    synthetic_data: dsl.Input[dsl.Dataset] = None,
+    fingerprints: dsl.Input[dsl.Artifact] = None,
+    name: str = "adapter",
+    max_steps: int = 0,
+    checkpoint_uri: str = "",
+):
+    """LoRA fine-tuning of a small language model, always from the base model. Goes on from its checkpoint when retried.
+
+    Args:
+        settings: sections `task`, `slm`, `train`; or a whole run's.
+        train_data: of prepare_data.
+        synthetic_data: accepted rows, trained on as well.
+        fingerprints: of prepare_data; a training row that is also held out is then refused.
+        name: what the report calls the model.
+        max_steps: optimizer steps; 0 is as many as the epochs make.
+        checkpoint_uri: gs:// or s3:// folder for checkpoints; empty keeps them in the pod, where a retry cannot find them.
+        adapter: PEFT adapter and train.json.
+        steps: optimizer steps done.
+    """
+    return dsl.ContainerSpec(
+        image=image("train_lora"),
+        command=["python", "-m", "components.train_lora"],
+        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
+    )

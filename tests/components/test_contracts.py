@@ -1,0 +1,122 @@
+"""Each stage's Kubeflow contract: the committed component.yaml, the program behind it, and the local engine say the same."""
+
+import ast
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from kfp import components as kfp_components
+
+import components
+from components.core.settings import STAGE_SETTINGS
+from components.images import ROLES, image
+from pipelines.compile import component_yaml
+from pipelines.engine import OUTPUTS
+
+ROOT = Path(components.__file__).parent
+STAGES = tuple(STAGE_SETTINGS)
+READ = dict.fromkeys(("input", "optional_input", "input_uri", "has_input"), "artifacts") | {"parameter": "parameters"}
+
+
+def committed(stage):
+    return ROOT / stage / "component.yaml"
+
+
+def spec_of(stage):
+    return yaml.safe_load(committed(stage).read_text())
+
+
+def interface(stage):
+    (component,) = spec_of(stage)["components"].values()
+    return component
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_committed_component_is_what_the_source_says(stage):
+    assert committed(stage).read_text() == component_yaml(stage), "write it again: python -m pipelines.compile"
+
+
+def test_a_folder_is_a_component_if_and_only_if_it_is_a_stage():
+    for name in ("component.py", "component.yaml", "metadata.yaml"):
+        assert {p.parent.name for p in ROOT.glob(f"*/{name}")} == set(STAGES), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_container_runs_the_stage_and_nothing_else(stage):
+    (executor,) = spec_of(stage)["deploymentSpec"]["executors"].values()
+    assert executor["container"] == {
+        "image": image(stage),
+        "command": ["python", "-m", f"components.{stage}"],
+        "args": ["--executor-input", "{{$}}"],
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_program_reads_and_writes_exactly_what_the_contract_names(stage):
+    """Every name that the entry asks the executor for is an input or output, and every one of those is asked for."""
+    source = (ROOT / stage / "__main__.py").read_text()
+    asked = {"artifacts": set(), "parameters": {"settings"}}
+    made = {"artifacts": set(), "parameters": set()}
+    for call in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
+        first = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+        if call.func.attr in READ and first:
+            asked[READ[call.func.attr]].add(first)
+        elif call.func.attr == "output" and first:
+            made["artifacts"].add(first)
+        elif call.func.attr == "set_parameter":
+            made["parameters"].add(first)
+    component = interface(stage)
+    inputs, outputs = component["inputDefinitions"], component["outputDefinitions"]
+    texts = [n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    named_otherwise = {text for text in texts if text.isidentifier()}  # in tables, or behind a prefix
+    for kind in ("artifacts", "parameters"):
+        takes, gives = set(inputs.get(kind, {})), set(outputs.get(kind, {}))
+        assert asked[kind] <= takes, f"read but not in the contract: {asked[kind] - takes}"
+        assert made[kind] <= gives, f"written but not in the contract: {made[kind] - gives}"
+        unread = {n for n in takes - asked[kind] - named_otherwise if not n.startswith("baseline_")}
+        assert unread <= {"iteration"}, f"in the contract but never read: {unread}"
+        assert gives - made[kind] <= named_otherwise, f"in the contract but never written: {gives - made[kind] - named_otherwise}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_local_engine_asks_for_the_same_outputs(stage):
+    outputs = interface(stage)["outputDefinitions"]
+    artifacts, parameters = OUTPUTS[stage]
+    assert set(artifacts) == set(outputs["artifacts"])
+    assert set(parameters) == set(outputs["parameters"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_input_is_told_to_whoever_sees_it_in_the_ui(stage):
+    component = interface(stage)
+    told = component["inputDefinitions"]["parameters"]
+    assert all(p.get("description") for p in told.values()), [n for n, p in told.items() if not p.get("description")]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_pipeline_can_load_it(stage):
+    loaded = kfp_components.load_component_from_file(str(committed(stage)))
+    assert loaded.name == stage.replace("_", "-")
+    assert loaded.description
+
+
+def test_each_stage_has_one_image():
+    assert sorted(stage for stages in ROLES.values() for stage in stages) == sorted(STAGES)
+    assert image("train_lora", "registry.example/team/", "1.2") == "registry.example/team/pada-agent/slm:1.2"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_metadata_has_the_layout_of_kubeflows_component_repository(stage):
+    """kubeflow/pipelines-components, scripts/validate_metadata: these keys in this order, semantic versions, a date with time."""
+    metadata = yaml.safe_load((ROOT / stage / "metadata.yaml").read_text())
+    assert list(metadata) == ["name", "stability", "dependencies", "lastVerified", "tags", "ci"]
+    assert metadata["name"] == stage and metadata["stability"] in ("experimental", "alpha", "beta", "stable")
+    assert isinstance(metadata["lastVerified"], datetime)
+    dependencies = metadata["dependencies"]
+    assert [d["name"] for d in dependencies["kubeflow"]] == ["Pipelines"]
+    for dependency in [*dependencies["kubeflow"], *dependencies.get("external_services", [])]:
+        assert re.fullmatch(r"(>=|<=|==)?\d+\.\d+\.\d+", dependency["version"])
+    asks_an_llm = {"teacher", "judge"} & set(STAGE_SETTINGS[stage].model_fields) and stage != "update_state"
+    assert ("external_services" in dependencies) == bool(asks_an_llm)
