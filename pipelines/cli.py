@@ -11,13 +11,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from components.core.errors import PadaError
+from components.core.errors import InputError, PadaError
 from pipelines.config import read_config
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Config = Annotated[Path, typer.Option("--config", help="YAML file; see pipelines/quickstart/config.yaml")]
-RunDir = Annotated[Path | None, typer.Option("--run-dir", help="where everything goes; default: runs/<name of the config>")]
+RunDir = Annotated[
+    str, typer.Option("--run-dir", help="where everything goes, also gs:// or s3://; default: runs/<name of the config>")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="in place of the config's")]
 Host = Annotated[str, typer.Option("--host", help="kubernetes: URL of KFP's API or UI; default $KF_PIPELINES_ENDPOINT")]
 TokenEnv = Annotated[
@@ -33,7 +35,7 @@ STOPPED = {130: "interrupted", 143: "terminated"}
 @app.command()
 def run(
     config: Config,
-    run_dir: RunDir = None,
+    run_dir: RunDir = "",
     until: Annotated[str, typer.Option("--until", help="prepare, train, evaluate, analyze, generate, or a task's name")] = "",
     seed: Seed = None,
 ) -> None:
@@ -43,14 +45,16 @@ def run(
     from pipelines.run_log import RunLog
 
     settings = read_config(config, seed)
-    folder = run_dir or default_run_dir(config, seed)
-    with _says_how_to_go_on(["pada", "run", "--config", str(config), "--run-dir", str(folder)]):
+    folder = run_dir or str(default_run_dir(config, seed))
+    with _says_how_to_go_on(["pada", "run", "--config", str(config), "--run-dir", folder]):
         log = RunLog()
         outcome = local.run(settings, folder, until, local.Parts(log=log))
     if outcome.stopped_at:
         show_stop(outcome.stopped_at, outcome.tasks[outcome.stopped_at].folder, log.console)
     elif outcome.state:
         show(outcome.state, outcome.run_dir, log.console)
+    if "://" in folder:
+        log.say(f"All of it is at {folder}")
 
 
 @app.command()
@@ -62,12 +66,16 @@ def estimate(config: Config, seed: Seed = None) -> None:
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Option("--run-dir", help="of a run that has been started")]) -> None:
+def report(run_dir: Annotated[str, typer.Option("--run-dir", help="of a run that has been started")]) -> None:
     """Write report.html and report.json of a run again."""
     from pipelines.outcome import last_state, publish
+    from pipelines.remote_run import open_run
 
-    publish(last_state(run_dir), run_dir)
-    typer.echo(f"{run_dir / 'report.html'}\n{run_dir / 'report.json'}")
+    directory = open_run(run_dir)
+    with directory.brought() as folder:
+        publish(last_state(folder), folder)
+        directory.keep_report()
+    typer.echo(f"{folder / 'report.html'}\n{folder / 'report.json'}")
 
 
 @app.command()
@@ -164,6 +172,8 @@ def study(
     from pipelines.study import conduct, parse_seeds
 
     settings = read_config(config)
+    if ":/" in str(out):
+        raise InputError(f"--out {out}: a study is written to a folder here")
     with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
         conduct(settings, parse_seeds(seeds), out, jobs=jobs)
 

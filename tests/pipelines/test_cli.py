@@ -54,7 +54,7 @@ def test_run_hands_everything_on(config, pada, monkeypatch, tmp_path):
     monkeypatch.setattr(local, "run", run)
     code, out, _ = pada("run", "--config", config, "--run-dir", tmp_path / "d", "--until", "analyze", "--seed", 4)
     assert code == 0
-    assert seen == [(4, tmp_path / "d", "analyze")]
+    assert seen == [(4, str(tmp_path / "d"), "analyze")]
     assert str(tmp_path / "d" / "07-analyze-1" / "plan" / "strategies.yaml") in out
 
 
