@@ -8,18 +8,33 @@ COMPLETE := .venv/.complete
 # With an NVIDIA GPU pip takes PyTorch's CUDA build; without one it is held to the version that also comes as a CPU build.
 CONSTRAINT = $(if $(shell command -v nvidia-smi 2>/dev/null),,-c constraints-cpu.txt)
 
+# Images, see images/README.md. BASE and SLM_BASE replace the bases that the Dockerfiles name; BUILD_FLAGS goes to docker as it is.
+DOCKER ?= docker
+REGISTRY ?=
+TAG ?= $(shell sed -n 's/^TAG = "\(.*\)"/\1/p' components/images.py)
+NAME = $(REGISTRY:%=%/)pada-agent/$(1):$(TAG)
+ROLES := agents analysis slm
+BASE_OF_agents = $(BASE)
+BASE_OF_analysis = $(BASE)
+BASE_OF_slm = $(or $(SLM_BASE),$(if $(filter cpu,$(SLM)),$(or $(BASE),python:3.11-slim-bookworm)))
+LOCK_OF_slm = $(if $(filter cpu,$(SLM)),requirements.cpu.lock)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint format benchmark clean
+.PHONY: help quickstart test test-containers lint format benchmark images push locks clean $(ROLES:%=image-%)
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 quickstart: $(READY)  ## Run the whole loop on real small models: no account, no key, no GPU
 	@$(BIN)/pada doctor --config pipelines/quickstart/config.yaml
 	@$(BIN)/pada run --config pipelines/quickstart/config.yaml --run-dir runs/quickstart
 
-test: $(COMPLETE)  ## Run all tests
-	@$(BIN)/python -m pytest $(TESTS)
+test: $(COMPLETE)  ## Run all tests but those of the images
+	@$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/containers)
+
+test-containers: $(COMPLETE)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
+	@$(BIN)/python -m pytest tests/containers
 
 lint: $(COMPLETE)  ## Style, types, and who may import whom
 	@$(BIN)/ruff check .
@@ -34,6 +49,24 @@ format: $(COMPLETE)  ## Put all files into the one style
 
 benchmark: $(COMPLETE)  ## Measure training and generation speed of the quickstart model on this machine
 	@$(BIN)/python tests/benchmarks/slm_speed.py
+
+images: $(ROLES:%=image-%)  ## Build the three images; REGISTRY=... TAG=... name them, SLM=cpu does without CUDA
+
+$(ROLES:%=image-%): image-%:
+	DOCKER_BUILDKIT=1 $(DOCKER) build -f images/$*/Dockerfile -t $(call NAME,$*) $(BASE_OF_$*:%=--build-arg BASE=%) \
+		$(LOCK_OF_$*:%=--build-arg LOCK=%) --build-arg VERSION=$(TAG) --build-arg REVISION=$(REVISION) $(BUILD_FLAGS) .
+
+push:  ## Push the three images to REGISTRY
+	@for image in $(foreach role,$(ROLES),$(call NAME,$(role))); do $(DOCKER) push $$image || exit 1; done
+
+locks:  ## Choose the images' package versions anew, with uv; CPU_TORCH=... is a page or folder with PyTorch's CPU builds
+	$(call lock,agents,agents/requirements.lock)
+	$(call lock,analysis,analysis/requirements.lock,--find-links $(CPU_TORCH))
+	$(call lock,slm,slm/requirements.lock)
+	$(call lock,slm,slm/requirements.cpu.lock,--find-links $(CPU_TORCH))
+
+lock = uv pip compile pyproject.toml --extra $(1) --extra storage -c constraints-cpu.txt $(3) --quiet --no-annotate \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make locks' -o images/$(2)
 
 clean:  ## Remove the environment and all caches; runs/ and fetched models stay
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

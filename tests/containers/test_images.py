@@ -1,0 +1,122 @@
+"""The images as they are: what is in them, what is not, how they start, and what an operator is told when a stage cannot."""
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.core.settings import STAGE_SETTINGS
+from components.images import ROLES, TAG, role_of
+from pipelines.placement import USER
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 250 << 20  # bytes that a node pulls for `agents`
+
+PARQUET = """
+import json, pyarrow, pyarrow.parquet
+from components.backends.row_sources import read_rows
+table = pyarrow.table({"question": ["1 + 1?"], "parts": [[{"answer": "2"}]]})
+pyarrow.parquet.write_table(table, "/tmp/train.parquet", compression="zstd")
+print(json.dumps([row for _, row in read_rows("/tmp/train.parquet")]))
+"""
+
+
+@pytest.fixture(params=ROLES)
+def role(request):
+    return request.param
+
+
+def facts(engine, image):
+    return json.loads(engine("image", "inspect", image).stdout)[0]
+
+
+def test_agents_is_light(engine, images):
+    with subprocess.Popen([engine.client, "save", images["agents"]], stdout=subprocess.PIPE) as saved:
+        packed = sum(len(gzip.compress(part, 6)) for part in iter(lambda: saved.stdout.read(1 << 24), b""))
+    assert saved.returncode == 0
+    assert packed < LIMIT, f"{packed >> 20} MiB"
+    assert facts(engine, images["agents"])["Size"] < 500e6
+
+
+def test_what_an_image_says_of_itself(engine, images, role):
+    config = facts(engine, images[role])["Config"]
+    assert config["User"] == f"{USER}:{USER}"
+    assert not config["Entrypoint"]
+    labels = {key.rpartition(".")[2]: value for key, value in config["Labels"].items()}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    assert labels["title"] == f"pada-agent/{role}"
+    assert labels["licenses"] == "Apache-2.0"
+    assert labels["version"] == f"{TAG}-test"
+    assert labels["revision"] == head
+    assert not [e for e in config["Env"] if any(word in e.lower() for word in ("key", "token", "index", "cert"))]
+
+
+def test_an_image_holds_its_lock_and_nothing_is_missing(engine, images, role):
+    lock = ROOT / "images" / role / ("requirements.cpu.lock" if role == "slm" else "requirements.lock")
+    pins = {line.lower().replace("_", "-") for line in lock.read_text().splitlines() if "==" in line}
+    frozen = engine.run(images[role], ["pip", "freeze", "--all"]).stdout.lower().replace("_", "-").split("\n")
+    own = ("pada-agent", "pip==", "setuptools==")
+    assert {line for line in frozen if line and not line.startswith(own)} == {p for p in pins if not p.startswith(own)}
+    assert "No broken requirements found" in engine.run(images[role], ["pip", "check"]).stdout
+
+
+def test_no_kubeflow_inside_and_torch_only_where_it_is_used(engine, images, role):
+    program = (
+        "import importlib.util as u, json, pathlib, components.core as c; p = pathlib.Path(c.__path__[0]).parent; "
+        "print(json.dumps({m: bool(u.find_spec(m)) for m in ('kfp', 'pipelines', 'torch', 'peft', 'openai')} "
+        "| {'contracts': len(list(p.rglob('component.*'))), 'prompts': len(list(p.rglob('prompts/*')))}))"
+    )
+    found = json.loads(engine.run(images[role], ["python", "-c", program]).stdout)
+    assert found.pop("prompts") > 3
+    assert found == {
+        "kfp": False,
+        "pipelines": False,
+        "contracts": 0,
+        "torch": role != "agents",
+        "peft": role == "slm",
+        "openai": role != "slm",
+    }
+
+
+def test_nothing_but_tmp_can_be_written(engine, images, role):
+    program = (
+        "import os, pathlib, json\ntried = {}\n"
+        "for place in ('/', '/opt/pada', os.path.expanduser('~'), '/models', '/dev/shm'):\n"
+        "    try:\n        pathlib.Path(place, 'x').write_text('x'); tried[place] = True\n"
+        "    except OSError:\n        tried[place] = False\n"
+        "import getpass\nprint(json.dumps([tried, os.getuid(), os.getgid(), os.getgroups(), getpass.getuser()]))"
+    )
+    tried, *who = json.loads(engine.run(images[role], ["python", "-c", program]).stdout)
+    assert tried == {"/": False, "/opt/pada": False, "/tmp": True, "/models": False, "/dev/shm": True}
+    assert who == [USER, USER, [USER], "pada"]
+
+
+@pytest.mark.parametrize("stage", STAGE_SETTINGS)
+def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_folder):
+    message = shared_folder / "termination-log"
+    message.touch()
+    message.chmod(0o666)
+    command = ["python", "-m", f"components.{stage}", "--executor-input"]
+    output = str(shared_folder / "executor_output.json")
+    wrong = {
+        "{": "is not a Kubeflow executor input",
+        json.dumps({"inputs": {}, "outputs": {"outputFile": output}}): "'settings' is missing",
+        json.dumps({"inputs": {"parameterValues": {"settings": {"slim": 1}}}, "outputs": {"outputFile": output}}): "'slim'",
+    }
+    for given, expected in wrong.items():
+        done = engine.run(images[role_of(stage)], [*command, given], mounts={message: "/dev/termination-log"})
+        assert done.returncode == 1
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1 and expected in done.stderr, done.stderr
+        assert message.read_text() == done.stderr.strip()
+    assert not (shared_folder / "executor_output.json").exists()
+
+
+def test_agents_read_parquet_and_all_three_places(engine, images):
+    done = engine.run(images["agents"], ["python", "-c", PARQUET])
+    assert json.loads(done.stdout) == [{"question": "1 + 1?", "parts": [{"answer": "2"}]}], done.stderr
+    program = "import fsspec; print([fsspec.get_filesystem_class(s).__name__ for s in ('gs', 's3', 'hf')])"
+    done = engine.run(images["agents"], ["python", "-c", program])
+    assert done.stdout.strip() == "['GCSFileSystem', 'S3FileSystem', 'HfFileSystem']", done.stderr

@@ -1,0 +1,101 @@
+"""What the images are made of, without building them: locks against pyproject.toml, the build's context, the commands of make."""
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from components.core.settings import STAGE_SETTINGS
+from components.images import ROLES, image
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCKS = ["agents/requirements.lock", "analysis/requirements.lock", "slm/requirements.lock", "slm/requirements.cpu.lock"]
+
+
+def locked(name: str) -> dict[str, Version]:
+    lines = (ROOT / "images" / name).read_text().splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    assert all(len(pin) == 2 for pin in pins), f"{name}: a line that is no pin"
+    return {canonicalize_name(package): Version(version) for package, version in pins}
+
+
+def required(extra: str) -> list[Requirement]:
+    found = []
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        if requirement.name == PROJECT["name"]:
+            found += [r for inner in requirement.extras for r in required(inner)]
+        else:
+            found.append(requirement)
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_all_that_its_role_needs_in_the_bounds_of_the_project(lock: str) -> None:
+    pins = locked(lock)
+    for requirement in [*map(Requirement, PROJECT["dependencies"]), *required(lock.partition("/")[0]), *required("storage")]:
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{lock} has no {name}; run `make locks`"
+        assert requirement.specifier.contains(pins[name], prereleases=True), f"{lock}: {name} {pins[name]}; run `make locks`"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_no_kubeflow_and_no_tools_for_development(lock: str) -> None:
+    tools = {canonicalize_name(r.name) for extra in ("kfp", "vertex", "dev") for r in required(extra)}
+    assert not tools & locked(lock).keys() - {"scipy"}, "scipy is scikit-learn's"
+
+
+def test_all_images_agree_on_versions() -> None:
+    versions: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for name, version in locked(lock).items():
+            versions.setdefault(name, set()).add(version.public)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_torch_is_the_one_that_is_tested_and_its_build_fits_the_image() -> None:
+    constraint = Requirement((ROOT / "constraints-cpu.txt").read_text().splitlines()[-1])
+    builds = {lock: locked(lock).get("torch") for lock in LOCKS}
+    assert builds.pop("agents/requirements.lock") is None
+    assert all(version and constraint.specifier.contains(version) for version in builds.values())
+    assert [version.local for version in builds.values() if version] == ["cpu", None, "cpu"]
+    assert any(name.startswith("nvidia-") for name in locked("slm/requirements.lock"))
+    assert not any(name.startswith("nvidia-") for lock in (LOCKS[0], LOCKS[1], LOCKS[3]) for name in locked(lock))
+
+
+def test_make_builds_what_the_package_names() -> None:
+    command = ["make", "--no-print-directory", "-n", "images", "REGISTRY=registry.example/team", "TAG=7"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert {word for word in told.split() if word.startswith("registry.example")} == {
+        image(stage, "registry.example/team", "7") for stage in STAGE_SETTINGS
+    }
+    assert "--build-arg" not in told.replace("--build-arg VERSION", "").replace("--build-arg REVISION", "")
+    plain = subprocess.run(command[:-2], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert all(image(stage) in plain.split() for stage in STAGE_SETTINGS), "make and components/images.py differ in the tag"
+    cpu = subprocess.run([*command, "SLM=cpu", "BASE=mine"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert cpu.count("BASE=mine") == 3
+    assert cpu.count("LOCK=requirements.cpu.lock") == 1
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_dockerfile_says_what_its_image_runs(role: str) -> None:
+    text = (ROOT / "images" / role / "Dockerfile").read_text()
+    assert f'"PaDA-Agent: {", ".join(ROLES[role])}"' in text
+    assert "ENTRYPOINT" not in text
+    assert "http" not in text, "where packages come from is a matter of who builds"
+
+
+def test_the_build_sees_no_more_than_it_is_shown() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    assert {line for line in lines if line.startswith("!")} == {
+        "!pyproject.toml",
+        "!README.md",
+        "!LICENSE",
+        "!components",
+        "!images",
+    }
