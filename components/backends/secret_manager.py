@@ -7,6 +7,7 @@ with the account that the container runs as.
 import base64
 import os
 import re
+from typing import Any
 
 from components.core.errors import EndpointError
 
@@ -32,7 +33,8 @@ def read_secret(name: str) -> str:
     address = os.environ.get(OVERRIDE, ADDRESS).rstrip("/")
     try:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-        reply = AuthorizedSession(credentials).get(f"{address}/v1/{name}:access", timeout=SECONDS)
+        session: Any = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        reply = session.get(f"{address}/v1/{name}:access", timeout=SECONDS)
     except (GoogleAuthError, RequestException) as e:
         raise EndpointError(f"secret {name}: cannot be read ({type(e).__name__}: {str(e).splitlines()[0][:200]})") from e
     if reply.status_code in {401, 403}:
