@@ -149,9 +149,9 @@ def test_a_run_that_moves_from_machine_to_machine_ends_like_one_that_did_not(unb
     paid = len(asks())
     out, _ = finish(begin(config, uri, tmp_path / "d"))
     assert len(asks()) == paid
-    assert out.count("done before") == 13
     assert f"All of it is at {uri}" in out
     (copy,) = (tmp_path / "d").iterdir()
+    assert out.count("done before") == len(list(copy.glob("*/executor_output.json")))
     assert state_in(copy) == state
     assert objects.read(f"{uri}/report.html") == (copy / "report.html").read_bytes()
     assert not [name for name in objects.names(uri) if name.startswith(("checkpoints", "lease"))]
