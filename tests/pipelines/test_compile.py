@@ -173,9 +173,13 @@ def test_a_wrong_option_is_one_line_and_writes_nothing(options, message, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_package_that_may_be_too_large_is_written_with_a_word_about_it(tmp_path, capsys):
-    write_package(Shape(max_iterations=5), Kubernetes(), tmp_path / "long.yaml")
-    assert "70 tasks" in capsys.readouterr().err
+def test_a_package_that_may_be_too_large_is_written_with_a_word_about_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pipelines.compile.MANY_TASKS", 13)
+    write_package(SMALL, Kubernetes(), tmp_path / "short.yaml")
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("pipelines.compile.MANY_TASKS", 11)
+    write_package(SMALL, Kubernetes(), tmp_path / "long.yaml")
+    assert "12 tasks" in capsys.readouterr().err
     check_package((tmp_path / "long.yaml").read_text(), "kubernetes")
 
 
