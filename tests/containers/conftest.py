@@ -78,9 +78,10 @@ def engine() -> Engine:
         answer = subprocess.run([client, *version], check=False, capture_output=True, text=True)
         if answer.returncode:
             tried.append(f"{client}: {answer.stderr.strip().splitlines()[-1]}")
-        elif int(answer.stdout.split(".")[0]) >= 23 and subprocess.run(
-            [client, "buildx", "version"], check=False, capture_output=True
-        ).returncode:  # before version 23 BuildKit was part of the client
+        elif (
+            int(answer.stdout.split(".")[0]) >= 23
+            and subprocess.run([client, "buildx", "version"], check=False, capture_output=True).returncode
+        ):  # before version 23 BuildKit was part of the client
             tried.append(f"{client}: builds need its plugin buildx")
         else:
             return Engine(client)
@@ -109,9 +110,7 @@ def _base(engine: Engine) -> str:
         return PUBLIC_BASE
     script = Path(__file__).with_name("base_image.sh")
     environment = {**os.environ, "DOCKER": engine.client}
-    made = subprocess.run(
-        [str(script), OWN_BASE], check=False, capture_output=True, text=True, env=environment, timeout=900
-    )
+    made = subprocess.run([str(script), OWN_BASE], check=False, capture_output=True, text=True, env=environment, timeout=900)
     assert made.returncode == 0, f"{PUBLIC_BASE} cannot be pulled, and {script.name} says: {made.stderr[-2000:]}"
     return OWN_BASE
 
@@ -168,3 +167,17 @@ def load(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def whole_loop() -> Any:
+    """The test of the whole loop on one machine: its task, its teacher, and how it compares states."""
+    return load("pipelines/test_whole_loop")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[Any]:
+    """A real server for gs:// on the loopback, with a bucket and the environment that leads there."""
+    storage = load("storage/conftest")
+    with storage.fake_gcs() as endpoint:
+        yield storage.prepared(storage.Store("gs", {"STORAGE_EMULATOR_HOST": endpoint, "NO_GCE_CHECK": "true"}))
