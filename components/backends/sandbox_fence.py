@@ -36,15 +36,11 @@ def close_network() -> bool:
     if not machine:
         return False
     architecture, refused = machine
-    # Each test jumps over the next instructions: (code, how far if it holds, how far if not, against what).
-    end = len(refused) + 1
-    program = [
-        (LOAD, 0, 0, ARCHITECTURE_AT),
-        (IS, 0, end + 1, architecture),
-        (LOAD, 0, 0, NUMBER_AT),
-        (AT_LEAST, end - 1, 0, X32),
-    ]
-    program += [(IS, len(refused) - i, 0, number) for i, number in enumerate(refused)]
+    n = len(refused)
+    # An instruction: code, how many to jump over if it holds, how many if not, what it compares with. The last one refuses.
+    program = [(LOAD, 0, 0, ARCHITECTURE_AT), (IS, 0, n + 3, architecture)]
+    program += [(LOAD, 0, 0, NUMBER_AT), (AT_LEAST, n + 1, 0, X32)]
+    program += [(IS, n - i, 0, number) for i, number in enumerate(refused)]
     program += [(ANSWER, 0, 0, ALLOW), (ANSWER, 0, 0, REFUSE)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))

@@ -207,7 +207,7 @@ def test_without_namespaces_other_processes_cannot_be_seen_and_nothing_opens_the
 OTHER_DOORS = """
 import ctypes, mmap
 libc = ctypes.CDLL(None, use_errno=True)
-assert libc.syscall(0x40000000 + 41, 2, 1, 0) == -1, "x32"
+assert libc.syscall(0x40000000 + 41, 2, 1, 0) == -1 and ctypes.get_errno() == 1, "x32"
 code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 code.write(bytes.fromhex("53b814000000cd805bc3"))  # push rbx; mov eax, getpid; int 0x80; pop rbx; ret
 getpid = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
