@@ -123,8 +123,8 @@ def _sandbox(needed: bool) -> Iterator[Check]:
     if reached:
         yield Check(
             "sandbox",
-            "code runs in it; the kernel gives no namespaces, so it reaches the network",
-            "score code in a container",
+            "code runs in it and reaches the network: this kernel gives neither namespaces nor seccomp",
+            "score code on a machine of its own",
             needed=False,
         )
     else:

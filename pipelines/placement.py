@@ -59,7 +59,7 @@ class Kubernetes:
             _secret(task, self.hub_secret, ("HF_TOKEN",), optional=True)
             if self.model_cache:
                 kubernetes.mount_pvc(task, pvc_name=self.model_cache, mount_path=MODELS)
-                task.set_env_variable("HF_HOME", f"{MODELS}/huggingface")
+                task.set_env_variable("HF_HOME", f"{MODELS}/huggingface").set_env_variable("PADA_MODELS", MODELS)
         if role == "slm":
             self._on_gpu(task)
 

@@ -4,13 +4,13 @@ r"""Runs code that a model wrote, in a child process that cannot do harm by acci
     run_code("import os\nos._exit(0)", 3.0)                                    -> not passed: it never came to its end
 
 Contained: time, CPU, memory and file size of a process, number of processes, everything it starts (killed when it ends),
-the environment (empty), the working directory (deleted), root's rights (dropped). Where the kernel gives namespaces
-also: the network, other processes, home directories, mounted secrets and temporary files of others.
+the environment (empty), the working directory (deleted), root's rights (dropped); the network, other processes, and files other
+than Python's: by namespaces where the kernel gives them, else, as in a pod, by seccomp and Landlock (sandbox_fence.py).
 
-Not contained: without namespaces the program reads every file its user may read and reaches the network; root stays root
-where Python itself lies in a folder only root may enter; many processes together may use more memory than one may; a
-kernel bug; and a program that searches its own interpreter for the sentinel can forge it. The sentinel is there against
-programs that end early, not against an attacker.
+Not contained: without namespaces the program reads every file its user may read on kernels without Landlock (before 5.13), and
+signals its user's processes before 6.12; root stays root where Python itself lies in a folder only root may enter; many processes
+together may use more memory than one may; a kernel bug; and a program that searches its own interpreter for the sentinel can
+forge it. The sentinel is there against programs that end early, not against an attacker.
 """
 
 import json

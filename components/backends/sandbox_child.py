@@ -20,11 +20,18 @@ import time
 import traceback
 import types
 
+sys.path.insert(0, os.path.dirname(__file__))
+import sandbox_fence  # started with -I, where a program's own folder is not searched
+
+del sys.path[0], sys.modules["sandbox_fence"]
+
 MEMORY, FILE_SIZE, OPEN_FILES, PROCESSES = 2 << 30, 16 << 20, 64, 32
 DISK = "size=64m,mode=1777"
 FIRST_UID, SMALL_UID = 1 << 20, 60000  # a user for each program: those that run at once cannot signal or starve others
 COVERED = ("/root", "/home", "/run", "/var/run", "/tmp", "/var/tmp", "/dev/shm")
 LIBRARY = os.path.dirname(os.__file__)
+READABLE = (LIBRARY, sys.base_prefix, "/usr", "/bin", "/lib", "/lib64", "/proc/self")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 NEW_USER, NEW_MOUNT, NEW_IPC, NEW_PID, NEW_NET = 0x10000000, 0x00020000, 0x08000000, 0x20000000, 0x40000000  # sched.h
 APART = NEW_MOUNT | NEW_IPC | NEW_PID | NEW_NET
@@ -114,10 +121,11 @@ def own_user_namespace() -> bool:
     return True
 
 
-def isolate(namespaces: bool) -> tuple[bool, bool]:
+def isolate(namespaces: bool) -> tuple[bool, bool, bool]:
     """Cut this process and its children off as far as the kernel lets.
 
-    Returns whether it is now a user that nobody else is, and whether it needs a capability to read Python's library.
+    Returns whether it is now a user that nobody else is, whether it needs a capability to read Python's library, and whether it
+    has namespaces of its own.
     """
     work, here, root = os.getcwd(), os.open(".", os.O_RDONLY), os.getuid() == 0
     os.chdir(LIBRARY)
@@ -126,13 +134,13 @@ def isolate(namespaces: bool) -> tuple[bool, bool]:
     reader = bool(closed) and not (apart and cover(work, closed))
     alone = root and give_up_root(work, reader)
     if namespaces and not apart and own_user_namespace() and cover(work, closed):
-        reader = False
+        apart, reader = True, False
     try:
         os.chdir(work)
     except OSError:  # it is the program's own, but a folder above it is closed
         os.fchdir(here)
     os.close(here)
-    return alone, reader
+    return alone, reader, apart
 
 
 def limit(seconds: float, alone: bool) -> None:
@@ -179,7 +187,7 @@ def complaint(error: BaseException, program: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def work_off(request: dict[str, str], seconds: float, answer: int, alone: bool, reader: bool) -> None:
+def work_off(request: dict[str, str], seconds: float, answer: int, alone: bool, reader: bool, apart: bool) -> None:
     """The worker: run the program and write the token, or a complaint, to the file descriptor `answer`. Never returns."""
     write, leave, whoami, me = os.write, os._exit, os.getpid, os.getpid()
     program, text = request["program"], ""
@@ -196,6 +204,9 @@ def work_off(request: dict[str, str], seconds: float, answer: int, alone: bool, 
         attempt("prctl", NO_NEW_RIGHTS, 1, 0, 0, 0)
         if not reader:
             set_capabilities(0)
+        if not apart and LINUX:
+            sandbox_fence.close_files(READABLE, ["."], DEVICES)
+            sandbox_fence.close_network()
         module = types.ModuleType("program")
         sys.modules["program"] = module
         exec(compile(program, "<program>", "exec"), module.__dict__)
@@ -260,12 +271,12 @@ def main() -> None:
     """Serve one request."""
     request = json.loads(sys.stdin.buffer.read())
     seconds = float(request["seconds"])
-    alone, reader = isolate(request["namespaces"])
+    alone, reader, apart = isolate(request["namespaces"])
     attempt("prctl", SUBREAPER, 1, 0, 0, 0)
     answer, worker_end = os.pipe()
     worker = os.fork()
     if worker == 0:
-        work_off(request, seconds, worker_end, alone, reader)
+        work_off(request, seconds, worker_end, alone, reader, apart)
     os.close(worker_end)
     text, detail = watch(worker, answer, seconds)
     clear_up(worker, alone)

@@ -167,3 +167,17 @@ def load(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def whole_loop() -> Any:
+    """The test of the whole loop on one machine: its task, its teacher, and how it compares states."""
+    return load("pipelines/test_whole_loop")
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[Any]:
+    """A real server for gs:// on the loopback, with a bucket and the environment that leads there."""
+    storage = load("storage/conftest")
+    with storage.fake_gcs() as endpoint:
+        yield storage.prepared(storage.Store("gs", {"STORAGE_EMULATOR_HOST": endpoint, "NO_GCE_CHECK": "true"}))

@@ -113,7 +113,8 @@ def test_an_operator_chooses_node_cache_registry_and_cpu():
     on = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert on["exec-train-lora"]["nodeSelector"]["labels"] == {"pool": "gpu", "zone": "a"}
     assert on["exec-train-lora"]["pvcMount"][0]["mountPath"] == "/models"
-    assert {"name": "HF_HOME", "value": "/models/huggingface"} in executors["exec-train-lora"]["container"]["env"]
+    environment = {e["name"]: e["value"] for e in executors["exec-train-lora"]["container"]["env"]}
+    assert environment == {"HF_HOME": "/models/huggingface", "PADA_MODELS": "/models"}
     assert "nodeSelector" not in on["exec-generate-data"] and "pvcMount" not in on["exec-generate-data"]
 
 

@@ -168,24 +168,57 @@ def test_root_is_given_up(namespaces: bool) -> None:
     assert result.passed, result.detail
 
 
-@pytest.mark.skipif(not SEPARATE, reason="this kernel gives no namespaces")
-def test_there_is_no_network() -> None:
+def test_there_is_no_network(namespaces: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         program = f"import socket\nsocket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 2)"
-        assert "Network is unreachable" in run_code(program, 5).detail
+        detail = run_in_child(program, 5, namespaces).detail
+        assert ("Network is unreachable" if namespaces else "Operation not permitted") in detail
         with pytest.raises(TimeoutError):
             server.accept()
-        # and it is the namespace that stops it
-        assert run_in_child(program, 5, namespaces=False).passed
+        exec(program)
+        server.accept()[0].close()
+    datagrams = "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"
+    assert not run_in_child(datagrams, 5, namespaces).passed
+    assert run_in_child("import asyncio\nasyncio.run(asyncio.sleep(0))", 5, namespaces).passed
 
 
-@pytest.mark.skipif(not SEPARATE, reason="this kernel gives no namespaces")
-def test_other_peoples_files_cannot_be_seen() -> None:
+def test_other_peoples_files_cannot_be_seen(namespaces: bool) -> None:
     with tempfile.NamedTemporaryFile(dir="/tmp") as secret:
         os.chmod(secret.name, 0o644)
-        assert "FileNotFoundError" in run_code(f"open({secret.name!r})", 5).detail
-    assert run_code("import os\nassert len(os.listdir('/tmp')) <= 1 and len(os.listdir('/root')) <= 1", 5).passed
+        kind = "FileNotFoundError" if namespaces else "PermissionError"
+        assert kind in run_in_child(f"open({secret.name!r})", 5, namespaces).detail
+    seen = (
+        "import os\nfor folder in ('/tmp', '/root', '/run'):\n    try:\n        found = os.listdir(folder)\n"
+        "    except PermissionError:\n        continue\n    assert len(found) <= 1, found"
+    )
+    assert run_in_child(seen, 5, namespaces).passed
+
+
+def test_without_namespaces_other_processes_cannot_be_seen_and_nothing_opens_the_fence() -> None:
+    assert "PermissionError" in run_in_child(f"open('/proc/{os.getpid()}/environ')", 5, False).detail
+    assert "PermissionError" in run_in_child("import os\nos.listdir('/proc')", 5, False).detail
+    assert "PermissionError" in run_in_child("import os\nos.kill(os.getppid(), 0)", 5, False).detail
+    in_a_child = "import subprocess, sys\nassert subprocess.run(['/bin/cat', '/etc/passwd']).returncode == 1"
+    assert run_in_child(in_a_child, 5, False).passed
+    assert "ModuleNotFoundError" in run_in_child("import sandbox_fence", 5, False).detail
+
+
+OTHER_DOORS = """
+import ctypes, mmap
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.syscall(0x40000000 + 41, 2, 1, 0) == -1 and ctypes.get_errno() == 1, "x32"
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes.fromhex("53b814000000cd805bc3"))  # push rbx; mov eax, getpid; int 0x80; pop rbx; ret
+getpid = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+assert getpid() < 0, "32 bits"
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the other tables of system calls are x86-64's")
+def test_the_fence_has_no_door_for_other_tables_of_system_calls() -> None:
+    result = run_in_child(OTHER_DOORS, 5, namespaces=False)
+    assert result.passed, result.detail
 
 
 def test_the_working_folder_is_deleted(namespaces: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

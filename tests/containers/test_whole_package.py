@@ -1,0 +1,286 @@
+"""The compiled package of three iterations run for real: a container a task, real training and embeddings, a stub for the LLMs.
+
+Stages are held to what Kubernetes would hold them to: user and secrets as the package says, no capabilities, a root file system
+that cannot be written, a network only for those that ask an LLM.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from llm_stub import LlmStub, serving
+from package_runner import Container, PackageRun, TaskFailed
+from tiny_slm import build
+
+from components.backends.executor import local_path
+from components.backends.model_sources import cache_root, find_model
+from components.core.settings import STAGE_SETTINGS
+from components.images import TAG, role_of
+from pipelines.compile import compile_loop
+from pipelines.improvement_loop import Shape
+from pipelines.placement import KEYS, USER, Kubernetes
+
+QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
+EMBEDDING = "sentence-transformers/all-mpnet-base-v2"
+BUCKET = "runs"
+KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(1500)]
+
+
+@dataclass
+class Cluster:
+    """Runs the containers of one package; of each stage in `kill` one is killed at work, and the package's retry follows."""
+
+    engine: Any
+    place: Kubernetes
+    shape: Shape
+    folder: Path
+    stub: LlmStub
+    kill: set[str] = field(default_factory=set)
+    ran: list[tuple[str, int]] = field(default_factory=list)  # task and exit code of each container
+    messages: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.spec, platform = yaml.safe_load_all(compile_loop(self.shape, self.place))
+        self.pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        self.root = self.folder / "artifacts"
+        self.root.mkdir()
+        self.root.chmod(0o755)
+
+    def run(self, settings: dict[str, Any], **how: Any) -> PackageRun:
+        run = PackageRun(self.spec, self.root, self.start, self.uri, **how)
+        run.run(settings=settings, work_uri=str(self.folder / "work"))
+        return run
+
+    def uri(self, path: Path) -> str:
+        return f"gs://{BUCKET}/{path.relative_to(self.root)}"
+
+    def start(self, container: Container) -> int:
+        """One container, as its pod would be; returns its exit code."""
+        stage = container.command[-1].removeprefix("components.")
+        pod = self.pods[f"exec-{stage.replace('_', '-')}"]
+        assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
+        secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
+        assert secrets == set(KEYS.get(stage, ()))
+        for folder in (container.folder, container.folder / "parameters"):
+            folder.chmod(0o777)
+        message = container.folder / "termination-log"
+        message.touch()
+        message.chmod(0o666)
+        mounts = {
+            self.folder: str(self.folder),
+            self.root: f"/gcs/{BUCKET}",
+            message: "/dev/termination-log",
+            QUICKSTART: f"{QUICKSTART}:ro",
+            cache_root(): "/models:ro",
+        }
+        process = self.engine.start(
+            container.image,
+            [*container.command, *container.arguments],
+            mounts,
+            {"PADA_MODELS": "/models", "OMP_NUM_THREADS": "1", **{name: KEY[name] for name in secrets}},
+            "host" if pod["podMetadata"]["labels"]["pada-agent/egress"] == "llm" else "none",
+            name := f"pada-{uuid.uuid4().hex}",
+        )
+        if stage in self.kill and self._kill(process, name, stage, container.folder):
+            self.kill.remove(stage)
+        _, err = process.communicate(timeout=900)
+        self.ran.append((container.task, process.returncode))
+        self.messages.append(message.read_text())
+        assert not err.startswith("docker:"), err
+        return process.returncode
+
+    def _kill(self, process: subprocess.Popen[str], name: str, stage: str, folder: Path) -> bool:
+        """Kill the container when it is at work. Whether it was: it may have come to its end before."""
+        asked = len(self.asks())
+        inspect = ["inspect", "--format", "{{.State.Pid}}", name]
+        while not (pid := int(self.engine(*inspect, check=False).stdout or 0)) and process.poll() is None:
+            time.sleep(0.01)
+        while process.poll() is None:
+            # Two replies paid for; else the first output half written.
+            if len(self.asks()) >= asked + 2 if stage in KEYS else len(list(folder.iterdir())) > 2:
+                time.sleep(0.5 if stage == "train_lora" else 0)  # it makes the folder before it trains
+                break
+            time.sleep(0.001)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return process.wait() == 137
+
+    def asks(self) -> list[str]:
+        """What containers asked LLMs for."""
+        return [ask.text for ask in list(self.stub.asks) if ask.headers["authorization"].endswith("-of-the-cluster")]
+
+    def state_below(self, run: PackageRun) -> Path:
+        """A folder that points to the last state as a run directory does."""
+        last = [task for task in run.tasks.values() if "state" in task.artifacts][-1].artifacts["state"]
+        (self.folder / "latest_state").write_text(str(self.root / local_path(last).relative_to(f"/gcs/{BUCKET}")))
+        return self.folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models() -> None:
+    find_model(EMBEDDING)
+
+
+@pytest.fixture
+def stub(whole_loop):
+    def judged(ask):
+        good = whole_loop.spread(ask.last, 4)
+        return {"adherence": 9 if good else 2, "utility": 8, "relevance": 9, "feedback": "none" if good else "Count groups."}
+
+    with serving() as server:
+        server.on("You are a teacher who reads the mistakes", reply=whole_loop.analysis)
+        server.on("You find what a group of mistakes", reply={"category_name": "grouping", "pattern": "Groups are not filtered."})
+        server.on("You plan training data", reply={"strategy": "Write questions that count groups and keep the large ones."})
+        server.on(whole_loop.WRITING, reply=whole_loop.items)
+        server.on("You judge training examples", reply=judged)
+        yield server
+
+
+@pytest.fixture
+def settings(stub, whole_loop, shared_folder):
+    """Settings of a run on few rows, as JSON; tiny(...) of a model that learns nothing, in seconds."""
+
+    def values(model: str = "", loop: dict[str, int] | None = None) -> dict[str, Any]:
+        slm = {"model": model, "max_length": 256} if model else {"model": str(shared_folder / "slm"), "max_length": 3000}
+        if not model and not (shared_folder / "slm").exists():
+            build(shared_folder / "slm", context=4096)
+        llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
+        return {
+            "task": {
+                "name": "text_to_sql",
+                **{split: str(QUICKSTART / f"{split}.jsonl") for split in whole_loop.ROWS},
+                **{f"{split}_size": size for split, size in whole_loop.ROWS.items()},
+                "options": {"database": str(QUICKSTART / "shop.sql")},
+            },
+            "slm": slm,
+            "teacher": {**llm, "model": "teacher", "api_key_env": "TEACHER_API_KEY"},
+            "judge": {**llm, "model": "judge", "api_key_env": "JUDGE_API_KEY"},
+            "train": {"epochs": 1, "learning_rate": 1e-3, "accumulate": 1, "checkpoints": 5},
+            "evaluate": {"max_new_tokens": 16},
+            "analyze": {"sample": 8, "k_max": 3},
+            # As many pairs of generation and control as the package has, so that none is cut off here.
+            "generate": {"batch": 3, "regenerations": 2, "refills": 0, "share": 1.0},
+            "loop": loop or {},
+        }
+
+    return values
+
+
+@pytest.fixture
+def cluster(engine, images, shared_folder, stub):
+    def make(shape=None, **how):
+        return Cluster(engine, Kubernetes(gpu="", tag=f"{TAG}-test"), shape or Shape(), shared_folder, stub, **how)
+
+    return make
+
+
+@pytest.fixture
+def local_run(tmp_path):
+    """The local engine on the same settings, beside the containers: on another core, if there is one."""
+    running = []
+
+    def begin(settings):
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+        command = [sys.executable, "-m", "pipelines.cli", "run", "--config", str(tmp_path / "config.yaml")]
+        keys = dict.fromkeys(KEY, "of-this-machine")
+        process = subprocess.Popen(
+            [*command, "--run-dir", str(tmp_path / "local")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **keys, "OMP_NUM_THREADS": "1"},
+        )
+        running.append(process)
+
+        def finished():
+            _, err = process.communicate(timeout=900)
+            assert process.returncode == 0, err[-3000:]
+            return tmp_path / "local"
+
+        return finished
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def iterations(run: PackageRun) -> list[str]:
+    return [name for name in run.tasks if name.startswith("score-")]
+
+
+def reason(run: PackageRun) -> str:
+    return run.tasks[iterations(run)[-1]].parameters["reason"]
+
+
+def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if_none_was(
+    cluster, settings, local_run, stub, whole_loop
+):
+    given = settings(loop={"iterations": 3, "patience": 3})
+    local = local_run(given)
+    killed = cluster(kill=set(STAGE_SETTINGS))
+    run = killed.run(given)
+    assert killed.kill == set(), "these were never caught at work"
+    assert sorted(code for _, code in killed.ran) == [0] * 44 + [137] * len(STAGE_SETTINGS)
+    assert iterations(run) == ["score-1", "score-2", "score-3"]
+    assert reason(run) == "the 3 planned iterations are done"
+    assert whole_loop.state_of(killed.state_below(run)) == whole_loop.state_of(local())
+    alone = [ask.text for ask in stub.asks if ask.headers["authorization"].endswith("of-this-machine")]
+    assert set(killed.asks()) == set(alone)
+    assert len(killed.asks()) <= len(alone) + len(KEYS), "what was paid for before a kill is not asked for again"
+
+
+def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, whole_loop):
+    find_model(whole_loop.SLM)
+    given = settings(whole_loop.SLM, {"iterations": 1})
+    local, here = local_run(given), cluster()
+    run = here.run(given)
+    assert iterations(run) == ["score-1"]
+    assert reason(run) == "the planned iteration is done"
+    assert {code for _, code in here.ran} == {0}
+    assert whole_loop.state_of(here.state_below(run)) == whole_loop.state_of(local())
+    whole_loop.check_separation(here.stub.asks)
+
+
+def test_a_plateau_ends_the_run_after_the_second_iteration(cluster, settings):
+    here = cluster(Shape(attempts=1, step_matched=False))
+    given = settings(loop={"iterations": 3, "patience": 2})
+    run = here.run({**given, "generate": {**given["generate"], "regenerations": 0}})
+    assert iterations(run) == ["score-1", "score-2"]
+    assert reason(run) == "plateau: no better selection accuracy for 2 iterations"
+
+
+def test_a_stage_that_fails_fails_the_run_and_the_operator_is_told_why(cluster, settings):
+    here = cluster()
+    given = settings()
+    with pytest.raises(TaskFailed, match="train-vanilla: exit code 1 after 1 tries"):
+        here.run({**given, "slm": {"model": "/nowhere"}}, retries=False)
+    assert here.ran == [("prepare", 0), ("train-vanilla", 1)]
+    assert here.messages[-1].startswith("ModelError: model /nowhere: there is no such file or folder")
+
+
+def test_more_iterations_than_the_package_has_are_refused_at_once_after_its_retries(cluster, settings):
+    here = cluster()
+    with pytest.raises(TaskFailed, match="prepare: exit code 1 after 4 tries"):
+        here.run(settings(loop={"iterations": 4}))
+    assert here.ran == [("prepare", 1)] * 4
+    assert "loop.iterations is 4, but this pipeline is compiled for 3" in here.messages[-1]
+
+
+def test_the_images_of_the_package_are_the_images_that_were_built(cluster, images):
+    containers = [e["container"] for e in cluster().spec["deploymentSpec"]["executors"].values()]
+    assert {c["command"][-1]: c["image"] for c in containers} == {
+        f"components.{stage}": images[role_of(stage)] for stage in STAGE_SETTINGS
+    }
