@@ -31,7 +31,7 @@ quickstart: $(READY)  ## Run the whole loop on real small models: no account, no
 	@$(BIN)/pada run --config pipelines/quickstart/config.yaml --run-dir runs/quickstart
 
 test: $(COMPLETE)  ## Run all tests but those of the images
-	@$(BIN)/python -m pytest $(or $(TESTS),--ignore=tests/containers)
+	@$(BIN)/python -m pytest $(TESTS)
 
 test-containers: $(COMPLETE)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
 	@$(BIN)/python -m pytest tests/containers
