@@ -129,7 +129,7 @@ class Vertex:
 
     def _check_bucket(self) -> None:
         from google.api_core.exceptions import Forbidden
-        from google.cloud import storage
+        from google.cloud import storage  # type: ignore[attr-defined]
 
         bucket = urlsplit(self.root).netloc
         with self._asking(f"look at gs://{bucket}"):
