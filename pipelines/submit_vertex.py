@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -129,8 +130,8 @@ class Vertex:
 
     def _check_bucket(self) -> None:
         from google.api_core.exceptions import Forbidden
-        from google.cloud import storage  # type: ignore[attr-defined]
 
+        storage: Any = import_module("google.cloud.storage")  # a type checker knows this name or not, as other packages decide
         bucket = urlsplit(self.root).netloc
         with self._asking(f"look at gs://{bucket}"):
             try:
