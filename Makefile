@@ -4,6 +4,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+COMPLETE := .venv/.complete
 # With an NVIDIA GPU pip takes PyTorch's CUDA build; without one it is held to the version that also comes as a CPU build.
 CONSTRAINT = $(if $(shell command -v nvidia-smi 2>/dev/null),,-c constraints-cpu.txt)
 
@@ -29,24 +30,24 @@ quickstart: $(READY)  ## Run the whole loop on real small models: no account, no
 	@$(BIN)/pada doctor --config pipelines/quickstart/config.yaml
 	@$(BIN)/pada run --config pipelines/quickstart/config.yaml --run-dir runs/quickstart
 
-test: $(READY)  ## Run all tests
+test: $(COMPLETE)  ## Run all tests but those of the images
 	@$(BIN)/python -m pytest $(TESTS)
 
-test-containers: $(READY)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
+test-containers: $(COMPLETE)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
 	@$(BIN)/python -m pytest tests/containers
 
-lint: $(READY)  ## Style, types, and who may import whom
+lint: $(COMPLETE)  ## Style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
 	@tail -n 2 .venv/lint-imports.txt
 
-format: $(READY)  ## Put all files into the one style
+format: $(COMPLETE)  ## Put all files into the one style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-benchmark: $(READY)  ## Measure training and generation speed of the quickstart model on this machine
+benchmark: $(COMPLETE)  ## Measure training and generation speed of the quickstart model on this machine
 	@$(BIN)/python tests/benchmarks/slm_speed.py
 
 images: $(ROLES:%=image-%)  ## Build the three images; REGISTRY=... TAG=... name them, SLM=cpu does without CUDA
@@ -81,6 +82,11 @@ $(READY): pyproject.toml constraints-cpu.txt
 	@echo "Setting up .venv, once: PyTorch first ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) torch
 	@echo "... then the rest; unless pip has a build of llama.cpp at hand it compiles one: about 5 minutes on 2 cores ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local]'
 	@touch $@
 	@echo "... .venv is ready"
+
+$(COMPLETE): $(READY)
+	@echo "Adding what tests and clusters need ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,kfp,vertex,storage,dev]'
+	@touch $@

@@ -7,25 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from components.core.errors import PadaError
+from components.core.errors import InputError, PadaError
 from pipelines.config import read_config
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Config = Annotated[Path, typer.Option("--config", help="YAML file; see pipelines/quickstart/config.yaml")]
-RunDir = Annotated[Path | None, typer.Option("--run-dir", help="where everything goes; default: runs/<name of the config>")]
+RunDir = Annotated[
+    str, typer.Option("--run-dir", help="where everything goes, also gs:// or s3://; default: runs/<name of the config>")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="in place of the config's")]
+Host = Annotated[str, typer.Option("--host", help="kubernetes: URL of KFP's API or UI; default $KF_PIPELINES_ENDPOINT")]
+TokenEnv = Annotated[
+    str,
+    typer.Option("--token-env", "--existing-token", help="kubernetes: name of the variable that holds a token, never the token"),
+]
+CaCert = Annotated[str, typer.Option("--ca-cert", help="kubernetes: file of the authority that signed the host's certificate")]
+WorkUri = Annotated[str, typer.Option("--work-uri", help="gs:// or s3:// folder for ledger and checkpoints")]
+ExportUri = Annotated[str, typer.Option("--export-uri", help="gs:// or s3:// folder for the adapter to ship")]
 STOPPED = {130: "interrupted", 143: "terminated"}
 
 
 @app.command()
 def run(
     config: Config,
-    run_dir: RunDir = None,
+    run_dir: RunDir = "",
     until: Annotated[str, typer.Option("--until", help="prepare, train, evaluate, analyze, generate, or a task's name")] = "",
     seed: Seed = None,
 ) -> None:
@@ -35,14 +45,16 @@ def run(
     from pipelines.run_log import RunLog
 
     settings = read_config(config, seed)
-    folder = run_dir or default_run_dir(config, seed)
-    with _says_how_to_go_on(["pada", "run", "--config", str(config), "--run-dir", str(folder)]):
+    folder = run_dir or str(default_run_dir(config, seed))
+    with _says_how_to_go_on(["pada", "run", "--config", str(config), "--run-dir", folder]):
         log = RunLog()
         outcome = local.run(settings, folder, until, local.Parts(log=log))
     if outcome.stopped_at:
         show_stop(outcome.stopped_at, outcome.tasks[outcome.stopped_at].folder, log.console)
     elif outcome.state:
         show(outcome.state, outcome.run_dir, log.console)
+    if "://" in folder:
+        log.say(f"All of it is at {folder}")
 
 
 @app.command()
@@ -54,20 +66,98 @@ def estimate(config: Config, seed: Seed = None) -> None:
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Option("--run-dir", help="of a run that has been started")]) -> None:
+def report(run_dir: Annotated[str, typer.Option("--run-dir", help="of a run that has been started")]) -> None:
     """Write report.html and report.json of a run again."""
     from pipelines.outcome import last_state, publish
+    from pipelines.remote_run import open_run
 
-    publish(last_state(run_dir), run_dir)
-    typer.echo(f"{run_dir / 'report.html'}\n{run_dir / 'report.json'}")
+    directory = open_run(run_dir)
+    with directory.brought() as folder:
+        publish(last_state(folder), folder)
+        directory.keep_report()
+    typer.echo(f"{folder / 'report.html'}\n{folder / 'report.json'}")
 
 
 @app.command()
-def doctor(config: Annotated[Path | None, typer.Option("--config", help="also check what this run needs")] = None) -> None:
-    """Check that this machine has what a run needs; say the command that mends what is missing."""
-    from pipelines.doctor import examine
+def doctor(
+    config: Annotated[Path | None, typer.Option("--config", help="also check what this run needs")] = None,
+    target: Annotated[Literal["local", "kubernetes"], typer.Option("--target", help="where the run will be")] = "local",
+    namespace: Annotated[str, typer.Option("--namespace", help="kubernetes: where the tasks' pods run")] = "pada-agent",
+    kubeconfig: Annotated[str, typer.Option("--kubeconfig", help="kubernetes: file; default as kubectl's")] = "",
+    context: Annotated[str, typer.Option("--context", help="kubernetes: of the kubeconfig")] = "",
+    host: Host = "",
+    token_env: TokenEnv = "",
+    ca_cert: CaCert = "",
+    work_uri: WorkUri = "",
+    export_uri: ExportUri = "",
+) -> None:
+    """Check that this machine, or a cluster, has what a run needs; say the command that mends what is missing."""
+    settings = read_config(config) if config else None
+    if target == "local":
+        from pipelines.doctor import examine
+        from pipelines.run_order import check_options
 
-    if not examine(read_config(config) if config else None):
+        given = {"kubeconfig": kubeconfig, "context": context, "host": host, "token_env": token_env, "ca_cert": ca_cert}
+        check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri})
+        well = examine(settings)
+    else:
+        from pipelines.doctor_kubernetes import Patient, examine_cluster
+
+        uris = {"--work-uri": work_uri, "--export-uri": export_uri}
+        well = examine_cluster(settings, Patient(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+def submit(
+    target: Annotated[Literal["kubernetes", "vertex"], typer.Option("--target", help="where to run")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file; its data must be at gs://, s3:// or a hub id")
+    ] = None,
+    package: Annotated[Path | None, typer.Option("--package", help="of `pada compile`; default: the one that is shipped")] = None,
+    work_uri: WorkUri = "",
+    export_uri: ExportUri = "",
+    values: Annotated[list[str] | None, typer.Option("--set", help="name=value of another parameter; may be repeated")] = None,
+    run_name: Annotated[str, typer.Option("--run-name", help="shown in the list of runs")] = "",
+    caching: Annotated[bool, typer.Option("--cache/--no-cache", help="take over results of tasks with the same inputs")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="stay until the run ends; exit code 0 only for success")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait for so many minutes at most; 0 is no limit")] = 0,
+    pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
+    service_account: Annotated[str | None, typer.Option("--service-account", help="kubernetes: pada-agent-runner")] = None,
+    host: Host = "",
+    token_env: TokenEnv = "",
+    ca_cert: CaCert = "",
+    namespace: Annotated[str, typer.Option("--namespace", help="kubernetes: multi-user; default pada-agent")] = "",
+    experiment: Annotated[str, typer.Option("--experiment", help="kubernetes: default pada-agent")] = "",
+    upload_only: Annotated[str, typer.Option("--upload-only", help="kubernetes: upload as this version, run nothing")] = "",
+    parameter_bytes: Annotated[int, typer.Option("--parameter-bytes", help="kubernetes: MAX_PARAMETER_BYTES there")] = 10_000,
+    project: Annotated[str, typer.Option("--project", help="vertex: project id; default that of the credentials")] = "",
+    location: Annotated[str, typer.Option("--location", help="vertex: region, e.g. us-central1")] = "",
+    job_id: Annotated[str, typer.Option("--job-id", help="vertex: id of the run")] = "",
+    labels: Annotated[str, typer.Option("--labels", help="vertex: name=value,name=value")] = "",
+    api_endpoint: Annotated[str, typer.Option("--api-endpoint", help="vertex: of a private endpoint")] = "",
+) -> None:
+    """Start a run on Kubeflow Pipelines or Vertex AI, with the whole config as its parameter."""
+    from pipelines import submit as to
+    from pipelines.run_order import check_options
+    from pipelines.run_watch import Patience
+
+    uris = {"work_uri": work_uri, "export_uri": export_uri}
+    patience = Patience(60 * timeout) if wait or timeout else None
+    request = to.Request(config, package, uris, values or (), run_name, caching, parameter_bytes, patience)
+    kubernetes = {"host": host, "namespace": namespace, "experiment": experiment, "token_env": token_env, "ca_cert": ca_cert}
+    vertex = {"project": project, "location": location, "job_id": job_id, "labels": labels, "api_endpoint": api_endpoint}
+    shared = {"pipeline_root": pipeline_root, **({} if service_account is None else {"service_account": service_account})}
+    check_options(target, vertex if target == "kubernetes" else {**kubernetes, "upload_only": upload_only})
+    if target == "vertex":
+        well = to.submit_to_vertex(request, to.Project(**vertex, **shared))
+    else:
+        cluster = to.Cluster(**{name: value for name, value in kubernetes.items() if value}, **shared)
+        well = (
+            to.upload_to_kubernetes(request, cluster, upload_only) if upload_only else to.submit_to_kubernetes(request, cluster)
+        )
+    if not well:
         raise typer.Exit(1)
 
 
@@ -82,6 +172,8 @@ def study(
     from pipelines.study import conduct, parse_seeds
 
     settings = read_config(config)
+    if ":/" in str(out):
+        raise InputError(f"--out {out}: a study is written to a folder here")
     with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
         conduct(settings, parse_seeds(seeds), out, jobs=jobs)
 

@@ -1,6 +1,7 @@
 """`pada compile`: the loop as a package for Kubeflow Pipelines or Vertex AI, checked before it is written."""
 
 import importlib
+import json
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -15,20 +16,14 @@ from components.backends.progress import notice
 from components.core.errors import InputError
 from components.core.settings import STAGE_SETTINGS
 from components.images import TAG
+from pipelines.compiled_package import TARGETS, documents_of, package_file
 from pipelines.improvement_loop import Shape, build
 from pipelines.package import check_package, containers, tasks_of
 from pipelines.placement import Kubernetes, Vertex
 
 CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
-PACKAGES = Path(__file__).parent / "packages"
 MANY_TASKS = 50
-TARGETS = ("kubernetes", "vertex")
 Target = Kubernetes | Vertex
-
-
-def package_file(target: str) -> Path:
-    """The committed package for `kubernetes` or `vertex`: three iterations, default placement."""
-    return PACKAGES / f"improvement_loop.{target}.yaml"
 
 
 def placement(target: str, registry: str, tag: str, gpu: str, node_selector: Sequence[str], model_cache: str) -> Target:
@@ -91,7 +86,7 @@ def _compiled(pipeline: Any, shared: bool) -> str:
     if not shared:
         return text
     heading = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    documents = list(yaml.safe_load_all(text))
+    documents = documents_of(text)
     _share(*documents)
     _carry_in(documents[0])
     return heading + yaml.safe_dump_all(documents, sort_keys=True, width=120)
@@ -111,7 +106,7 @@ def _share(spec: dict[str, Any], platform: dict[str, Any] | None = None) -> None
         label = component.get("executorLabel")
         if label:
             meaning = [{**component, "executorLabel": ""}, executors[label], on_kubernetes.get(label)]
-            replaced[name] = first.setdefault(yaml.safe_dump(meaning), name)
+            replaced[name] = first.setdefault(json.dumps(meaning, sort_keys=True), name)
     for name, kept in replaced.items():
         if name != kept:
             label = spec["components"].pop(name)["executorLabel"]

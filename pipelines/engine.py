@@ -2,7 +2,6 @@
 
 import gc
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -82,6 +81,9 @@ class Engine:
         fresh = not folder.finished(key)
         if fresh:
             self._run(Call(name, stage, key, inputs, own, folder))
+        self.directory.keep(folder)
+        if fresh and stage == "train_lora":
+            self.directory.drop_checkpoints(name, key)
         done = Done(folder.path, {a: folder.path / a for a in OUTPUTS[stage][0]}, folder.parameters())
         self.log.task(folder.path.name, done.folder, done.parameters, folder.seconds(), fresh)
         self.tasks[name] = done
@@ -94,11 +96,10 @@ class Engine:
     def _run(self, call: Call) -> None:
         started = time.monotonic()
         self.log.start(call.folder.path.name)
-        checkpoints = self.directory.path / "checkpoints" / f"{call.name}-{call.key[:12]}"
         if call.stage == "train_lora":
-            call.parameters["checkpoint_uri"] = str(checkpoints)
+            call.parameters["checkpoint_uri"] = self.directory.checkpoints(call.name, call.key)
         if call.stage in LLM_ROLES:
-            call.parameters["ledger"] = str(self.directory.ledger(call.stage))
+            call.parameters["ledger"] = self.directory.ledger(call.stage)
             call.parameters["settings"] = self.servers.reach(call.parameters["settings"], LLM_ROLES[call.stage])
         elif call.stage in ("train_lora", "evaluate_slm"):
             self.servers.stop()  # they would take the cores and the memory that the SLM needs
@@ -109,7 +110,6 @@ class Engine:
             raise RuntimeError(f"{call.stage} came to its end without writing {call.folder.output_file}")
         call.folder.end(call.stage, call.key, time.monotonic() - started)
         gc.collect()
-        shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _executor_input(call: Call) -> str:

@@ -10,7 +10,7 @@ from components.core.settings import Settings
 from pipelines.embedded import EmbeddedServers, Server
 from pipelines.engine import Artifacts, Done, Engine, Reached, Stage
 from pipelines.outcome import publish
-from pipelines.run_directory import RunDirectory
+from pipelines.remote_run import open_run
 from pipelines.run_log import RunLog
 
 UNTIL = {
@@ -63,20 +63,24 @@ class Parts:
     log: RunLog = field(default_factory=RunLog)
 
 
-def run(settings: Settings, run_dir: Path, until: str = "", parts: Parts | None = None) -> Outcome:
-    """Run, or go on with a run. `until` is a key of UNTIL or a task's name. Raises PadaError with what to do."""
+def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts | None = None) -> Outcome:
+    """Run, or go on with a run, in a directory here or at a gs:// or s3:// URI. `until` is a key of UNTIL or a task's name.
+
+    Raises PadaError with what to do.
+    """
     parts = parts or Parts()
     names = plan(settings)
     last = UNTIL.get(until, until)
     if last and last not in names:
         raise InputError(f"--until {until}: there is no such step; there are {', '.join(UNTIL)}, or a task such as {names[-4]}")
-    directory = RunDirectory(run_dir)
+    directory = open_run(run_dir)
     with directory.locked(), EmbeddedServers(settings, parts.server) as servers:
         directory.keep_settings(settings)
 
         def on_state(state: Path) -> None:
             directory.note_state(state)
             parts.publish(state, directory.path)
+            directory.keep_report()
 
         engine = Engine(settings, directory, names, last, parts.log, servers, parts.stage, on_state)
         try:

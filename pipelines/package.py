@@ -1,5 +1,6 @@
 """The strict check of a compiled package: what the SDKs let through and a cluster finds out hours later, or never."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.core.errors import InputError
 from components.core.settings import STAGE_SETTINGS
 from components.images import REPOSITORY, role_of
+from pipelines.compiled_package import documents_of
 
 ARGUMENTS = ["--executor-input", "{{$}}"]
 DOCUMENTS = {"kubernetes": 2, "vertex": 1}
@@ -19,7 +21,7 @@ Spec = Mapping[str, Any]
 def check_package(text: str, target: str) -> Spec:
     """The package's pipeline spec. Raises InputError that lists everything wrong with it."""
     try:
-        documents = list(yaml.safe_load_all(text))
+        documents = documents_of(text)
     except yaml.YAMLError as e:
         raise InputError(f"package: not YAML ({' '.join(str(e).split())[:200]})") from e
     wrong = list(_wrong_documents(documents, target)) or list(_wrong(documents[0]))
@@ -123,7 +125,7 @@ def _same_container(spec: Spec) -> Iterator[str]:
     seen: dict[str, str] = {}
     for name, component in spec["components"].items():
         if "executorLabel" in component:
-            container = yaml.safe_dump(spec["deploymentSpec"]["executors"].get(component["executorLabel"]))
+            container = json.dumps(spec["deploymentSpec"]["executors"].get(component["executorLabel"]), sort_keys=True)
             if container in seen:
                 yield f"components '{seen[container]}' and '{name}' have the same container"
             seen[container] = name

@@ -28,24 +28,27 @@ from components.core.errors import InputError
 from components.core.settings import Settings
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
-_REACH = frozenset({"base_url", "api_key_env", "concurrency", "timeout_seconds", "give_up_seconds"})
+_REACH = frozenset({"base_url", "api_key_env", "api_key_secret", "concurrency", "timeout_seconds", "give_up_seconds"})
 LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's list of (relative path, size, SHA-256). Editors' leftovers do not count."""
+    """SHA-256 of a file, or of a folder's list of (relative path, size, SHA-256)."""
     if path.is_file():
-        return _file_digest(path)
-    lines = [
-        f"{file.relative_to(path).as_posix()}\t{file.stat().st_size}\t{_file_digest(file)}"
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and not file.name.startswith(".") and not file.name.endswith("~")
-    ]
+        return file_digest(path)
+    lines = [f"{name}\t{file.stat().st_size}\t{file_digest(file)}" for name, file in files_in(path)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def files_in(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a folder with their paths in it, sorted. Editors' leftovers do not count."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    kept = [file for file in files if not file.name.startswith(".") and not file.name.endswith("~")]
+    return [(file.relative_to(folder).as_posix(), file) for file in kept]
+
+
+def file_digest(path: Path) -> str:
     sha = hashlib.sha256()
     with path.open("rb") as f:
         while block := f.read(_BLOCK):
@@ -126,13 +129,22 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory; a second process is refused. The lock goes with the process, however it ends."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a") as f:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a")
+        except OSError as e:
+            raise InputError(f"{self.path}: cannot be written ({e.strerror}); give another --run-dir") from e
+        with lock as f:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
                 raise InputError(f"{self.path}: another process is running in this directory; wait for it or stop it") from e
             yield
+
+    @contextmanager
+    def brought(self) -> Iterator[Path]:
+        """The directory to read from, without a claim to run."""
+        yield self.path
 
     def keep_settings(self, settings: Settings) -> None:
         """Write the settings of a new run; for an old one make sure that they are still the same."""
@@ -156,9 +168,23 @@ class RunDirectory:
         """Remember which state is the latest: an edit can leave later ones of another course behind."""
         write_atomic(self.path / LATEST_STATE, f"{state.relative_to(self.path)}\n")
 
-    def ledger(self, stage: str) -> Path:
+    def ledger(self, stage: str) -> str:
         """The call ledger of a stage; it outlives the stage's folder, so that no call is paid twice."""
-        return self.path / "ledger" / f"{stage}.jsonl"
+        return str(self.path / "ledger" / f"{stage}.jsonl")
+
+    def checkpoints(self, task: str, key: str) -> str:
+        """Where the checkpoints of a training with this key go while it runs."""
+        return str(self.path / "checkpoints" / f"{task}-{key[:12]}")
+
+    def drop_checkpoints(self, task: str, key: str) -> None:
+        """The training is finished and kept."""
+        shutil.rmtree(self.checkpoints(task, key), ignore_errors=True)
+
+    def keep(self, task: TaskFolder) -> None:
+        """The task is finished and its folder as it will be read. Here it is kept already."""
+
+    def keep_report(self) -> None:
+        """The report at the top of the directory is written anew. Here it is kept already."""
 
 
 def _read_settings(file: Path) -> dict[str, Any]:

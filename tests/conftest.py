@@ -19,6 +19,8 @@ def _load(name: str) -> Any:
 
 
 STUB = _load("llm_stub")
+HTTP = _load("http_stub")
+CASES = _load("cluster_cases")
 TINY = _load("tiny_slm")
 _load("package_runner")
 
@@ -27,6 +29,13 @@ _load("package_runner")
 def llm_stub() -> Iterator[Any]:
     """A loopback LLM endpoint that fails the test when it is asked what it was not told about."""
     with STUB.serving() as stub:
+        yield stub
+
+
+@pytest.fixture
+def http_stub() -> Iterator[Any]:
+    """A loopback HTTP server that fails the test when it is asked what it was not told about."""
+    with HTTP.serving() as stub:
         yield stub
 
 

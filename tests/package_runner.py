@@ -129,7 +129,11 @@ class PackageRun:
                 "outputFile": str(folder / "executor_output.json"),
             },
         }
-        container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+        executor = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        if "importer" in executor:
+            self.tasks[name] = Ran({}, {"artifact": given["uri"]})
+            return self.tasks[name]
+        container = executor["container"]
         arguments = [json.dumps(text) if a == "{{$}}" else a for a in container["args"]]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "parameters").mkdir(exist_ok=True)

@@ -18,9 +18,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import InputError, PadaError
@@ -104,10 +106,10 @@ class Executor:
 
     def optional_input(self, name: str) -> Path | None:
         """Path of an input artifact, or None when it was not passed. Passed but not there is an error."""
-        artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])
-        if not artifacts:
+        if not self.has_input(name):
             return None
-        path = local_path(artifacts[0].get("uri", ""), artifacts[0].get("customPath", ""))
+        artifact = self._inputs["artifacts"][name]["artifacts"][0]
+        path = local_path(artifact["uri"], artifact.get("customPath", ""))
         if not path.exists():
             raise InputError(f"input artifact '{name}': there is nothing at {path}")
         return path
@@ -119,7 +121,24 @@ class Executor:
     def input_uri(self, name: str) -> str:
         """URI of an input artifact, '' when it was not passed."""
         artifacts = self._inputs.get("artifacts", {}).get(name, {}).get("artifacts", [])
-        return str(artifacts[0].get("uri", "")) if artifacts else ""
+        uri = str(artifacts[0].get("uri") or "") if artifacts else ""
+        return "" if uri.startswith("{{") else uri  # Kubeflow leaves a placeholder for an optional artifact that is not there
+
+    def check_contract(self, file: Path) -> None:
+        """Compare with the stage's component.yaml: another release may name artifacts differently. Raises InputError."""
+        (component,) = yaml.safe_load(file.read_text(encoding="utf-8"))["components"].values()
+        stage = file.parent.name
+        for kind, given in (("input", self._inputs), ("output", self._outputs)):
+            known = component.get(f"{kind}Definitions", {}).get("artifacts", {})
+            needed = {name for name, of in known.items() if kind == "input" and not of.get("isOptional")}
+            names = given.get("artifacts", {}).keys()
+            unknown, missing = sorted(names - known.keys()), sorted(needed - names)
+            if unknown or missing:
+                what = f"unknown {kind} artifact '{unknown[0]}'" if unknown else f"no {kind} artifact '{missing[0]}'"
+                raise InputError(
+                    f"{what}: this {stage} (release {version('pada-agent')}) takes {', '.join(known)}; "
+                    "compile the package with the release that its images are of"
+                )
 
     def output(self, name: str) -> Path:
         """Path of an output artifact; its parent exists afterwards."""
@@ -216,7 +235,9 @@ def main(stage: Callable[[Executor], None]) -> None:
     if len(arguments) != 2 or arguments[0] != "--executor-input":
         sys.exit(f"usage: python -m components.{stage.__module__.split('.')[-2]} --executor-input JSON")
     try:
-        stage(Executor(arguments[1]))
+        executor = Executor(arguments[1])
+        executor.check_contract(Path(sys.modules[stage.__module__].__file__ or "").with_name("component.yaml"))
+        stage(executor)
     except PadaError as e:
         message = f"{type(e).__name__}: {e}"
         with suppress(OSError):  # outside a Kubernetes pod there is no such file

@@ -1,4 +1,4 @@
-"""Every paid LLM call, written down before its reply is used, so that nothing is paid twice. One line of the file:
+"""Every paid LLM call, written down before its reply is used, so that nothing is paid twice. One line:
 
     {"key": "9f3c...", "name": "analyse/it1/val-017", "model": "gpt-5-mini", "time": 1763712345.2,
      "text": "{\\"root_cause\\": ...}", "finish": "stop", "input_tokens": 412, "output_tokens": 63}
@@ -8,20 +8,19 @@ then asks again just as it did before, without paying.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import json
-import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from components.backends.ledger_file import LedgerFile
+from components.backends.ledger_objects import LedgerObjects
 from components.core.errors import InputError
 
 
@@ -54,21 +53,34 @@ def call_key(
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-class Ledger:
-    """Paid calls by key, in memory and in a file that is locked as long as the ledger is open. Safe to use from threads."""
+class Shelf(Protocol):
+    """Where a ledger's lines are kept: a file (ledger_file.py), or objects below a URI (ledger_objects.py)."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Use `open_ledger`. `path` None keeps the calls in memory only."""
+    def append(self, lines: bytes) -> None:
+        """Keep whole lines: when this returns they are safe. Raises InputError; then none of them is there twice."""
+
+    def unread(self) -> tuple[list[bytes], int]:
+        """Lines that this shelf has not given yet, and how many pieces were found unfinished and are left out."""
+
+    def same(self) -> bool:
+        """Whether the shelf is still the one that its name leads to."""
+
+    def close(self) -> None:
+        """Give it free."""
+
+
+class Ledger:
+    """Paid calls by key, in memory and on a shelf. Safe to use from threads."""
+
+    def __init__(self, path: str = "", shelf: Shelf | None = None) -> None:
+        """Use `open_ledger`. Without a shelf the calls are in memory only."""
         self.path = path
-        self.torn = 0  # lines that a crash left unfinished, cut off
+        self.torn = 0  # lines or objects that a crash left unfinished, left out
         self.unreadable = 0  # whole lines that are no calls, left alone
         self._calls: dict[str, Call] = {}
         self._lock = threading.Lock()
-        self._file: int | None = None
-        if path is not None:
-            self._file = _open_locked(path)
-            self._close = weakref.finalize(self, os.close, self._file)
-            self._load(path)
+        self._shelf = shelf
+        self.read()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -81,68 +93,54 @@ class Ledger:
         return self._calls.get(key)
 
     def add(self, calls: Sequence[Call]) -> None:
-        """Keep paid calls: when this returns they are on the disk. Raises InputError when they cannot be written.
-
-        A line that could not be written whole is taken back out of the file.
-        """
+        """Keep paid calls: when this returns they are on the shelf. Raises InputError when they cannot be kept."""
         with self._lock:
-            if self._file is not None:
-                self._append(b"".join(_line(c) for c in calls))
+            if self._shelf is not None:
+                try:
+                    self._shelf.append(b"".join(_line(c) for c in calls))
+                except InputError as e:
+                    raise InputError(
+                        f"ledger {self.path}: a paid reply could not be written: {e}. Mend that and start the run again: "
+                        f"the {len(self)} calls written before are not paid again"
+                    ) from e
             self._calls.update((c.key, c) for c in calls)
 
-    def close(self) -> None:
-        """Give the file free. A ledger that nobody refers to any more does so by itself."""
-        if self._file is not None:
-            self._close()
-            self._file = None
-
-    def same_file(self) -> bool:
-        """Whether the path still leads to the file that is open."""
-        try:
-            return self._file is not None and self.path is not None and os.path.samestat(os.fstat(self._file), self.path.stat())
-        except FileNotFoundError:
-            return False
-
-    def _append(self, lines: bytes) -> None:
-        assert self._file is not None
-        end, written = os.lseek(self._file, 0, os.SEEK_END), 0
-        try:
-            while written < len(lines):
-                written += os.write(self._file, memoryview(lines)[written:])
-            os.fsync(self._file)
-        except OSError as e:
-            with suppress(OSError):  # then the torn line is cut off when the ledger is opened again
-                os.ftruncate(self._file, end + lines.rfind(b"\n", 0, written) + 1)
-            raise InputError(
-                f"ledger {self.path}: a paid reply could not be written ({e.strerror}); make room, then start the run again: "
-                f"the {len(self)} calls written before are not paid again"
-            ) from e
-
-    def _load(self, path: Path) -> None:
-        assert self._file is not None
-        raw = path.read_bytes()
-        whole = raw.rfind(b"\n") + 1
-        if whole < len(raw):
-            self.torn = 1
-            os.ftruncate(self._file, whole)
-        for line in raw[:whole].split(b"\n")[:-1]:
-            try:
-                call = Call(**json.loads(line))
-            except (ValueError, TypeError):
-                self.unreadable += 1
-            else:
-                self._calls[call.key] = call
-        if self.torn or self.unreadable:
+    def read(self) -> None:
+        """Take in what is on the shelf and not in memory yet."""
+        if self._shelf is None:
+            return
+        with self._lock:
+            lines, torn = self._shelf.unread()
+            bad = sum(not self._take(line) for line in lines)
+        self.torn, self.unreadable = self.torn + torn, self.unreadable + bad
+        if torn or bad:
             print(
-                f"ledger {path}: {len(self)} paid calls, {self.torn} unfinished line cut off, {self.unreadable} unreadable lines "
-                "left out; what they held is asked again",
+                f"ledger {self.path}: {len(self)} paid calls; {torn} unfinished and {bad} unreadable left out; "
+                "what they held is asked again",
                 file=sys.stderr,
                 flush=True,
             )
 
+    def close(self) -> None:
+        """Give the shelf free. A ledger that nobody refers to any more does so by itself."""
+        if self._shelf is not None:
+            self._shelf.close()
+
+    def same(self) -> bool:
+        """Whether its name still leads to what is open."""
+        return self._shelf is not None and self._shelf.same()
+
+    def _take(self, line: bytes) -> bool:
+        try:
+            call = Call(**json.loads(line))
+        except (ValueError, TypeError):
+            return False
+        self._calls[call.key] = call
+        return True
+
 
 class LedgerWriter:
-    """Adds calls from an event loop. Those that come while the disk is busy are written together by one fsync."""
+    """Adds calls from an event loop. Those that come while a write is under way are written together by the next."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -150,8 +148,8 @@ class LedgerWriter:
         self._flushing: asyncio.Task[None] | None = None
 
     async def add(self, call: Call) -> None:
-        """Returns when the call is on the disk. Raises what `Ledger.add` raises."""
-        if self._ledger.path is None:
+        """Returns when the call is kept. Raises what `Ledger.add` raises."""
+        if not self._ledger.path:
             self._ledger.add([call])
             return
         written = asyncio.get_running_loop().create_future()
@@ -180,44 +178,27 @@ class LedgerWriter:
                         written.set_result(None)
 
 
-def open_ledger(path: str) -> Ledger:
-    """The ledger in this file, '' for one in memory only. Within a process all who open one file share its ledger.
+def open_ledger(place: str) -> Ledger:
+    """The ledger in this file or below this gs:// or s3:// URI, '' for one in memory only.
 
-    Raises InputError when another process has it open, or it cannot be written.
+    Within a process all who open one place share its ledger. Raises InputError when it cannot be written, or for a file when
+    another process has it open. Below a URI several processes may write: none loses a call, but each may pay for the same one.
     """
-    if not path:
-        return Ledger(None)
-    real = Path(path).expanduser().resolve()
+    if not place:
+        return Ledger()
+    remote = "://" in place
+    name = place.rstrip("/") if remote else str(Path(place).expanduser().resolve())
     with _OPENING:
-        ledger = _OPEN.get(real)
-        if ledger is None or not ledger.same_file():
-            ledger = _OPEN[real] = Ledger(real)
+        ledger = _OPEN.get(name)
+        if ledger is None or not ledger.same():
+            ledger = _OPEN[name] = Ledger(name, LedgerObjects(name) if remote else LedgerFile(Path(name)))
+        else:
+            ledger.read()
         return ledger
 
 
-_OPEN: weakref.WeakValueDictionary[Path, Ledger] = weakref.WeakValueDictionary()
+_OPEN: weakref.WeakValueDictionary[str, Ledger] = weakref.WeakValueDictionary()
 _OPENING = threading.Lock()
-
-
-def _open_locked(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as e:
-        raise InputError(f"ledger {path}: cannot be opened for writing ({e.strerror})") from e
-    with suppress(OSError):  # a new file's name must be on the disk as well; not every file system can
-        os.fsync(folder)
-    os.close(folder)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-        os.close(file)
-        raise InputError(f"ledger {path}: another process is using it; wait until that run ends, or stop it") from e
-    except OSError:
-        # Some network file systems know no locks: better to work there without than not at all.
-        print(f"ledger {path}: this file system has no locks; do not start two runs on it", file=sys.stderr, flush=True)
-    return file
 
 
 def _line(call: Call) -> bytes:

@@ -48,7 +48,6 @@ class Caller:
         while exchange.reply is None:
             outcome, body, began = await self._in_turn(exchange)
             if isinstance(outcome, Call):
-                await self._writer.add(outcome)
                 reading = exchange.hear(outcome)
                 if reading.kind not in {"cut off", "filtered"}:
                     self._dialect.answered(exchange.schema, exchange.form, reading.fits)
@@ -64,7 +63,10 @@ class Caller:
                 await self._wait(outcome, began, tries)
 
     async def _in_turn(self, exchange: Exchange[Any]) -> tuple[Call | Trouble | None, dict[str, Any], float]:
-        """What came of one try, what was sent and when; no outcome if the caps did not let it go, now or at all."""
+        """What came of one try, what was sent and when; no outcome if the caps did not let it go, now or at all.
+
+        A call that came is in the ledger.
+        """
         async with self._pace.slot() as began:
             exchange.form = max(exchange.form, self._dialect.start(exchange.schema))
             body = self._body(exchange)
@@ -77,6 +79,8 @@ class Caller:
                         return outcome, body, began
                     call = self._call(exchange, body, outcome)
                     self._purse.count(call, replayed=False)
+                    # Inside the slot: when a write takes long, no more calls are paid than can be lost at once.
+                    await self._writer.add(call)
                     return call, body, began
         if fits is False:
             exchange.leave(f"budget: {self._purse.usage.capped}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from components.backends.llm_reply import one_line
+from components.backends.secret_manager import read_secret
 from components.core.errors import EndpointError
 from components.core.settings import LlmSettings
 
@@ -106,6 +107,8 @@ class Endpoint:
     def _key(self) -> str:
         name = self.settings.api_key_env
         key = os.environ.get(name, "").strip()
+        if not key and self.settings.api_key_secret:
+            key, name = read_secret(self.settings.api_key_secret), f"secret {self.settings.api_key_secret}"
         if not key and not self.loopback:
             raise EndpointError(f"{self}: the environment variable {name} (api_key_env) holds no API key; set it")
         if not key.isascii():

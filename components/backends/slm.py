@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.backends.chat_format import ChatFormat
+from components.backends.memory import check_fits
 from components.backends.model_sources import ModelSource, cache_root, content_hash, find_model
 from components.backends.storage import whole_directory
 from components.core.errors import ModelError, PadaError
@@ -43,6 +44,7 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
     device = _device(settings.device)
     dtype = _dtype(settings.dtype, device)
     folder = dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path
+    check_fits(settings.model, folder, dtype)
     try:
         model, tokenizer = _load(folder, dtype, device)
         stops = getattr(model.generation_config, "eos_token_id", None)

@@ -81,7 +81,17 @@ def whole_directory(path: Path) -> Iterator[Path]:
 def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
     """The file system that `uri` is on, and its path there. Use inside `reached`."""
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback for what `reached` says in one line
+    # Otherwise gcsfs first asks Google's control plane what kind of bucket it is, with credentials of its own, each time anew.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     files, path = fsspec.url_to_fs(uri)
+    files.invalidate_cache()  # what another process wrote since is to be seen
+    if uri.startswith("gs://"):
+        import aiohttp
+
+        # Without it gcsfs waits for a connection that died until somebody kills the run.
+        files.requests_timeout = aiohttp.ClientTimeout(sock_connect=30, sock_read=120)
+    if files.async_impl:
+        files.batch_size = 8  # files at a time: parts of 50 MB of many more would not fit a small pod's memory
     return files, str(path)
 
 
@@ -96,20 +106,31 @@ def fetch(uri: str, into: Path) -> Path:
         return Path(uri)
     with reached(uri):
         files, source = open_store(uri)
-        names = sorted(name for name in files.find(source) if not name.endswith("/"))
-        if not names:
-            raise InputError(f"{uri}: there is nothing there")
         top = source.rstrip("/")
+        found = {name: entry["size"] for name, entry in files.find(source, detail=True).items() if not name.endswith("/")}
+        if not found:
+            raise InputError(f"{uri}: there is nothing there")
         target = into / PurePosixPath(top).name
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into, prefix=f".{target.name}.") as work:
             whole = Path(work) / target.name
-            copies = [whole if name == top else whole / name[len(top) + 1 :] for name in names]
-            for copy in copies:
+            copies = {name: whole / _below(top, name, uri) for name in sorted(found)}
+            for copy in copies.values():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-            files.get(names, [str(copy) for copy in copies])
+            files.get(list(copies), [str(copy) for copy in copies.values()])
+            for name, copy in copies.items():
+                if found[name] is not None and copy.stat().st_size != found[name]:
+                    raise InputError(f"{uri}: {name} came with {copy.stat().st_size} of {found[name]} bytes; try again")
             _replace(whole, target)
     return target
+
+
+def _below(top: str, name: str, uri: str) -> str:
+    """The path of object `name` below `top`, '' for `top` itself. An object's name may be anything, also a way out of here."""
+    inside = name[len(top) + 1 :]
+    if inside.startswith("/") or ".." in inside.split("/"):
+        raise InputError(f"{uri}: {name} cannot be the name of a file; rename or remove that object")
+    return inside
 
 
 def put(path: Path, uri: str) -> None:
@@ -117,7 +138,7 @@ def put(path: Path, uri: str) -> None:
     if not path.exists():
         raise InputError(f"{path}: there is nothing to store at {uri}")
     names = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    with reached(uri):
+    with reached(uri, "there is no such bucket"):
         files, top = open_store(uri) if "://" in uri else (LocalFileSystem(), os.path.abspath(uri))
         targets = [top.rstrip("/") + ("" if name == path else f"/{name.relative_to(path).as_posix()}") for name in names]
         if not isinstance(files, LocalFileSystem):
@@ -128,20 +149,22 @@ def put(path: Path, uri: str) -> None:
 
 
 @contextmanager
-def reached(uri: str) -> Iterator[None]:
-    """Turns whatever a store's library raises into an InputError of one line."""
+def reached(uri: str, missing: str = "there is nothing there") -> Iterator[None]:
+    """Turns whatever a store's library raises into an InputError of one line; `missing` is what a 404 means here."""
     try:
         yield
     except PadaError:
         raise
     except FileNotFoundError as e:
-        raise InputError(f"{uri}: there is nothing there") from e
+        raise InputError(f"{uri}: {missing}") from e
     except ImportError as e:
         scheme = uri.partition("://")[0]
         raise InputError(f"{uri}: {scheme}:// cannot be read without a library; pip install 'pada-agent[storage]' ({e})") from e
     except Exception as e:  # every store has exceptions of its own, from HTTP to credentials
-        first = (str(e).strip().splitlines() or [""])[0][:300]
-        raise InputError(f"{uri}: cannot be reached ({type(e).__name__}: {first})") from e
+        why = " ".join(str(e).split())[:300]
+        if isinstance(e, PermissionError) or why.startswith("Forbidden"):
+            raise InputError(f"{uri}: no permission ({why}); check the credentials and their rights on this bucket") from e
+        raise InputError(f"{uri}: cannot be reached ({type(e).__name__}: {why})") from e
 
 
 def _replace(new: Path, old: Path) -> None:

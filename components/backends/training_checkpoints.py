@@ -1,10 +1,12 @@
 """Checkpoints of one training run: whole ones only, of this run only, kept near the output or in an object store.
 
-checkpoint_uri/run.json            {"identity": "5b1f...", "last": "checkpoint-16"}
-checkpoint_uri/checkpoint-16/      the Trainer's own files; `run.json` names it once it is whole
+checkpoint_uri/run.json                 {"identity": "5b1f...", "last": "checkpoint-16"}
+checkpoint_uri/checkpoint-16/           the Trainer's own files; `run.json` names it once it is whole
+gs://bucket/folder/5b1f0c3d2e4a/...     the same in an object store, in a folder for each run
 """
 
 import hashlib
+import json
 import shutil
 import signal
 import sys
@@ -17,7 +19,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from components.backends.progress import Track
+from components.backends.objects import names, read, remove, write
+from components.backends.progress import Track, notice
 from components.backends.storage import fetch, put, read_json, write_json
 from components.core.errors import InputError
 
@@ -26,15 +29,19 @@ class Checkpoints:
     """Where one run keeps its checkpoints: `uri` is a folder, or gs:// or s3:// with copies of a local one."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self._uri = uri.rstrip("/")
         self._remote = "://" in uri
         self.folder = Path(tempfile.mkdtemp(prefix="checkpoints-")) if self._remote else Path(uri)
         self._identity = ""
 
     def resume(self, identity: str) -> Path | None:
-        """The last whole checkpoint of the run that `identity` stands for. Those of another run are removed."""
+        """The last whole checkpoint of the run that `identity` stands for. Those of another run are removed here.
+
+        Raises InputError when the object store cannot be reached or written.
+        """
         self._identity = hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
         if self._remote:
+            self._uri = f"{self._uri}/{self._identity[:12]}"
             self._fetch()
         try:
             facts = read_json(self.folder / "run.json")
@@ -51,25 +58,34 @@ class Checkpoints:
     def saved(self, step: int) -> None:
         """The checkpoint of `step` is whole."""
         name = f"checkpoint-{step}"
-        facts = {"identity": self._identity, "last": name}
-        write_json(self.folder / "run.json", facts)
+        write_json(self.folder / "run.json", {"identity": self._identity, "last": name})
         if self._remote:
-            put(self.folder / name, f"{self._uri}/{name}")
-            put(self.folder / "run.json", f"{self._uri}/run.json")
+            try:
+                put(self.folder / name, f"{self._uri}/{name}")
+                put(self.folder / "run.json", f"{self._uri}/run.json")
+                self._remove_all_but(name)
+            except InputError as e:
+                notice(f"{name} is not kept, the training goes on: {e}")
 
     def remove(self) -> None:
-        """The run is over and its adapter in place. In an object store what is there is disowned, not deleted."""
+        """The run is over and its adapter in place. In an object store they stay: the adapter may be lost on its way out."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._remote:
-            with tempfile.TemporaryDirectory() as work:
-                write_json(Path(work) / "run.json", {"identity": self._identity, "last": "finished"})
-                put(Path(work) / "run.json", f"{self._uri}/run.json")
 
     def _fetch(self) -> None:
-        with suppress(InputError):  # nothing is there yet
-            facts = read_json(fetch(f"{self._uri}/run.json", self.folder))
-            if facts["identity"] == self._identity:
-                fetch(f"{self._uri}/{facts['last']}", self.folder)
+        facts = read(f"{self._uri}/run.json")
+        try:
+            last = str(json.loads(facts or b"{}")["last"])
+        except (ValueError, KeyError, TypeError):
+            write(f"{self._uri}/run.json", b"{}")  # a place that cannot be written is found now, not after hours
+            return
+        if names(f"{self._uri}/{last}"):
+            fetch(f"{self._uri}/{last}", self.folder)
+            write_json(self.folder / "run.json", {"identity": self._identity, "last": last})
+
+    def _remove_all_but(self, last: str) -> None:
+        with suppress(InputError):  # who may not delete leaves them
+            for old in {name.partition("/")[0] for name in names(self._uri)} - {last, "run.json"}:
+                remove(f"{self._uri}/{old}")
 
 
 class Watch(TrainerCallback):

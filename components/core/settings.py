@@ -82,6 +82,7 @@ class LlmSettings(Section):
     model: str
     base_url: str = Field(default="", description="empty: OpenAI's; `embedded`: llama.cpp's server as a child process")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="name of the environment variable; never the key itself")
+    api_key_secret: str = Field(default="", description="of Google Secret Manager: projects/P/secrets/S/versions/latest")
     concurrency: int = Field(default=8, ge=1, le=512)
     timeout_seconds: float = Field(default=120, gt=0)
     give_up_seconds: float = Field(default=300, gt=0, description="no success for so long opens the circuit breaker")

@@ -4,8 +4,9 @@ from typing import Any
 
 from components.backends.evaluated import Evaluated, read_evaluated
 from components.backends.executor import Executor, main, write_atomic
+from components.backends.export import publish
 from components.backends.plan import read_plan
-from components.backends.storage import read_json, read_records, write_json, write_records
+from components.backends.storage import put, read_json, read_records, write_json, write_records
 from components.core.budget import Usage
 from components.core.errors import InputError
 from components.core.records import Analysis, Batch, Pattern, SyntheticRow
@@ -36,6 +37,8 @@ def run(ex: Executor) -> None:
     write_json(ex.output("state") / FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
     write_atomic(ex.output("report"), render(state))
+    if uri := str(ex.parameter("export_uri", "")):
+        _export(ex, uri, state)
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("reason", state.decision.reason)
     ex.set_parameter("shipped", state.incumbent)
@@ -43,6 +46,16 @@ def run(ex: Executor) -> None:
     ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations))
     ex.set_metadata("synthetic_data", rows=len(rows))
     ex.finish()
+
+
+def _export(ex: Executor, uri: str, state: State) -> None:
+    """Hand over the adapter if it is what this step decided to ship; the report and the rows that made it lie beside it."""
+    adapter = ex.optional_input("adapter")
+    if adapter and state.models and state.model(state.incumbent).adapter_uri == ex.input_uri("adapter"):
+        accuracies = {split: round(m.accuracy, 4) for split, m in state.model(state.incumbent).metrics.items()}
+        publish(adapter, uri, state.incumbent, {"slm": state.run.slm, "task": state.run.task, "accuracy": accuracies})
+    put(ex.output("report"), f"{uri}/report.html")
+    put(ex.output("synthetic_data") / "synthetic.jsonl", f"{uri}/synthetic.jsonl")
 
 
 def _facts(ex: Executor, settings: UpdateState) -> RunFacts:

@@ -1,6 +1,8 @@
 """Each stage's Kubeflow contract: the committed component.yaml, the program behind it, and the local engine say the same."""
 
 import ast
+import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,18 @@ def test_another_pipeline_can_load_it(stage):
 def test_each_stage_has_one_image():
     assert sorted(stage for stages in ROLES.values() for stage in stages) == sorted(STAGES)
     assert image("train_lora", "registry.example/team/", "1.2") == "registry.example/team/pada-agent/slm:1.2"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_metadata_has_the_layout_of_kubeflows_component_repository(stage):
+    """kubeflow/pipelines-components, scripts/validate_metadata: these keys in this order, semantic versions, a date with time."""
+    metadata = yaml.safe_load((ROOT / stage / "metadata.yaml").read_text())
+    assert list(metadata) == ["name", "stability", "dependencies", "lastVerified", "tags", "ci"]
+    assert metadata["name"] == stage and metadata["stability"] in ("experimental", "alpha", "beta", "stable")
+    assert isinstance(metadata["lastVerified"], datetime)
+    dependencies = metadata["dependencies"]
+    assert [d["name"] for d in dependencies["kubeflow"]] == ["Pipelines"]
+    for dependency in [*dependencies["kubeflow"], *dependencies.get("external_services", [])]:
+        assert re.fullmatch(r"(>=|<=|==)?\d+\.\d+\.\d+", dependency["version"])
+    asks_an_llm = {"teacher", "judge"} & set(STAGE_SETTINGS[stage].model_fields) and stage != "update_state"
+    assert ("external_services" in dependencies) == bool(asks_an_llm)

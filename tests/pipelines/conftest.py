@@ -1,15 +1,18 @@
-"""Small stages that keep the contract of the real ones, count their calls, and can be told to die."""
+"""Small stages that keep the contract of the real ones, the command line, and small packages for clusters."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cluster_cases import compile_packages, write_config
 
 from components.backends.executor import Executor, write_atomic
 from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
+from pipelines import cli
 
 
 class Killed(BaseException):
@@ -129,3 +132,34 @@ def settings(tmp_path: Path) -> Settings:
         judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1"),
         loop={"iterations": 2},
     )
+
+
+@pytest.fixture
+def pada(monkeypatch, capsys):
+    """Call the command line; returns exit code, standard output and the message on standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pada", *map(str, arguments)])
+        code = 0
+        message = ""
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else int(bool(e.code))
+            message = e.code if isinstance(e.code, str) else ""
+        out, err = capsys.readouterr()
+        return code, out, message + err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small compiled package for each target."""
+    return compile_packages(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture
+def cluster_config(tmp_path: Path) -> Path:
+    """A config that a cluster can run."""
+    return write_config(tmp_path / "demo.yaml")

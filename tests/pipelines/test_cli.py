@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import cli, doctor, local
+from pipelines import doctor, local
 from pipelines.cli import default_run_dir
 from pipelines.engine import Done
 
@@ -26,25 +26,6 @@ def config(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(GOOD))
     return file
-
-
-@pytest.fixture
-def pada(monkeypatch, capsys):
-    """Call the command line; returns exit code, standard output and the message on standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pada", *map(str, arguments)])
-        code = 0
-        message = ""
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code if isinstance(e.code, int) else int(bool(e.code))
-            message = e.code if isinstance(e.code, str) else ""
-        out, err = capsys.readouterr()
-        return code, out, message + err
-
-    return call
 
 
 @pytest.mark.parametrize("command", ["run", "estimate", "doctor", "study --out x"])
@@ -73,7 +54,7 @@ def test_run_hands_everything_on(config, pada, monkeypatch, tmp_path):
     monkeypatch.setattr(local, "run", run)
     code, out, _ = pada("run", "--config", config, "--run-dir", tmp_path / "d", "--until", "analyze", "--seed", 4)
     assert code == 0
-    assert seen == [(4, tmp_path / "d", "analyze")]
+    assert seen == [(4, str(tmp_path / "d"), "analyze")]
     assert str(tmp_path / "d" / "07-analyze-1" / "plan" / "strategies.yaml") in out
 
 

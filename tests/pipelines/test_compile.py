@@ -5,13 +5,13 @@ import sys
 from functools import cache
 
 import pytest
-import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.core.errors import InputError
 from components.images import ROLES
-from pipelines.compile import compile_loop, package_file, placement, write_package
+from pipelines.compile import compile_loop, placement, write_package
+from pipelines.compiled_package import documents_of, package_file
 from pipelines.improvement_loop import Shape
 from pipelines.package import check_package, containers, tasks_of
 from pipelines.placement import CACHED, RETRIES, USER, Kubernetes, Vertex
@@ -22,11 +22,11 @@ GPU_STAGES = {f"exec-{stage.replace('_', '-')}" for stage in ROLES["slm"]}
 
 @cache
 def documents(target):
-    return list(yaml.safe_load_all(package_file(target).read_text()))
+    return documents_of(package_file(target).read_text())
 
 
 def small_of(place):
-    return list(yaml.safe_load_all(compile_loop(SMALL, place)))
+    return documents_of(compile_loop(SMALL, place))
 
 
 def executors_on_kubernetes():
@@ -148,8 +148,8 @@ def test_tasks_that_are_equal_share_one_component():
 def test_the_control_can_be_left_out():
     names = [task["taskInfo"]["name"] for _, _, task in tasks_of(small_of(Kubernetes())[0])]
     assert "train-iteration-1" in names and not [n for n in names if "step-matched" in n]
-    with_it = yaml.safe_load_all(compile_loop(Shape(1, 1), Kubernetes()))
-    assert "train-step-matched-1" in [task["taskInfo"]["name"] for _, _, task in tasks_of(next(iter(with_it)))]
+    with_it = documents_of(compile_loop(Shape(1, 1), Kubernetes()))
+    assert "train-step-matched-1" in [task["taskInfo"]["name"] for _, _, task in tasks_of(with_it[0])]
 
 
 def test_the_sdk_of_each_target_takes_its_package():
@@ -174,9 +174,13 @@ def test_a_wrong_option_is_one_line_and_writes_nothing(options, message, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_package_that_may_be_too_large_is_written_with_a_word_about_it(tmp_path, capsys):
-    write_package(Shape(max_iterations=5), Kubernetes(), tmp_path / "long.yaml")
-    assert "70 tasks" in capsys.readouterr().err
+def test_a_package_that_may_be_too_large_is_written_with_a_word_about_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pipelines.compile.MANY_TASKS", 13)
+    write_package(SMALL, Kubernetes(), tmp_path / "short.yaml")
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("pipelines.compile.MANY_TASKS", 11)
+    write_package(SMALL, Kubernetes(), tmp_path / "long.yaml")
+    assert "12 tasks" in capsys.readouterr().err
     check_package((tmp_path / "long.yaml").read_text(), "kubernetes")
 
 

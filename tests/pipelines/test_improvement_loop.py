@@ -4,12 +4,11 @@ from functools import cache
 from importlib import import_module
 
 import pytest
-import yaml
 from package_runner import PackageRun, TaskFailed
 
 from components.backends.executor import Executor
 from components.core.settings import STAGE_SETTINGS
-from pipelines.compile import TARGETS, package_file
+from pipelines.compiled_package import TARGETS, documents_of, package_file
 from pipelines.package import tasks_of
 
 START = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
@@ -26,7 +25,7 @@ def trained(k):
 
 @cache
 def spec_of(target):
-    return next(iter(yaml.safe_load_all(package_file(target).read_text())))
+    return documents_of(package_file(target).read_text())[0]
 
 
 @pytest.fixture(params=TARGETS)

@@ -61,7 +61,7 @@ def test_a_torn_last_line_is_cut_off_and_the_file_goes_on_whole(tmp_path, capsys
     path.write_bytes(path.read_bytes()[:-cut])
     again = open_ledger(str(path))
     assert (again.torn, len(again), "key1" in again, "key2" in again) == (1, 1, True, False)
-    assert "1 unfinished line cut off" in capsys.readouterr().err
+    assert "1 unfinished and 0 unreadable left out" in capsys.readouterr().err
     again.add([call(3)])
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["key1", "key3"]
 
@@ -74,7 +74,7 @@ def test_whole_lines_that_are_no_calls_are_left_out_and_said(tmp_path, capsys):
     path.write_bytes(b'{"key": "x"}\n\0\0\0\n[1]\n' + path.read_bytes())
     again = open_ledger(str(path))
     assert (again.unreadable, len(again)) == (3, 1)
-    assert "3 unreadable lines" in capsys.readouterr().err
+    assert "0 unfinished and 3 unreadable left out" in capsys.readouterr().err
 
 
 def test_a_second_process_is_refused_in_one_line(tmp_path):

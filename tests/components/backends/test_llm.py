@@ -11,6 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from components.backends import llm_caller
+from components.backends.ledger_file import LedgerFile
 from components.backends.llm import open_llm
 from components.core.budget import Usage
 from components.core.errors import EndpointError, InputError
@@ -624,6 +625,21 @@ def test_a_disk_that_is_full_stops_the_run_with_one_line(llm_stub, tmp_path):
     lines = ledger.read_bytes().split(b"\n")
     assert lines[-1] == b""
     assert all(json.loads(line) for line in lines[:-1])
+
+
+def test_while_the_ledger_cannot_be_written_no_more_is_paid_than_goes_at_once(llm_stub, tmp_path, monkeypatch):
+    llm_stub.on("rate", reply={"score": 5})
+    append, written, waiting = LedgerFile.append, [], []
+
+    def slow(self, lines):
+        time.sleep(0.1)
+        waiting.append(llm_stub.paid - len(written))
+        append(self, lines)
+        written.extend(lines.splitlines())
+
+    monkeypatch.setattr(LedgerFile, "append", slow)
+    opened(llm_stub, tmp_path / "ledger.jsonl", concurrency=3).ask_all("rate", [ask(f"rate {n}") for n in range(12)])
+    assert len(written) == 12 and max(waiting) <= 3
 
 
 def test_two_processes_on_one_ledger_the_second_refuses(llm_stub, tmp_path):

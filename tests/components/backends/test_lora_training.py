@@ -201,8 +201,6 @@ def test_checkpoints_are_counted_from_the_steps_of_the_run(tmp_path, tiny_slm, m
 
 
 def test_checkpoints_in_an_object_store(tmp_path, tiny_slm):
-    import fsspec
-
     def start(steps_until_killed):
         checkpoints = Checkpoints("memory://bucket/run")
         if steps_until_killed:
@@ -216,8 +214,9 @@ def test_checkpoints_in_an_object_store(tmp_path, tiny_slm):
     assert made.resumed_from == 2
     checkpoints.remove()
     assert not checkpoints.folder.exists()
-    assert json.loads(fsspec.filesystem("memory").cat("/bucket/run/run.json"))["last"] == "finished"
-    assert start(0)[1].resumed_from == 0
+    # They stay at the URI: an adapter that is lost on its way out is not trained again.
+    again = start(0)[1]
+    assert (again.resumed_from, again.losses) == (made.steps, made.losses)
 
 
 PROGRAM = """

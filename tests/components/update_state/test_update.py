@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components.backends.executor import Executor
+from components.backends.export import fetch_shipped, shipped
 from components.backends.storage import read_records, write_json, write_records
 from components.core.budget import Usage
 from components.core.errors import InputError
@@ -211,6 +212,25 @@ def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(t
         states.append(json.loads(state.model_dump_json().replace(f"/{engine}/", "/")))
     assert states[0] == states[1]
     assert [m["metrics"]["test"]["correct"] for m in states[0]["models"] if m["kind"] == "control"] == [42]
+
+
+def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Path) -> None:
+    uri = str(tmp_path / "export")
+    untuned = loop.evaluated("untuned", {"selection": 1, "test": 2})
+    vanilla = loop.evaluated("vanilla", rights(30))
+    loop.call("start", {**vanilla, **beside(untuned)}, export_uri=uri)
+    assert shipped(uri)["name"] == "vanilla"
+    for number, right, ships in ((1, 29, "vanilla"), (2, 50, "iteration-2")):
+        loop.merge(number)
+        candidate = loop.evaluated(f"iteration-{number}", rights(right))
+        (candidate["adapter"] / "weights").write_text(str(number))
+        loop.call("score", candidate, iteration=number, export_uri=uri)
+        assert shipped(uri)["name"] == ships
+    kept = fetch_shipped(uri, tmp_path / "fetched")
+    assert (kept / "weights").read_text() == "2"
+    assert shipped(uri)["facts"]["accuracy"]["selection"] == round(50 / 60, 4)
+    assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report").read_text()
+    assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
 
 
 def test_a_worse_candidate_is_not_shipped_and_the_test_split_has_no_say(loop: Loop) -> None:

@@ -1,0 +1,148 @@
+"""The contract with whatever runs a stage: what Kubeflow sends is read right, and what is wrong is one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.backends.executor import Executor, local_path
+from components.core.errors import InputError
+from components.core.settings import STAGE_SETTINGS, PrepareData, TrainLora
+
+LLM = {"model": "m", "base_url": "http://127.0.0.1:1/v1"}
+WHOLE = {
+    "task": {"name": "gsm8k", "train": "t.jsonl", "validation": "v.jsonl", "test": "e.jsonl"},
+    "slm": {"model": "some/slm", "max_length": 256.0},
+    "teacher": LLM,
+    "judge": LLM,
+    "loop": {"iterations": 2.0},
+    "train": {"rank": 8.0, "epochs": 2.0},
+}
+
+
+def executor(parameters=None, inputs=None, outputs=None, folder=Path("/nowhere")):
+    def slots(artifacts):
+        return {name: {"artifacts": [{"name": name, "uri": str(uri), "metadata": {}}]} for name, uri in (artifacts or {}).items()}
+
+    return Executor(
+        json.dumps(
+            {
+                "inputs": {"parameterValues": parameters or {}, "artifacts": slots(inputs)},
+                "outputs": {
+                    "artifacts": slots(outputs),
+                    "parameters": {"steps": {"outputFile": str(folder / "steps")}},
+                    "outputFile": str(folder / "out.json"),
+                },
+            }
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("gs://bucket/run/data", "/gcs/bucket/run/data"),
+        ("s3://bucket/run/data", "/s3/bucket/run/data"),
+        ("minio://mlpipeline/v2/data", "/minio/mlpipeline/v2/data"),
+        ("/plain/data", "/plain/data"),
+        ("file:///plain/data", "/plain/data"),
+    ],
+)
+def test_an_artifact_is_where_the_launcher_puts_it(uri, path):
+    assert local_path(uri) == Path(path)
+    assert local_path(uri, "/custom/place") == Path("/custom/place")
+
+
+def test_kubeflows_numbers_are_whole_again_at_any_depth():
+    ex = executor({"iteration": 3.0, "rate": 0.5, "settings": WHOLE})
+    assert (ex.parameter("iteration"), ex.parameter("rate")) == (3, 0.5)
+    assert isinstance(ex.parameter("iteration"), int)
+    found = ex.settings(TrainLora)
+    assert (found.train.rank, found.slm.max_length) == (8, 256)
+
+
+@pytest.mark.parametrize("stage", STAGE_SETTINGS)
+def test_a_stage_takes_its_sections_of_a_whole_runs_settings(stage):
+    model = STAGE_SETTINGS[stage]
+    found = executor({"settings": WHOLE}).settings(model)
+    assert set(found.model_dump()) == set(model.model_fields)
+    assert found.task.name == "gsm8k"
+    assert executor({"settings": json.dumps(WHOLE)}).settings(model) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"jugde": LLM}, r"unknown key 'jugde' \(did you mean 'judge'\?\)"),
+        ({"generate": {"share": 50}}, "generate.share"),
+        ({"train": {"rnak": 8}}, r"unknown key 'train.rnak' \(did you mean 'train.rank'\?\)"),
+    ],
+)
+def test_the_first_stage_finds_every_mistake_of_the_run(change, message):
+    with pytest.raises(InputError, match=message):
+        executor({"settings": {**WHOLE, **change}}).settings(PrepareData)
+
+
+def test_settings_that_are_no_json(tmp_path):
+    with pytest.raises(InputError, match="settings: not JSON"):
+        executor({"settings": "{"}).settings(PrepareData)
+    with pytest.raises(InputError, match="settings"):
+        executor({"settings": "[]"}).settings(PrepareData)
+
+
+@pytest.mark.parametrize("uri", ["", "{{$.inputs.artifacts['adapter'].path}}"])
+def test_an_optional_artifact_that_kubeflow_left_empty_is_not_there(uri):
+    ex = executor(inputs={"adapter": uri})
+    assert ex.optional_input("adapter") is None and not ex.has_input("adapter") and ex.input_uri("adapter") == ""
+    with pytest.raises(InputError, match="input artifact 'adapter' is missing"):
+        ex.input("adapter")
+
+
+def test_an_artifact_that_was_passed_must_be_there(tmp_path):
+    with pytest.raises(InputError, match="input artifact 'adapter': there is nothing at"):
+        executor(inputs={"adapter": tmp_path / "gone"}).optional_input("adapter")
+
+
+def test_what_a_stage_says_is_where_kubeflow_looks_for_it(tmp_path):
+    ex = executor(outputs={"adapter": tmp_path / "deep" / "adapter"}, folder=tmp_path)
+    assert ex.output("adapter").parent.is_dir()
+    ex.set_parameter("steps", 7)
+    ex.set_parameter("nobody_asks", True)
+    ex.set_metadata("adapter", rows=3, loss=0.5)
+    ex.finish()
+    assert (tmp_path / "steps").read_text() == "7"
+    said = json.loads((tmp_path / "out.json").read_text())
+    assert said["parameterValues"] == {"steps": 7, "nobody_asks": True}
+    assert said["artifacts"]["adapter"]["artifacts"][0]["metadata"] == {"rows": 3, "loss": 0.5}
+
+
+def start(stage, text):
+    return subprocess.run(
+        [sys.executable, "-m", f"components.{stage}", "--executor-input", text], capture_output=True, text=True, check=False
+    )
+
+
+def one_line(found):
+    assert found.returncode == 1
+    assert found.stderr.count("\n") == 1, found.stderr
+    return found.stderr
+
+
+def test_a_program_ends_with_one_line_and_an_exit_code(tmp_path):
+    outputs = {"artifacts": {}, "outputFile": str(tmp_path / "out.json")}
+    assert "is not a Kubeflow executor input" in one_line(start("prepare_data", "{}"))
+    assert "input parameter 'settings' is missing" in one_line(
+        start("prepare_data", json.dumps({"inputs": {}, "outputs": outputs}))
+    )
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_an_executor_input_of_another_release_is_refused_by_name(tmp_path):
+    slot = {"artifacts": [{"name": "x", "uri": str(tmp_path)}]}
+    text = json.dumps({"inputs": {"artifacts": {"state": slot, "train_data": slot}}, "outputs": {"outputFile": "x"}})
+    said = one_line(start("update_state", text))
+    assert "unknown input artifact 'state'" in said and "previous_state" in said and "compile the package" in said
+    text = json.dumps({"inputs": {"artifacts": {"train_data": slot}}, "outputs": {"outputFile": "x"}})
+    assert "no input artifact 'plan'" in one_line(start("generate_data", text))

@@ -1,0 +1,309 @@
+"""`pada doctor --target kubernetes` with Kubernetes' own client against a loopback API server."""
+
+import base64
+import socket
+
+import pytest
+import yaml
+from cluster_cases import write_config
+
+SPACE = "/api/v1/namespaces/pada-agent"
+POLICIES = "/apis/networking.k8s.io/v1/namespaces/pada-agent/networkpolicies"
+CLAIM = f"{SPACE}/persistentvolumeclaims/pada-agent-models"
+HEALTHZ = "/apis/v2beta1/healthz"
+PROXY = f"/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy{HEALTHZ}"
+VALUE = base64.b64encode(b"sk-never-show-this").decode()
+TOKEN = "token-of-the-kubeconfig"
+
+
+@pytest.fixture
+def kubeconfig(tmp_path, http_stub, monkeypatch):
+    """A kubeconfig with two contexts, of which the current one is the stub."""
+    for name in ("KUBERNETES_SERVICE_HOST", "KUBECONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = free.getsockname()[1]
+    file = tmp_path / "kubeconfig"
+    clusters = {"here": http_stub.url, "gone": f"http://127.0.0.1:{dead}"}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": name, "cluster": {"server": url}} for name, url in clusters.items()],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": "jane"}} for name in clusters],
+        "users": [{"name": "jane", "user": {"token": TOKEN}}],
+    }
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
+@pytest.fixture
+def cluster(http_stub):
+    """A cluster that has everything."""
+    http_stub.on("GET", "/version/", {"major": "1", "minor": "33", "gitVersion": "v1.33.2", **_VERSION})
+    review = {"status": {"userInfo": {"username": "jane@example.org", "groups": ["system:authenticated"]}}}
+    http_stub.on("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review, status=201)
+    http_stub.on("GET", SPACE, {"metadata": {"name": "pada-agent"}, "status": {"phase": "Active"}})
+    google = {"iam.gke.io/gcp-service-account": "runner@p.iam.gserviceaccount.com"}
+    http_stub.on("GET", f"{SPACE}/serviceaccounts/pada-agent-runner", {"metadata": {"annotations": google}})
+    http_stub.on("GET", f"{SPACE}/secrets/pada-agent-llm", {"data": {"TEACHER_API_KEY": VALUE, "JUDGE_API_KEY": VALUE}})
+    http_stub.on("GET", f"{SPACE}/persistentvolumeclaims/pada-agent-models", _claim("Bound"))
+    policies = {"items": [{"metadata": {"name": name}, "spec": {"podSelector": {}}} for name in ("deny-all", "llm-egress")]}
+    http_stub.on("GET", "/apis/networking.k8s.io/v1/namespaces/pada-agent/networkpolicies", policies)
+    http_stub.on("GET", "/api/v1/nodes", {"items": [_node("a", 2), _node("b", 1), _node("cpu", 0)]})
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    classes = [("standard", default), ("fast", {})]
+    http_stub.on(
+        "GET",
+        "/apis/storage.k8s.io/v1/storageclasses",
+        {"items": [{"metadata": {"name": name, "annotations": notes}, "provisioner": "x"} for name, notes in classes]},
+    )
+    http_stub.on("GET", PROXY, {"multi_user": True})
+    return http_stub
+
+
+_VERSION = dict.fromkeys(("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "platform"), "x")
+
+
+def _claim(phase):
+    return {"spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": phase}}
+
+
+def _node(name, gpus, taints=(), **spec):
+    taints = [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}, *taints] if gpus else []
+    allocatable = {"cpu": "8", **({"nvidia.com/gpu": str(gpus)} if gpus else {})}
+    labels = {"nvidia.com/gpu.product": "NVIDIA-L4"} if gpus else {}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"taints": taints, **spec},
+        "status": {"allocatable": allocatable},
+    }
+
+
+@pytest.fixture
+def doctor(pada, kubeconfig):
+    """Call `pada doctor --target kubernetes`; returns exit code and lines by the name of their check."""
+
+    def call(*more):
+        code, out, said = pada("doctor", "--target", "kubernetes", "--kubeconfig", kubeconfig, *more)
+        assert said == ""
+        assert "never-show" not in out and VALUE not in out and TOKEN not in out
+        return code, {line[9:30].strip(): line for line in out.splitlines()}
+
+    return call
+
+
+def test_a_cluster_that_has_everything(cluster, doctor):
+    code, lines = doctor()
+    assert code == 0
+    assert {line.split()[0] for line in lines.values()} == {"ok"}
+    assert lines["cluster"].endswith(f"v1.33.2 at {cluster.url}, as jane@example.org")
+    assert lines["namespace pada-agent"].endswith("active")
+    assert lines["service account"].endswith("pada-agent-runner is there, acts as runner@p.iam.gserviceaccount.com")
+    assert lines["secret pada-agent-llm"].endswith("holds JUDGE_API_KEY, TEACHER_API_KEY")
+    assert lines["network policies"].endswith("2: deny-all, llm-egress")
+    assert lines["gpu"].endswith("3 allocatable on 2 of 3 nodes: NVIDIA-L4")
+    assert lines["storage class"].endswith("standard (default), fast")
+    assert lines["model cache"].endswith("pada-agent-models: Bound, ReadWriteMany")
+    assert lines["kubeflow"].endswith("is healthy, version not told, multi-user")
+    assert {ask.headers["authorization"] for ask in cluster.asks} == {f"Bearer {TOKEN}"}
+
+
+MISSING = {"kind": "Status", "message": "not found", "code": 404}
+GONE = [
+    (SPACE, "namespace pada-agent", "MISSING", "kubectl apply -k manifests/overlays/"),
+    (f"{SPACE}/serviceaccounts/pada-agent-runner", "service account", "MISSING", "kubectl apply -k manifests/overlays/"),
+    (
+        f"{SPACE}/secrets/pada-agent-llm",
+        "secret pada-agent-llm",
+        "MISSING",
+        "kubectl -n pada-agent create secret generic pada-agent-llm "
+        '--from-literal=TEACHER_API_KEY="$TEACHER_API_KEY" --from-literal=JUDGE_API_KEY="$JUDGE_API_KEY"',
+    ),
+    (f"{SPACE}/persistentvolumeclaims/pada-agent-models", "model cache", "note", "none is needed"),
+    (PROXY, "kubeflow", "MISSING", "install Kubeflow Pipelines, or give its address with --host"),
+]
+
+
+@pytest.mark.parametrize("path, name, word, mend", GONE)
+def test_a_thing_that_is_not_there(cluster, doctor, path, name, word, mend):
+    cluster.instead("GET", path, MISSING, status=404)
+    code, lines = doctor()
+    assert code == (word == "MISSING")
+    assert lines[name].startswith(word)
+    assert mend in lines[name].split("   ->   ")[1]
+    assert [line.split()[0] for other, line in lines.items() if other != name] == ["ok"] * 8
+
+
+EMPTY = [
+    ("/api/v1/nodes", "gpu", "MISSING", "no node offers one now"),
+    (POLICIES, "network policies", "note", "none: pods may talk"),
+    ("/apis/storage.k8s.io/v1/storageclasses", "storage class", "note", "none"),
+]
+
+
+@pytest.mark.parametrize("path, name, word, found", EMPTY)
+def test_an_empty_list(cluster, doctor, path, name, word, found):
+    cluster.instead("GET", path, {"items": []})
+    code, lines = doctor()
+    assert code == (word == "MISSING")
+    assert lines[name].startswith(word) and found in lines[name] and "->" in lines[name]
+
+
+HIDDEN = [
+    (SPACE, "namespace pada-agent", "get namespaces/pada-agent"),
+    (f"{SPACE}/serviceaccounts/pada-agent-runner", "service account", "get serviceaccounts/pada-agent-runner -n pada-agent"),
+    (f"{SPACE}/secrets/pada-agent-llm", "secret pada-agent-llm", "get secrets/pada-agent-llm -n pada-agent"),
+    ("/api/v1/nodes", "gpu", "list nodes"),
+    (
+        "/apis/networking.k8s.io/v1/namespaces/pada-agent/networkpolicies",
+        "network policies",
+        "list networkpolicies -n pada-agent",
+    ),
+    ("/apis/storage.k8s.io/v1/storageclasses", "storage class", "list storageclasses"),
+    (
+        f"{SPACE}/persistentvolumeclaims/pada-agent-models",
+        "model cache",
+        "get persistentvolumeclaims/pada-agent-models -n pada-agent",
+    ),
+]
+
+
+@pytest.mark.parametrize("path, name, right", HIDDEN)
+def test_what_may_not_be_looked_at_is_not_called_missing(cluster, doctor, path, name, right):
+    cluster.instead("GET", path, {"kind": "Status", "message": f"{name} is forbidden: User jane cannot"}, status=403)
+    code, lines = doctor()
+    assert code == 0
+    assert lines[name].startswith("note")
+    assert f"may not be looked at, perhaps it is there (HTTP 403: {name} is forbidden" in lines[name]
+    assert lines[name].endswith(f"   ->   kubectl auth can-i {right}")
+
+
+def test_an_old_cluster_that_cannot_say_who_asks(cluster, doctor):
+    cluster.instead("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", MISSING, status=404)
+    code, lines = doctor()
+    assert code == 0
+    assert "v1.33.2" in lines["cluster"]
+
+
+def test_a_secret_lacks_a_key(cluster, doctor):
+    cluster.instead("GET", f"{SPACE}/secrets/pada-agent-llm", {"data": {"TEACHER_API_KEY": VALUE, "JUDGE_API_KEY": ""}})
+    code, lines = doctor()
+    assert code == 1
+    assert "lacks JUDGE_API_KEY" in lines["secret pada-agent-llm"]
+    assert lines["secret pada-agent-llm"].endswith("--dry-run=client -o yaml | kubectl apply -f -")
+
+
+def test_nodes_that_tasks_may_not_use(cluster, doctor):
+    taints = [{"key": "team", "value": "vision", "effect": "NoSchedule"}, {"key": "soft", "effect": "PreferNoSchedule"}]
+    nodes = [_node("a", 4, taints), _node("b", 2, unschedulable=True)]
+    cluster.instead("GET", "/api/v1/nodes", {"items": [*nodes, _node("c", 1)]}, times=1)
+    code, lines = doctor()
+    assert code == 0
+    assert "1 allocatable on 1 of 3 nodes" in lines["gpu"]
+    assert lines["gpu of a"].startswith("note") and "tainted team=vision:NoSchedule, which" in lines["gpu of a"]
+    assert lines["gpu of b"].endswith("cordoned   ->   kubectl uncordon b")
+    cluster.instead("GET", "/api/v1/nodes", {"items": nodes})
+    code, lines = doctor()
+    assert code == 1
+    assert "no node that tasks may use offers one" in lines["gpu"]
+
+
+HUB = {"train": "org/rows", "validation": "org/rows"}
+
+
+def test_a_config_says_which_keys_and_volumes_are_needed(cluster, doctor, tmp_path, http_stub, monkeypatch):
+    changes = {
+        "judge": {"api_key_env": "GRADER_KEY"},
+        "slm": {"model": "/models/slm"},
+        "task": {"train": "b/x", "validation": "b/x"},
+    }
+    config = write_config(tmp_path / "c.yaml", changes)
+    cluster.instead("GET", f"{SPACE}/persistentvolumeclaims/pada-agent-models", MISSING, status=404)
+    code, lines = doctor("--config", config)
+    assert code == 1
+    assert "lacks GRADER_KEY" in lines["secret pada-agent-llm"]
+    assert lines["model cache"].startswith("MISSING")
+
+
+def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
+    code, lines = doctor("--config", write_config(tmp_path / "c.yaml", {"task": HUB}))
+    assert code == 0
+    assert lines["config"].startswith("ok")
+    changes = {"task": {**HUB, "train": "train.jsonl"}}
+    code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
+    assert code == 1
+    assert lines["config"].endswith("no cluster can read it   ->   upload it to gs:// or s3://, or give a hub id")
+
+
+def test_another_namespace(cluster, doctor):
+    other = "/api/v1/namespaces/team-a"
+    cluster.on("GET", other, MISSING, status=404)
+    for path in ("serviceaccounts/pada-agent-runner", "secrets/pada-agent-llm", "persistentvolumeclaims/pada-agent-models"):
+        cluster.on("GET", f"{other}/{path}", MISSING, status=404)
+    cluster.on("GET", "/apis/networking.k8s.io/v1/namespaces/team-a/networkpolicies", {"items": []})
+    code, lines = doctor("--namespace", "team-a")
+    assert code == 1
+    assert lines["namespace team-a"].startswith("MISSING")
+
+
+def test_a_cluster_that_does_not_answer(doctor):
+    code, lines = doctor("--context", "gone")
+    assert code == 1
+    assert list(lines) == ["cluster"]
+    assert "cannot be reached" in lines["cluster"] and "Connection refused" in lines["cluster"]
+    assert lines["cluster"].endswith("   ->   kubectl cluster-info")
+
+
+def test_a_cluster_that_does_not_know_us(http_stub, doctor):
+    http_stub.on("GET", "/version/", {"message": "Unauthorized"}, status=401)
+    code, lines = doctor()
+    assert code == 1
+    assert "does not let us in (HTTP 401: Unauthorized)" in lines["cluster"]
+
+
+@pytest.mark.parametrize("given", [["--context", "none"], ["--kubeconfig", "/nowhere/config"]])
+def test_no_usable_kubeconfig(doctor, given):
+    code, lines = doctor(*given)
+    assert code == 1
+    assert "no usable kubeconfig: " in lines["cluster"] and "kubectl config get-contexts" in lines["cluster"]
+
+
+def test_kubeflow_at_an_address_of_its_own(cluster, doctor, http_stub, monkeypatch):
+    monkeypatch.setenv("KFP_TOKEN", TOKEN)
+    http_stub.on("GET", HEALTHZ, {"apiServerReady": True, "apiServerTagName": "2.17.0", "multi_user": False})
+    code, lines = doctor("--host", http_stub.url, "--token-env", "KFP_TOKEN")
+    assert code == 0
+    assert "is healthy, 2.17.0, single-user: tasks run in its own namespace" in lines["kubeflow"]
+    assert lines["kubeflow"].startswith("note") and "--namespace kubeflow" in lines["kubeflow"]
+    http_stub.instead("GET", HEALTHZ, "<html>", headers={"Content-Type": "text/html"})
+    code, lines = doctor("--host", http_stub.url, "--token-env", "KFP_TOKEN")
+    assert code == 1
+    assert "answers with a web page   ->   give the address of KFP's API" in lines["kubeflow"]
+
+
+def test_object_stores(cluster, doctor, monkeypatch, http_stub):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", http_stub.url)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    for name, value in {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    cluster.on("GET", f"{SPACE}/secrets/pada-agent-storage", {"data": {"AWS_ACCESS_KEY_ID": VALUE}})
+    http_stub.on("GET", "/storage/v1/b/work/o/w", MISSING, status=404)
+    http_stub.on("GET", "/storage/v1/b/work/o", {"items": []})
+    http_stub.on("GET", "/storage/v1/b/work", {"name": "work"})
+    code, lines = doctor("--work-uri", "gs://work/w", "--export-uri", "file:///tmp/x")
+    assert code == 1
+    assert "gs://work/w: its bucket is there, seen from this machine" in lines["--work-uri"]
+    assert lines["--export-uri"].startswith("MISSING")
+    code, lines = doctor("--export-uri", "s3://out/e")
+    assert code == 1
+    assert "lacks AWS_SECRET_ACCESS_KEY" in lines["secret pada-agent-sto"]  # the name is cut by the fixture
+    assert "s3://out/e: cannot be reached" in lines["--export-uri"]
+
+
+def test_options_for_a_cluster_are_not_for_this_machine(pada):
+    code, _, said = pada("doctor", "--host", "http://127.0.0.1:8080")
+    assert code == 1
+    assert said == "pada: --host: is not an option of --target local; leave it out"

@@ -1,0 +1,139 @@
+"""Single components in pipelines that are not ours: compiled, then followed with the real stages, the LLMs as a loopback stub."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from kfp import compiler
+from package_runner import PackageRun
+
+from components.backends.executor import Executor
+from components.backends.model_sources import find_model
+from components.backends.storage import read_records
+from components.core.errors import ModelError
+from components.core.records import Batch
+from pipelines.compiled_package import documents_of
+from pipelines.examples.augmentation import augmentation
+from pipelines.examples.failure_patterns import failure_patterns
+
+ROWS = {"train": range(100, 112), "validation": range(200, 212), "test": range(300, 306)}
+WRITTEN = (
+    "{b} trucks carry {a} bricks each. How many bricks is that altogether?",
+    "A printer makes {a} pages an hour and runs for {b} hours. How many pages come out?",
+    "Each of {b} schools orders {a} pencils from one shop, which must pack how many pencils?",
+    "Nadia reads {a} words on every one of {b} evenings; what is her total?",
+    "If one wall takes {a} tiles, find the tiles for {b} walls of that size.",
+    "There were {b} concerts with {a} guests at each. Count all guests.",
+    "The bakery sold {a} rolls a day during {b} days of fair weather. Rolls sold?",
+)
+THINGS = ("apples", "boats", "coins", "desks")
+
+
+@pytest.fixture(autouse=True)
+def embedding():
+    try:
+        find_model("sentence-transformers/all-mpnet-base-v2")
+    except ModelError as e:
+        pytest.skip(f"needs the embedding model: {e}")
+
+
+def row(n):
+    a, b, thing = n, n % 7 + 2, THINGS[n % 4]
+    return {"question": f"Ada keeps {a} {thing} in each of {b} rooms. How many {thing} is that?", "answer": solution(a, b)}
+
+
+def solution(a, b):
+    return f"{a} * {b} = <<{a}*{b}={a * b}>>{a * b}\n#### {a * b}"
+
+
+@pytest.fixture
+def settings(tmp_path, llm_stub):
+    for split, numbers in ROWS.items():
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row(n)) + "\n" for n in numbers))
+    llm = {"base_url": llm_stub.url, "concurrency": 1}
+    return {
+        "task": {"name": "gsm8k", **{split: str(tmp_path / f"{split}.jsonl") for split in ROWS}},
+        "slm": {"model": "some/slm"},
+        "teacher": {**llm, "model": "teacher"},
+        "judge": {**llm, "model": "judge"},
+        "generate": {"share": 0.5, "batch": 3, "regenerations": 1, "refills": 0},
+        "analyze": {"k_max": 3},
+        "loop": {"iterations": 1},
+    }
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """What lm-eval's `--log_samples` leaves: nine wrong answers and three right ones, to the validation rows."""
+    lines = []
+    for i, n in enumerate(ROWS["validation"]):
+        right = i % 4 == 0
+        number = row(n)["answer"].rpartition(" ")[2] if right else "7"
+        answer = {"doc_id": i, "doc": row(n), "target": row(n)["answer"], "filter": "strict-match", "metrics": ["exact_match"]}
+        said = {"arguments": {"gen_args_0": {"arg_0": row(n)["question"]}}, "resps": [[f"#### {number}"]]}
+        lines.append(json.dumps({**answer, **said, "filtered_resps": [number], "exact_match": float(right)}))
+    file = tmp_path / "samples_gsm8k.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+@pytest.fixture
+def teacher(llm_stub):
+    llm_stub.on("You are a teacher who reads the mistakes", reply=analyse)
+    llm_stub.on(
+        "You find what a group of mistakes", reply={"category_name": "multiplying", "pattern": "Groups are not multiplied."}
+    )
+    llm_stub.on("You plan training data", reply={"strategy": "Write problems with equal groups and multiply them."})
+    llm_stub.on("You write training examples", reply=write)
+    llm_stub.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": "none"})
+    return llm_stub
+
+
+def analyse(ask):
+    return {"missing": "A product.", "root_cause": f"Does not multiply, case {ask.number % 3}.", "scenario": "Equal groups."}
+
+
+def write(ask):
+    """As many problems as were asked for; the first of each reply has a wrong sum, which no check may let in."""
+    made = []
+    for i in range(ask.schema["properties"]["items"]["minItems"]):
+        a, b = 1000 + 17 * ask.number + i, 3 + i
+        result = a * b + (i == 0)
+        step = f"{a} * {b} = {result}"
+        question = WRITTEN[(3 * ask.number + i) % len(WRITTEN)].format(a=a, b=b)
+        made.append({"question": question, "steps": [step], "answer": str(result)})
+    return {"items": made}
+
+
+def follow(pipeline, tmp_path, **parameters):
+    file = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline, str(file))
+
+    def start(container):
+        import_module(f"{container.command[-1]}.__main__").run(Executor(container.executor_input))
+        return 0
+
+    return PackageRun(documents_of(file.read_text())[0], tmp_path / "run", start).run(**parameters)
+
+
+def test_patterns_from_the_samples_of_another_evaluator(settings, samples, teacher, tmp_path):
+    ran = follow(failure_patterns, tmp_path, settings=settings, samples_uri=str(samples))
+    plan = Path(ran["analyze-patterns"].artifacts["plan"])
+    strategies = yaml.safe_load((plan / "strategies.yaml").read_text())
+    assert strategies and {s["text"] for s in strategies} == {"Write problems with equal groups and multiply them."}
+    assert len([ask for ask in teacher.asks if "reads the mistakes" in ask.text]) == 9
+    assert ran["analyze-patterns"].parameters["patterns"] == len(strategies)
+
+
+def test_augmentation_without_training(settings, samples, teacher, tmp_path):
+    ran = follow(augmentation, tmp_path, settings=settings, predictions_uri=str(samples), work_uri=str(tmp_path / "work"))
+    last = ran["control-quality-2"]
+    batches = read_records(Path(last.artifacts["checked_batches"]) / "batches.jsonl", Batch)
+    accepted = [sample for batch in batches for sample in batch.accepted]
+    assert len(accepted) == last.parameters["accepted"] >= 3
+    assert all(len(s.fields["answer"]) and "is not" not in s.fields["answer"] for s in accepted)
+    rejected = [s.reason for b in batches for s in b.samples if s.status == "rejected"]
+    assert any(" is not " in reason for reason in rejected), "a wrong product was let in"
+    assert list((tmp_path / "work" / "ledger").iterdir())
