@@ -118,4 +118,4 @@ def test_agents_read_parquet_and_all_three_places(engine, images):
     assert json.loads(done.stdout) == [{"question": "1 + 1?", "parts": [{"answer": "2"}]}], done.stderr
     program = "import fsspec; print([fsspec.get_filesystem_class(s).__name__ for s in ('gs', 's3', 'hf')])"
     done = engine.run(images["agents"], ["python", "-c", program])
-    assert done.stdout.strip() == "['GCSFileSystem', 'S3FileSystem', 'HfFileSystem']", done.stderr
+    assert done.stdout.strip() == "['ExtendedGcsFileSystem', 'S3FileSystem', 'HfFileSystem']", done.stderr
