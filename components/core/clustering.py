@@ -7,21 +7,19 @@ end (median 0.08) and those of weak clusters (0.21) and clear ones (0.35) begin;
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.pattern_rules import CLEAR_SILHOUETTE, ELBOW_GAP
+
 Vectors = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
-Trend = Literal["new", "persistent", "shrinking", "fixed"]
 
-ELBOW_GAP = 0.125
-CLEAR_SILHOUETTE = 0.5  # "a reasonable structure", Kaufman and Rousseeuw, Finding Groups in Data (1990), table 4
 MIN_POINTS = 4
 OTHER_SEEDS = 4
 SAME_PATTERN = 0.6  # all-mpnet-base-v2: rewordings of one pattern measured 0.49 to 0.83, two patterns of one task at most 0.58
-SHRUNK = 0.75
 
 
 @dataclass(frozen=True)
@@ -124,12 +122,3 @@ def match_patterns(previous: Vectors, new: Vectors, threshold: float = SAME_PATT
             matches[i] = j
             taken.add(j)
     return matches
-
-
-def trend(before: int | None, now: int) -> Trend:
-    """What became of a pattern by its failing rows. `before` None: it was not there. A quarter fewer counts as shrinking."""
-    if before is None:
-        return "new"
-    if now == 0:
-        return "fixed"
-    return "shrinking" if now <= SHRUNK * before else "persistent"

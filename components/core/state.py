@@ -15,8 +15,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError
 
 from components.core.budget import Usage
-from components.core.clustering import Trend
 from components.core.errors import InputError
+from components.core.pattern_rules import Trend
 from components.core.records import Analysis, Batch, Pattern, Record, Strategy, SyntheticRow
 from components.core.settings import UpdateState
 from components.core.statistics import SplitMetrics

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from components.core.clustering import ELBOW_GAP
 from components.core.figures import p_value, percent, plural, points
+from components.core.pattern_rules import ELBOW_GAP
 
 Facts = Mapping[str, Any]
 STEP_MATCHED = "step-matched"

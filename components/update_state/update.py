@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.core.budget import Usage
-from components.core.clustering import Trend, trend
 from components.core.errors import InputError
+from components.core.pattern_rules import Trend, trend
 from components.core.promotion import SPLIT, judge_candidate
 from components.core.records import Analysis, Batch, Pattern, Strategy
 from components.core.settings import BudgetSettings, LoopSettings

@@ -29,6 +29,13 @@ RESTRICTED = [f"--user={USER}:{USER}", "--cap-drop=ALL", "--security-opt=no-new-
 RESTRICTED += ["--tmpfs=/tmp:exec,mode=1777", "--shm-size=512m"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for the builds."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(2400))
+
+
 @dataclass(frozen=True)
 class Engine:
     """A Docker client that builds with BuildKit, and an engine that answers it."""

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.core.settings import STAGE_SETTINGS
 from components.images import ROLES, TAG, role_of
@@ -65,7 +66,7 @@ def test_no_kubeflow_inside_and_torch_only_where_it_is_used(engine, images, role
     program = (
         "import importlib.util as u, json, pathlib, components.core as c; p = pathlib.Path(c.__path__[0]).parent; "
         "print(json.dumps({m: bool(u.find_spec(m)) for m in ('kfp', 'pipelines', 'torch', 'peft', 'openai')} "
-        "| {'contracts': len(list(p.rglob('component.*'))), 'prompts': len(list(p.rglob('prompts/*')))}))"
+        "| {'contracts': len(list(p.rglob('component.py'))), 'prompts': len(list(p.rglob('prompts/*')))}))"
     )
     found = json.loads(engine.run(images[role], ["python", "-c", program]).stdout)
     assert found.pop("prompts") > 3
@@ -98,11 +99,21 @@ def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_fo
     message.touch()
     message.chmod(0o666)
     command = ["python", "-m", f"components.{stage}", "--executor-input"]
-    output = str(shared_folder / "executor_output.json")
+    contract = yaml.safe_load((ROOT / "components" / stage / "component.yaml").read_text())["components"][
+        f"comp-{stage.replace('_', '-')}"
+    ]
+    needed = [n for n, of in contract["inputDefinitions"].get("artifacts", {}).items() if not of.get("isOptional")]
+    artifacts = {name: {"artifacts": [{"name": name, "uri": "/nowhere"}]} for name in needed}
+    outputs = {"outputFile": str(shared_folder / "executor_output.json")}
+
+    def given(found, **parameters):
+        return json.dumps({"inputs": {"parameterValues": parameters, "artifacts": found}, "outputs": outputs})
+
     wrong = {
         "{": "is not a Kubeflow executor input",
-        json.dumps({"inputs": {}, "outputs": {"outputFile": output}}): "'settings' is missing",
-        json.dumps({"inputs": {"parameterValues": {"settings": {"slim": 1}}}, "outputs": {"outputFile": output}}): "'slim'",
+        given(artifacts): "input parameter 'settings' is missing",
+        given(artifacts, settings={"slim": 1}): "unknown key 'slim' (did you mean 'slm'?)",
+        given({**artifacts, "rows": {"artifacts": []}}): "unknown input artifact 'rows'",
     }
     for given, expected in wrong.items():
         done = engine.run(images[role_of(stage)], [*command, given], mounts={message: "/dev/termination-log"})
@@ -118,4 +129,4 @@ def test_agents_read_parquet_and_all_three_places(engine, images):
     assert json.loads(done.stdout) == [{"question": "1 + 1?", "parts": [{"answer": "2"}]}], done.stderr
     program = "import fsspec; print([fsspec.get_filesystem_class(s).__name__ for s in ('gs', 's3', 'hf')])"
     done = engine.run(images["agents"], ["python", "-c", program])
-    assert done.stdout.strip() == "['GCSFileSystem', 'S3FileSystem', 'HfFileSystem']", done.stderr
+    assert done.stdout.strip() == "['ExtendedGcsFileSystem', 'S3FileSystem', 'HfFileSystem']", done.stderr

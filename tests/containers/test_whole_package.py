@@ -33,7 +33,7 @@ EMBEDDING = "sentence-transformers/all-mpnet-base-v2"
 BUCKET = "runs"
 KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.model
 
 
 @dataclass

@@ -8,7 +8,8 @@ import pytest
 from kneed import KneeLocator
 
 from components.backends.kmeans import cluster
-from components.core.clustering import ELBOW_GAP, Algorithms, Vectors, choose_clusters, elbow, match_patterns, trend
+from components.core.clustering import Algorithms, Vectors, choose_clusters, elbow, match_patterns
+from components.core.pattern_rules import ELBOW_GAP, trend
 
 
 def unit(points: Vectors) -> Vectors:
