@@ -103,7 +103,7 @@ class Cluster:
         """Kill the container when it is at work. Whether it was: it may have come to its end before."""
         asked = len(self.asks())
         inspect = ["inspect", "--format", "{{.State.Pid}}", name]
-        while not (pid := int(self.engine(*inspect, check=False).stdout or 0)) and process.poll() is None:
+        while not (pid := int(self.engine(*inspect, check=False).stdout.strip() or 0)) and process.poll() is None:
             time.sleep(0.01)
         while process.poll() is None:
             # Two replies paid for; else the first output half written.
