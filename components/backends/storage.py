@@ -71,7 +71,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield work
-        work.chmod(0o755)  # mkdtemp's 0700 would lock out a next stage that runs as another user
+        for part in (work, *work.rglob("*")):  # a next stage may run as another user, whom mkdtemp and safetensors lock out
+            part.chmod(0o755 if part.is_dir() else 0o644)
         _replace(work, path)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)

@@ -97,6 +97,8 @@ class Cluster:
         self.ran.append((container.task, process.returncode))
         self.messages.append(message.read_text())
         assert not err.startswith("docker:"), err
+        if process.returncode:
+            print(f"{container.task} ended with {process.returncode}: {err[-2000:]}", file=sys.stderr)
         return process.returncode
 
     def _kill(self, process: subprocess.Popen[str], name: str, stage: str, folder: Path) -> bool:
@@ -156,6 +158,7 @@ def settings(stub, whole_loop, shared_folder):
         slm = {"model": model, "max_length": 256} if model else {"model": str(shared_folder / "slm"), "max_length": 3000}
         if not model and not (shared_folder / "slm").exists():
             build(shared_folder / "slm", context=4096)
+            (shared_folder / "slm" / "model.safetensors").chmod(0o644)
         llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
         return {
             "task": {

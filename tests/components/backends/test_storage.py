@@ -92,6 +92,16 @@ class TestJson:
 
 
 class TestWholeDirectory:
+    def test_another_user_can_read_what_is_inside(self, tmp_path: Path) -> None:
+        with whole_directory(tmp_path / "out") as work:
+            (work / "deep").mkdir(mode=0o700)
+            (work / "deep" / "weights").touch(mode=0o600)
+        assert [oct((tmp_path / "out" / p).stat().st_mode & 0o777) for p in (".", "deep", "deep/weights")] == [
+            "0o755",
+            "0o755",
+            "0o644",
+        ]
+
     def test_takes_the_place_of_the_old_one(self, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "old").touch()
