@@ -16,9 +16,9 @@ from components.backends.progress import notice
 from components.core.errors import InputError
 from components.core.settings import STAGE_SETTINGS
 from components.images import TAG
-from pipelines.compiled_package import TARGETS, documents_of, package_file
+from pipelines.compiled_package import TARGETS, documents_of, package_file, tasks_of
 from pipelines.improvement_loop import Shape, build
-from pipelines.package import check_package, containers, tasks_of
+from pipelines.package import check_package, containers
 from pipelines.placement import Kubernetes, Vertex
 
 CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
@@ -133,7 +133,7 @@ def _carry_in(spec: dict[str, Any]) -> None:
                 if parameter in known and outer not in inside["inputDefinitions"]["parameters"]:
                     inside["inputDefinitions"]["parameters"][outer] = {"parameterType": known[parameter]["parameterType"]}
                     task["inputs"]["parameters"][outer] = {"componentInputParameter": outer}
-    for _, _, task in ((d, n, t) for d, n, t in tasks_of(spec) if d == "root"):
+    for task in spec["root"]["dag"]["tasks"].values():
         for source in task.get("inputs", {}).get("parameters", {}).values():
             outer = source.get("componentInputParameter", "")
             if outer not in known and outer.removeprefix(CHANNEL) in known:

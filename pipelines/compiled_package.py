@@ -8,7 +8,7 @@ deploymentSpec: {executors: {...}}
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -89,13 +89,8 @@ class Package:
     @property
     def max_iterations(self) -> int:
         """How many iterations there is room for; 0 where the package does not say."""
-        given = [task.get("inputs", {}).get("parameters", {}).get("max_iterations", {}) for task in self._tasks(self.spec)]
+        given = [task.get("inputs", {}).get("parameters", {}).get("max_iterations", {}) for _, _, task in tasks_of(self.spec)]
         return int(max((source.get("runtimeValue", {}).get("constant", 0) for source in given), default=0))
-
-    @staticmethod
-    def _tasks(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for component in [spec.get("root", {}), *spec.get("components", {}).values()]:
-            yield from component.get("dag", {}).get("tasks", {}).values()
 
     def write_without_caching(self, file: Path) -> "Package":
         """The same package as `file`, with caching off for every task, also for those inside conditions.
@@ -103,10 +98,17 @@ class Package:
         The SDK's own switch reaches the tasks of the outermost level only.
         """
         spec = json.loads(json.dumps(self.spec))
-        for task in self._tasks(spec):
+        for _, _, task in tasks_of(spec):
             task["cachingOptions"] = {}
         file.write_text(yaml.safe_dump_all([spec, self.platform] if self.platform else [spec], sort_keys=False))
         return Package(file, self.target, spec, self.platform)
+
+
+def tasks_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every task as (the DAG it is in, its name, itself), also those inside conditions."""
+    for name, component in [("root", spec["root"]), *spec.get("components", {}).items()]:
+        for task, body in component.get("dag", {}).get("tasks", {}).items():
+            yield name, task, body
 
 
 def documents_of(text: str | IO[str]) -> list[Any]:

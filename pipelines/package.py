@@ -11,7 +11,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.core.errors import InputError
 from components.core.settings import STAGE_SETTINGS
 from components.images import REPOSITORY, role_of
-from pipelines.compiled_package import documents_of
+from pipelines.compiled_package import documents_of, tasks_of
 
 ARGUMENTS = ["--executor-input", "{{$}}"]
 DOCUMENTS = {"kubernetes": 2, "vertex": 1}
@@ -29,13 +29,6 @@ def check_package(text: str, target: str) -> Spec:
         raise InputError(f"package for {target}: {'; '.join(wrong)}")
     spec: Spec = documents[0]
     return spec
-
-
-def tasks_of(spec: Spec) -> Iterator[tuple[str, str, Spec]]:
-    """Every task as (the DAG it is in, its name, itself)."""
-    for name, component in [("root", spec["root"]), *spec["components"].items()]:
-        for task, body in component.get("dag", {}).get("tasks", {}).items():
-            yield name, task, body
 
 
 def containers(spec: Spec) -> int:

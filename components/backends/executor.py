@@ -72,7 +72,7 @@ class Executor:
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
 
-    def settings(self, model: type[S], whole: type[BaseModel] = Settings) -> S:
+    def settings(self, model: type[S]) -> S:
         """The `settings` parameter, validated: sections of `model`, or of a whole run. Raises InputError that names the key.
 
         A pipeline hands one settings object to all stages; each checks all of it, so that the first stage finds every mistake.
@@ -83,7 +83,7 @@ class Executor:
         except ValueError as e:
             raise InputError(f"settings: not JSON ({e})") from e
         of_run = isinstance(values, dict) and not values.keys() <= model.model_fields.keys()
-        checked = whole if of_run else model
+        checked: type[BaseModel] = Settings if of_run else model
         try:
             found = checked.model_validate(values)
         except ValidationError as e:

@@ -11,9 +11,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.core.errors import InputError
 from components.images import ROLES
 from pipelines.compile import compile_loop, placement, write_package
-from pipelines.compiled_package import documents_of, package_file
+from pipelines.compiled_package import documents_of, package_file, tasks_of
 from pipelines.improvement_loop import Shape
-from pipelines.package import check_package, containers, tasks_of
+from pipelines.package import check_package, containers
 from pipelines.placement import CACHED, RETRIES, USER, Kubernetes, Vertex
 
 SMALL = Shape(max_iterations=1, attempts=1, step_matched=False)

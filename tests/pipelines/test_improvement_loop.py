@@ -8,8 +8,7 @@ from package_runner import PackageRun, TaskFailed
 
 from components.backends.executor import Executor
 from components.core.settings import STAGE_SETTINGS
-from pipelines.compiled_package import TARGETS, documents_of, package_file
-from pipelines.package import tasks_of
+from pipelines.compiled_package import TARGETS, documents_of, package_file, tasks_of
 
 START = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
 
