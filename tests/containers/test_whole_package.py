@@ -19,6 +19,7 @@ import yaml
 from llm_stub import LlmStub, serving
 from package_runner import Container, PackageRun, TaskFailed
 from tiny_slm import build
+from whole_run import QUICKSTART, TASK, WRITING, spread, state_of
 
 from components.backends.executor import local_path
 from components.backends.model_sources import cache_root, find_model
@@ -28,7 +29,6 @@ from pipelines.compile import compile_loop
 from pipelines.improvement_loop import Shape
 from pipelines.placement import KEYS, USER, Kubernetes
 
-QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
 EMBEDDING = "sentence-transformers/all-mpnet-base-v2"
 BUCKET = "runs"
 KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
@@ -138,14 +138,14 @@ def models() -> None:
 @pytest.fixture
 def stub(whole_loop):
     def judged(ask):
-        good = whole_loop.spread(ask.last, 4)
+        good = spread(ask.last, 4)
         return {"adherence": 9 if good else 2, "utility": 8, "relevance": 9, "feedback": "none" if good else "Count groups."}
 
     with serving() as server:
         server.on("You are a teacher who reads the mistakes", reply=whole_loop.analysis)
         server.on("You find what a group of mistakes", reply={"category_name": "grouping", "pattern": "Groups are not filtered."})
         server.on("You plan training data", reply={"strategy": "Write questions that count groups and keep the large ones."})
-        server.on(whole_loop.WRITING, reply=whole_loop.items)
+        server.on(WRITING, reply=whole_loop.items)
         server.on("You judge training examples", reply=judged)
         yield server
 
@@ -161,12 +161,7 @@ def settings(stub, whole_loop, shared_folder):
             (shared_folder / "slm" / "model.safetensors").chmod(0o644)
         llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
         return {
-            "task": {
-                "name": "text_to_sql",
-                **{split: str(QUICKSTART / f"{split}.jsonl") for split in whole_loop.ROWS},
-                **{f"{split}_size": size for split, size in whole_loop.ROWS.items()},
-                "options": {"database": str(QUICKSTART / "shop.sql")},
-            },
+            "task": TASK,
             "slm": slm,
             "teacher": {**llm, "model": "teacher", "api_key_env": "TEACHER_API_KEY"},
             "judge": {**llm, "model": "judge", "api_key_env": "JUDGE_API_KEY"},
@@ -239,7 +234,7 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
     assert sorted(code for _, code in killed.ran) == [0] * 44 + [137] * len(STAGE_SETTINGS)
     assert iterations(run) == ["score-1", "score-2", "score-3"]
     assert reason(run) == "the 3 planned iterations are done"
-    assert whole_loop.state_of(killed.state_below(run)) == whole_loop.state_of(local())
+    assert state_of(killed.state_below(run)) == state_of(local())
     alone = [ask.text for ask in stub.asks if ask.headers["authorization"].endswith("of-this-machine")]
     assert set(killed.asks()) == set(alone)
     assert len(killed.asks()) <= len(alone) + len(KEYS), "what was paid for before a kill is not asked for again"
@@ -253,7 +248,7 @@ def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, 
     assert iterations(run) == ["score-1"]
     assert reason(run) == "the planned iteration is done"
     assert {code for _, code in here.ran} == {0}
-    assert whole_loop.state_of(here.state_below(run)) == whole_loop.state_of(local())
+    assert state_of(here.state_below(run)) == state_of(local())
     whole_loop.check_separation(here.stub.asks)
 
 

@@ -3,29 +3,23 @@
 One run goes through; another is killed while it asks for data and again while it trains. Both must end in the same state.
 """
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 from llm_stub import serving
+from whole_run import QUICKSTART, ROWS, TASK, WRITING, spread, state_of, teach
 
 from components.backends.model_sources import find_model
 from components.core.errors import ModelError
 
-QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
 SLM, EMBEDDING = "HuggingFaceTB/SmolLM2-135M-Instruct", "sentence-transformers/all-mpnet-base-v2"
-ROWS = {"train": 12, "validation": 8, "selection": 6, "test": 6}
 COUNTRIES = ("Norway", "France", "Portugal", "Germany")
-ACCOUNTING = {"train_seconds", "evaluate_seconds", "paid_calls", "replayed", "adapter_uri", "retries"}
-
-WRITING = "You write training examples"
 
 pytestmark = pytest.mark.model
 
@@ -41,17 +35,8 @@ def models():
 @pytest.fixture
 def stub():
     with serving() as server:
-        server.on("You are a teacher who reads the mistakes", reply=analysis)
-        server.on("You find what a group of mistakes", reply={"category_name": "grouping", "pattern": "Groups are not filtered."})
-        server.on("You plan training data", reply={"strategy": "Write questions that count groups and keep only the large ones."})
-        server.on(WRITING, reply=items)
-        server.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": "none"})
+        teach(server, analysis, items)
         yield server
-
-
-def spread(text, choices):
-    """A number below `choices` that depends on the text alone, so that a run that starts again is told the same."""
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % choices
 
 
 def analysis(ask):
@@ -80,12 +65,7 @@ def item(number):
 def config(tmp_path, stub):
     llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
     values = {
-        "task": {
-            "name": "text_to_sql",
-            **{split: str(QUICKSTART / f"{split}.jsonl") for split in ROWS},
-            **{f"{split}_size": size for split, size in ROWS.items()},
-            "options": {"database": str(QUICKSTART / "shop.sql")},
-        },
+        "task": TASK,
         "slm": {"model": SLM, "max_length": 256},
         "teacher": {**llm, "model": "teacher"},
         "judge": {**llm, "model": "judge"},
@@ -132,17 +112,6 @@ def wait_until(happened, process):
         assert process.poll() is None, process.communicate()[1][-3000:]
         time.sleep(0.05)
     pytest.fail("it did not happen")
-
-
-def state_of(run_dir):
-    """The final state without what counts seconds, payments and places."""
-
-    def bare(value):
-        if isinstance(value, dict):
-            return {k: bare(v) for k, v in value.items() if k not in ACCOUNTING}
-        return [bare(v) for v in value] if isinstance(value, list) else value
-
-    return bare(json.loads((run_dir / (run_dir / "latest_state").read_text().strip() / "state.json").read_text()))
 
 
 def questions(*splits):

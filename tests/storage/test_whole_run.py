@@ -1,23 +1,16 @@
 """The whole local engine with its run directory in a store: real stages, a tiny model, a stub for the LLMs, and a kill."""
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 from llm_stub import serving
+from whole_run import TASK, WRITING, spread, state_of, teach
 
 from components.backends import objects
-
-QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
-ROWS = {"train": 12, "validation": 8, "selection": 6, "test": 6}
-WRITING = "You write training examples"
-ACCOUNTING = {"train_seconds", "evaluate_seconds", "paid_calls", "replayed", "adapter_uri", "retries"}
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +21,8 @@ def stub():
         return {"missing": "A clause.", "root_cause": causes[spread(ask.last, 3)], "scenario": "Questions that count."}
 
     with serving() as server:
-        server.on("You are a teacher who reads the mistakes", reply=analysis)
-        server.on("You find what a group of mistakes", reply={"category_name": "grouping", "pattern": "Groups are not filtered."})
-        server.on("You plan training data", reply={"strategy": "Write questions that count groups and keep only the large ones."})
-        server.on(WRITING, reply=items)
-        server.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": "none"})
+        teach(server, analysis, items)
         yield server
-
-
-def spread(text, choices):
-    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % choices
 
 
 def items(ask):
@@ -59,12 +44,7 @@ def item(number):
 def config(tmp_path_factory, stub, tiny_slm):
     llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
     values = {
-        "task": {
-            "name": "text_to_sql",
-            **{split: str(QUICKSTART / f"{split}.jsonl") for split in ROWS},
-            **{f"{split}_size": size for split, size in ROWS.items()},
-            "options": {"database": str(QUICKSTART / "shop.sql")},
-        },
+        "task": TASK,
         "slm": {"model": str(tiny_slm), "max_length": 1024},
         "embedding": {"model": str(tiny_slm)},
         "teacher": {**llm, "model": "teacher"},
@@ -112,18 +92,7 @@ def unbroken(config, stub, tmp_path_factory):
     """The state of a run in a plain folder that nobody stopped, and what the LLMs were asked."""
     folder = tmp_path_factory.mktemp("unbroken")
     finish(begin(config, folder / "run", folder))
-    return state_in(folder / "run"), [ask.text for ask in stub.asks]
-
-
-def state_in(run_dir):
-    """The final state without what counts seconds, payments and places."""
-
-    def bare(value):
-        if isinstance(value, dict):
-            return {k: bare(v) for k, v in value.items() if k not in ACCOUNTING}
-        return [bare(v) for v in value] if isinstance(value, list) else value
-
-    return bare(json.loads((run_dir / (run_dir / "latest_state").read_text().strip() / "state.json").read_text()))
+    return state_of(folder / "run"), [ask.text for ask in stub.asks]
 
 
 def has_checkpoint(uri, task):
@@ -152,6 +121,6 @@ def test_a_run_that_moves_from_machine_to_machine_ends_like_one_that_did_not(unb
     assert f"All of it is at {uri}" in out
     (copy,) = (tmp_path / "d").iterdir()
     assert out.count("done before") == len(list(copy.glob("*/executor_output.json")))
-    assert state_in(copy) == state
+    assert state_of(copy) == state
     assert objects.read(f"{uri}/report.html") == (copy / "report.html").read_bytes()
     assert not [name for name in objects.names(uri) if name.startswith(("checkpoints", "lease"))]
