@@ -17,14 +17,14 @@ from components.core.clustering import match_patterns
 from components.core.leakage import Fingerprints
 from components.core.records import TrainRow
 from components.core.settings import AnalyzePatterns
-from components.core.state import State
+from components.core.state import FILE, State
 from components.core.tasks.registry import load_task
 
 
 def run(ex: Executor) -> None:
     """Read, analyse, write."""
     settings = ex.settings(AnalyzePatterns)
-    data = ex.input("train_data")
+    data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     predictions = read_predictions(ex.input("predictions"), task)
     prints = ex.optional_input("fingerprints")
@@ -68,7 +68,7 @@ def run(ex: Executor) -> None:
 
 
 def _state(ex: Executor) -> State | None:
-    path = ex.optional_input("state")
+    path = ex.optional_input("state", FILE)
     return State.load(path) if path else None
 
 

@@ -97,21 +97,27 @@ class Executor:
             raise InputError(f"input parameter '{name}' is missing")
         return _whole_numbers(value)
 
-    def input(self, name: str) -> Path:
-        """Path of an input artifact that must be there."""
-        path = self.optional_input(name)
+    def input(self, name: str, holds: str = "") -> Path:
+        """Path of an input artifact that must be there; see `optional_input`."""
+        path = self.optional_input(name, holds)
         if path is None:
             raise InputError(f"input artifact '{name}' is missing")
         return path
 
-    def optional_input(self, name: str) -> Path | None:
-        """Path of an input artifact, or None when it was not passed. Passed but not there is an error."""
+    def optional_input(self, name: str, holds: str = "") -> Path | None:
+        """Path of an input artifact, or None when it was not passed. Passed but not there is an error.
+
+        `holds` is a file of the folder that the artifact must be: without it, it is half-written or another artifact.
+        """
         if not self.has_input(name):
             return None
         artifact = self._inputs["artifacts"][name]["artifacts"][0]
         path = local_path(artifact["uri"], artifact.get("customPath", ""))
         if not path.exists():
             raise InputError(f"input artifact '{name}': there is nothing at {path}")
+        if holds and not (path / holds).is_file():
+            kind = "a file" if path.is_file() else f"a folder without {holds}"
+            raise InputError(f"input artifact '{name}': {path} is {kind}; a folder with {holds} is needed")
         return path
 
     def has_input(self, name: str) -> bool:

@@ -15,9 +15,9 @@ def read_predictions(path: Path, task: Task) -> list[Prediction]:
 
     A file that is alone is validation, unless its name begins with train. Raises InputError with file and line.
     """
-    if path.is_file():
-        return _read(path, task, "train" if path.name.startswith("train") else "validation")
     found: list[Prediction] = []
+    if path.is_file():
+        found = _read(path, task, "train" if path.name.startswith("train") else "validation")
     for split in SPLITS:
         if (path / f"{split}.jsonl").exists():
             found += _read(path / f"{split}.jsonl", task, split)

@@ -111,10 +111,10 @@ def _with_adapter(model: Any, adapter: Path, name: str) -> Any:
     from peft import PeftModel
 
     facts = adapter / "train.json"
-    trained_on = json.loads(facts.read_text()).get("base_model", name) if facts.exists() else name
-    if trained_on != name:
-        raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
     try:
+        trained_on = json.loads(facts.read_text()).get("base_model", name) if facts.exists() else name
+        if trained_on != name:
+            raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
             return PeftModel.from_pretrained(model, str(adapter))

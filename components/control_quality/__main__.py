@@ -19,10 +19,10 @@ def run(ex: Executor) -> None:
     """Read, check and judge, write."""
     settings = ex.settings(ControlQuality)
     check_judge(settings.teacher, settings.judge, settings.control.allow_judge)
-    data, source = ex.input("train_data"), ex.input("batches")
+    data, source = ex.input("train_data", "train.jsonl"), ex.input("batches", "batches.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    strategies, _, spent = read_plan(ex.input("plan"))
-    earlier = ex.optional_input("synthetic_data")
+    strategies, _, spent = read_plan(ex.input("plan", "strategies.yaml"))
+    earlier = ex.optional_input("synthetic_data", "synthetic.jsonl")
     known = Known(
         read_records(data / "train.jsonl", TrainRow),
         read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else [],

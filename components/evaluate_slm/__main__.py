@@ -24,12 +24,12 @@ def run(ex: Executor) -> None:
     from components.backends.slm_inference import Generator
 
     settings = ex.settings(EvaluateSlm)
-    data = ex.input("train_data")
+    data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     splits = parse_splits(str(ex.parameter("splits", "train,validation,selection,test")))
     rows = {split: _read(ex, data, split) for split in splits}
     started = time.monotonic()
-    slm = load_slm(settings.slm, ex.optional_input("adapter"))
+    slm = load_slm(settings.slm, ex.optional_input("adapter", "adapter_config.json"))
 
     def run_limited(program: str, seconds: float) -> CodeResult:
         return run_code(program, settings.evaluate.code_seconds)

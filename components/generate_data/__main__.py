@@ -15,12 +15,12 @@ from components.generate_data.generate import generate
 def run(ex: Executor) -> None:
     """Read, write data, write."""
     settings = ex.settings(GenerateData)
-    data, iteration = ex.input("train_data"), ex.parameter("iteration", 1)
+    data, iteration = ex.input("train_data", "train.jsonl"), ex.parameter("iteration", 1)
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    strategies, errors, spent = read_plan(ex.input("plan"))
+    strategies, errors, spent = read_plan(ex.input("plan", "strategies.yaml"))
     train = read_records(data / "train.jsonl", TrainRow)
     sources = Sources(task, train, strategies, errors)
-    before = ex.optional_input("checked_batches")
+    before = ex.optional_input("checked_batches", "batches.jsonl")
     if before:
         batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}

@@ -19,7 +19,7 @@ def run(ex: Executor) -> None:
     from components.backends.training_checkpoints import Checkpoints
 
     settings = ex.settings(TrainLora)
-    data, synthetic = ex.input("train_data"), ex.optional_input("synthetic_data")
+    data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")
     prints = ex.optional_input("fingerprints")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     output = ex.output("adapter")

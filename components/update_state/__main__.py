@@ -20,13 +20,13 @@ from components.update_state import update
 
 def run(ex: Executor) -> None:
     """Read, update, write."""
-    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("previous_state")
+    settings, step, before = ex.settings(UpdateState), ex.parameter("step"), ex.optional_input("previous_state", FILE)
     if step not in ("start", "merge", "score", "control"):
         raise InputError(f"step '{step}' is not known; it is start, merge, score or control")
     if before is None and step != "start":
         raise InputError(f"step '{step}' needs the input artifact 'previous_state'; the first step of a run is 'start'")
     state = State.load(before) if before else State(run=_facts(ex, settings))
-    earlier = ex.optional_input("previous_synthetic_data")
+    earlier = ex.optional_input("previous_synthetic_data", "synthetic.jsonl")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
     if step == "merge":
         learnt = _learnt(ex)
@@ -50,7 +50,7 @@ def run(ex: Executor) -> None:
 
 def _export(ex: Executor, uri: str, state: State) -> None:
     """Hand over the adapter if it is what this step decided to ship; the report and the rows that made it lie beside it."""
-    adapter = ex.optional_input("adapter")
+    adapter = ex.optional_input("adapter", "train.json")
     if adapter and state.models and state.model(state.incumbent).adapter_uri == ex.input_uri("adapter"):
         accuracies = {split: round(m.accuracy, 4) for split, m in state.model(state.incumbent).metrics.items()}
         publish(adapter, uri, state.incumbent, {"slm": state.run.slm, "task": state.run.task, "accuracy": accuracies})
@@ -59,13 +59,13 @@ def _export(ex: Executor, uri: str, state: State) -> None:
 
 
 def _facts(ex: Executor, settings: UpdateState) -> RunFacts:
-    task = load_task(settings.task.name, settings.task.options, ex.input("train_data") / "assets")
+    task = load_task(settings.task.name, settings.task.options, ex.input("train_data", "train.jsonl") / "assets")
     return RunFacts.of(settings, task.metric)
 
 
 def _learnt(ex: Executor) -> update.Learnt:
-    analyses, checked = ex.input("analyses"), ex.input("checked_batches")
-    strategies, errors, _ = read_plan(ex.input("plan"))
+    analyses, checked = ex.input("analyses", "analyses.jsonl"), ex.input("checked_batches", "batches.jsonl")
+    strategies, errors, _ = read_plan(ex.input("plan", "strategies.yaml"))
     usages: dict[str, Any] = {**read_json(analyses / "usage.json"), **read_json(checked / "usage.json")}
     return update.Learnt(
         summary=read_json(analyses / "summary.json"),
@@ -98,9 +98,9 @@ def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> 
 
 
 def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int, prefix: str = "") -> Evaluated:
-    adapter = ex.optional_input(f"{prefix}adapter")
+    adapter = ex.optional_input(f"{prefix}adapter", "train.json")
     artifacts = (f"{prefix}predictions", f"{prefix}report_predictions")
-    folders = [folder for a in artifacts if (folder := ex.optional_input(a))]
+    folders = [folder for a in artifacts if (folder := ex.optional_input(a, "metrics.json"))]
     tuned = (adapter, ex.input_uri(f"{prefix}adapter")) if adapter else None
     return read_evaluated(name, kind, iteration, folders, tuned, settings.evaluate)
 

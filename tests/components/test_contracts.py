@@ -81,6 +81,17 @@ def test_the_program_reads_and_writes_exactly_what_the_contract_names(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_the_program_says_by_which_file_it_knows_each_folder(stage):
+    """Else a file where a folder is expected, or a folder half-written, is found out late or not at all."""
+    calls = [n for n in ast.walk(ast.parse((ROOT / stage / "__main__.py").read_text())) if isinstance(n, ast.Call)]
+    reads = [c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in ("input", "optional_input")]
+    bare = {ast.unparse(c.args[0]) for c in reads if len(c.args) == 1}
+    # Fingerprints are a file; predictions to analyse may be one; of held-out rows a stage reads the splits it is told.
+    either = {"'predictions'"} if stage == "analyze_patterns" else set()
+    assert bare <= {"'fingerprints'", "'heldout_data'"} | either
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_local_engine_asks_for_the_same_outputs(stage):
     outputs = interface(stage)["outputDefinitions"]
     artifacts, parameters = OUTPUTS[stage]

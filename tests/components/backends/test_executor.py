@@ -105,6 +105,17 @@ def test_an_artifact_that_was_passed_must_be_there(tmp_path):
         executor(inputs={"adapter": tmp_path / "gone"}).optional_input("adapter")
 
 
+def test_an_artifact_must_be_the_folder_it_is_read_as(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for name, kind in (("file", "is a file"), ("folder", "is a folder without adapter_config.json")):
+        ex = executor(inputs={"adapter": tmp_path / name})
+        with pytest.raises(InputError, match=f"input artifact 'adapter': .*/{name} {kind}; a folder with adapter_config.json"):
+            ex.input("adapter", "adapter_config.json")
+    (tmp_path / "folder" / "adapter_config.json").touch()
+    assert ex.input("adapter", "adapter_config.json") == tmp_path / "folder"
+
+
 def test_what_a_stage_says_is_where_kubeflow_looks_for_it(tmp_path):
     ex = executor(outputs={"adapter": tmp_path / "deep" / "adapter"}, folder=tmp_path)
     assert ex.output("adapter").parent.is_dir()

@@ -60,5 +60,6 @@ def test_nothing_to_read(tmp_path: Path, task: Task) -> None:
     with pytest.raises(InputError, match="no predictions"):
         read_predictions(tmp_path, task)
     (tmp_path / "train.jsonl").touch()
-    with pytest.raises(InputError, match="no predictions"):
-        read_predictions(tmp_path, task)
+    for path in (tmp_path, tmp_path / "train.jsonl"):
+        with pytest.raises(InputError, match="no predictions"):
+            read_predictions(path, task)

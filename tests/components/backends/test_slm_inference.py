@@ -120,6 +120,9 @@ def test_adapter_of_another_model_and_of_another_shape_is_refused(tmp_path, tiny
     (tmp_path / "train.json").write_text('{"base_model": "another/model"}')
     with pytest.raises(ModelError, match=r"trained on another/model, but slm\.model is"):
         load_slm(settings, tmp_path)
+    (tmp_path / "train.json").write_text("{half")
+    with pytest.raises(ModelError, match="does not fit"):
+        load_slm(settings, tmp_path)
     (tmp_path / "train.json").unlink()
     (tmp_path / "adapter_config.json").unlink()
     with pytest.raises(ModelError, match="does not fit"):

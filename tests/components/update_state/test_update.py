@@ -37,7 +37,7 @@ class Loop:
         )
         self.last: dict[str, Any] = {}
         self.out = folder
-        (folder / "train_data").mkdir()
+        write_records(folder / "train_data" / "train.jsonl", [])
 
     def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
         self.calls += 1
