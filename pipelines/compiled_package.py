@@ -8,6 +8,7 @@ deploymentSpec: {executors: {...}}
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -91,6 +92,12 @@ class Package:
         """How many iterations there is room for; 0 where the package does not say."""
         given = [task.get("inputs", {}).get("parameters", {}).get("max_iterations", {}) for _, _, task in tasks_of(self.spec)]
         return int(max((source.get("runtimeValue", {}).get("constant", 0) for source in given), default=0))
+
+    @property
+    def attempts(self) -> int:
+        """Pairs of generation and quality control that an iteration has; 0 where the package has none."""
+        pairs = Counter(dag for dag, _, task in tasks_of(self.spec) if task["componentRef"]["name"].startswith("comp-generate"))
+        return max(pairs.values(), default=0)
 
     def write_without_caching(self, file: Path) -> "Package":
         """The same package as `file`, with caching off for every task, also for those inside conditions.

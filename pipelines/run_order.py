@@ -78,6 +78,17 @@ def check_settings(package: Package, settings: Settings) -> None:
         )
 
 
+def cut_short(package: Package, settings: Settings) -> str:
+    """What to tell whose settings ask for more tries at a batch than the package has tasks for; else nothing."""
+    wanted = (1 + settings.generate.regenerations) * (1 + settings.generate.refills)
+    if not 0 < package.attempts < wanted:
+        return ""
+    return (
+        f"{package.path} tries a batch {package.attempts} times where the settings allow {wanted} (generate.regenerations, "
+        f"refills): what is not accepted by then is left out; `pada compile --attempts {wanted}` makes room"
+    )
+
+
 def check_uri(what: str, uri: str, target: str) -> None:
     """An empty one is none at all. Raises InputError."""
     if uri and ("://" in uri or what.startswith("--")) and not uri.startswith(SCHEMES[target]):

@@ -11,7 +11,7 @@ from pathlib import Path
 from components.core.errors import InputError
 from pipelines.compiled_package import package_file, read_package
 from pipelines.config import read_config
-from pipelines.run_order import PARAMETER_BYTES, Order, arguments_for
+from pipelines.run_order import PARAMETER_BYTES, Order, arguments_for, cut_short
 from pipelines.run_watch import Patience, Started, watch
 from pipelines.submit_kubernetes import Cluster, Kubeflow
 from pipelines.submit_vertex import Project, Vertex
@@ -36,7 +36,7 @@ class Request:
 def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str], object] = print) -> bool:
     """Start a run on Kubeflow; whether it was accepted, or ended well if waited for. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
-        order = _order(request, "kubernetes", Path(scratch))
+        order = _order(request, "kubernetes", Path(scratch), say)
         _needs("kfp", "kfp")
         run = Kubeflow(cluster).start(order)
     return _follow(run, request.patience, say)
@@ -56,18 +56,20 @@ def upload_to_kubernetes(request: Request, cluster: Cluster, version: str, say: 
 def submit_to_vertex(request: Request, project: Project, say: Callable[[str], object] = print) -> bool:
     """Start a run on Vertex AI Pipelines; whether it was accepted, or ended well if waited for. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
-        order = _order(request, "vertex", Path(scratch))
+        order = _order(request, "vertex", Path(scratch), say)
         _needs("google.cloud.aiplatform", "vertex")
         run = Vertex(project, order.package).start(order)
     return _follow(run, request.patience, say)
 
 
-def _order(request: Request, target: str, scratch: Path) -> Order:
+def _order(request: Request, target: str, scratch: Path, say: Callable[[str], object]) -> Order:
     if request.config is None:
         raise InputError("--config: missing; give the YAML file of the run, see pipelines/quickstart/config.yaml")
     settings = read_config(request.config)
     package = read_package(request.package or package_file(target), target)
     arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes)
+    if note := cut_short(package, settings):
+        say(f"note: {note}")
     if not request.caching:
         package = package.write_without_caching(scratch / "package.yaml")
     file = request.config.resolve()

@@ -7,7 +7,7 @@ from cluster_cases import ON_VERTEX, write_config
 from components.core.errors import InputError
 from pipelines.compiled_package import package_file, read_package
 from pipelines.config import read_config
-from pipelines.run_order import arguments_for, is_loopback
+from pipelines.run_order import arguments_for, cut_short, is_loopback
 
 NO_URIS = {"work_uri": "gs://work/w/", "export_uri": ""}
 
@@ -230,3 +230,15 @@ def test_a_package_of_another_kind_or_target(tmp_path, packages):
 
 def test_the_shipped_package_lies_beside_the_code():
     assert package_file("vertex").parts[-3:] == ("pipelines", "packages", "improvement_loop.vertex.yaml")
+
+
+def test_settings_that_allow_more_tries_than_the_package_has_are_told_so(tmp_path, packages):
+    shipped = read_package(package_file("kubernetes"), "kubernetes")
+    settings = read_config(write_config(tmp_path / "config.yaml", {}))
+    assert shipped.attempts == 3
+    assert "3 times where the settings allow 8" in cut_short(shipped, settings)
+    assert "`pada compile --attempts 8` makes room" in cut_short(shipped, settings)
+    fewer = settings.generate.model_copy(update={"regenerations": 2, "refills": 0})
+    assert cut_short(shipped, settings.model_copy(update={"generate": fewer})) == ""
+    other = read_package(packages["kubernetes"], "kubernetes")  # a pipeline without that pair
+    assert cut_short(other, settings) == ""

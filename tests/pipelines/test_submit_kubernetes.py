@@ -49,10 +49,11 @@ def submit(pada, cluster_config, packages, http_stub):
 
 
 def test_the_shipped_package_is_taken(kfp, pada, cluster_config):
-    code, _, said = pada(
+    code, out, said = pada(
         *("submit", "--target", "kubernetes", "--config", cluster_config, "--host", kfp.url, "--work-uri", "gs://work/w/")
     )
     assert (code, said) == (0, "")
+    assert out.startswith("note: ") and "makes room" in out.splitlines()[0]
     (ask,) = kfp.asked("POST", f"{API}/runs")
     assert ask.json["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
     assert "platform_spec" in ask.json["pipeline_spec"]
