@@ -3,8 +3,8 @@
 REPOSITORY = "pada-agent"
 TAG = "0.1.0"
 ROLES = {
-    "agents": ("prepare_data", "generate_data", "control_quality", "update_state"),  # CPU, no torch
-    "analysis": ("analyze_patterns",),  # CPU, embeddings
+    "agents": ("generate_data", "control_quality", "update_state"),  # CPU, no torch
+    "analysis": ("prepare_data", "analyze_patterns"),  # CPU, Parquet, embeddings
     "slm": ("train_lora", "evaluate_slm"),  # CUDA
 }
 

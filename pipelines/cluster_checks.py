@@ -11,6 +11,9 @@ LLM_SECRET, STORAGE_SECRET = "pada-agent-llm", "pada-agent-storage"
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 MODEL_CACHE = "pada-agent-models"
 GPU = "nvidia.com/gpu"
+# A pool that grows from zero shows no node until a task waits for one, so that none is there now proves nothing.
+POOLS = "kubectl -n kube-system get configmap cluster-autoscaler-status -o yaml: a node group with GPUs may grow"
+GKE_POOLS = "gcloud container node-pools list --cluster NAME --location PLACE: a pool with an accelerator may grow"
 APPLY = "kubectl apply -k manifests/overlays/local-cluster, or your cluster's overlay"
 
 
@@ -109,7 +112,7 @@ def policies(api: Any, space: str) -> Check:
 
 
 def gpus(api: Any) -> Iterator[Check]:
-    """GPUs that tasks may get, and why not those of other nodes."""
+    """GPUs that tasks may get now, and why not those of other nodes."""
     from kubernetes import client
 
     found: list[Any] = []
@@ -118,8 +121,9 @@ def gpus(api: Any) -> Iterator[Check]:
         found.extend(node for node in (nodes.items if nodes else []) if _gpus(node))
         usable = [node for node in found if not _obstacle(node)]
         if not usable:
-            why = "no node that tasks may use offers one" if found else "no node offers one now"
-            return Check("gpu", why, "add a node pool with GPUs (a pool that grows from zero nodes is well as it is)")
+            why = "no node that tasks may use offers one now" if found else "no node offers one now"
+            on_gke = any("cloud.google.com/gke-nodepool" in (n.metadata.labels or {}) for n in (nodes.items if nodes else []))
+            return Check("gpu", why, f"{GKE_POOLS if on_gke else POOLS}; else add one", needed=False)
         cards = ", ".join(sorted({_card(node) for node in usable}))
         return Check("gpu", f"{sum(map(_gpus, usable))} allocatable on {len(usable)} of {len(nodes.items)} nodes: {cards}")
 

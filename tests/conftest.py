@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,30 @@ def http_stub() -> Iterator[Any]:
     """A loopback HTTP server that fails the test when it is asked what it was not told about."""
     with HTTP.serving() as stub:
         yield stub
+
+
+@pytest.fixture(scope="session")
+def google_key() -> str:
+    """The private key of a service account that signs for its own tokens."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+@pytest.fixture
+def google_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, http_stub: Any, google_key: str) -> Path:
+    """Google's default credentials: a service account whose tokens come from the stub's /token. Its file."""
+    who = {"type": "service_account", "project_id": "proj-1", "client_email": "me@proj-1.iam.gserviceaccount.com"}
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps({**who, "private_key": google_key, "token_uri": f"{http_stub.url}/token"}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    # In the background google-auth asks a fixed address of Google's about the account.
+    unasked = "google.auth.credentials.CredentialsWithRegionalAccessBoundary._is_regional_access_boundary_lookup_required"
+    monkeypatch.setattr(unasked, lambda self: False, raising=False)
+    return file
 
 
 @pytest.fixture(scope="session")

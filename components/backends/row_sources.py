@@ -122,10 +122,13 @@ def _row(line: bytes, where: str) -> Fields:
 
 
 def _parquet(files: AbstractFileSystem, name: str, shown: str) -> Rows:
-    import pyarrow
-    from pyarrow import parquet
     from pydantic_core import to_jsonable_python
 
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as e:
+        raise InputError(f"{shown}: Parquet cannot be read without a library; pip install 'pada-agent[hub]' ({e})") from e
     number = 0
     with reached(shown), files.open(name, "rb") as file:
         try:

@@ -159,11 +159,11 @@ def reached(uri: str, missing: str = "there is nothing there") -> Iterator[None]
     except FileNotFoundError as e:
         raise InputError(f"{uri}: {missing}") from e
     except ImportError as e:
-        scheme = uri.partition("://")[0]
-        raise InputError(f"{uri}: {scheme}:// cannot be read without a library; pip install 'pada-agent[storage]' ({e})") from e
+        extra = "hub" if uri.startswith("hf://") or "://" not in uri else "storage"  # row_sources: owner/name#split
+        raise InputError(f"{uri}: cannot be read without a library; pip install 'pada-agent[{extra}]' ({e})") from e
     except Exception as e:  # every store has exceptions of its own, from HTTP to credentials
         why = " ".join(str(e).split())[:300]
-        if isinstance(e, PermissionError) or why.startswith("Forbidden"):
+        if isinstance(e, PermissionError) or why.startswith("Forbidden") or getattr(e, "code", 0) == 401:  # the latter two: gcsfs
             raise InputError(f"{uri}: no permission ({why}); check the credentials and their rights on this bucket") from e
         raise InputError(f"{uri}: cannot be reached ({type(e).__name__}: {why})") from e
 

@@ -1,7 +1,8 @@
 """The compiled package of three iterations run for real: a container a task, real training and embeddings, a stub for the LLMs.
 
 Stages are held to what Kubernetes would hold them to: user and secrets as the package says, no capabilities, a root file system
-that cannot be written, a network only for those that ask an LLM.
+that cannot be written, a network only for those that ask an LLM or are given an address of the object store. Paid replies,
+checkpoints and the adapter to ship lie on a real fake-gcs-server; artifacts where KFP's launcher mounts them.
 """
 
 import os
@@ -22,7 +23,9 @@ from tiny_slm import build
 from whole_run import QUICKSTART, TASK, WRITING, spread, state_of
 
 from components.backends.executor import local_path
+from components.backends.export import fetch_shipped, shipped
 from components.backends.model_sources import cache_root, find_model
+from components.backends.objects import names
 from components.core.settings import STAGE_SETTINGS
 from components.images import TAG, role_of
 from pipelines.compile import compile_loop
@@ -30,7 +33,7 @@ from pipelines.improvement_loop import Shape
 from pipelines.placement import KEYS, USER, Kubernetes
 
 EMBEDDING = "sentence-transformers/all-mpnet-base-v2"
-BUCKET = "runs"
+BUCKET = "artifacts"
 KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
 
 pytestmark = pytest.mark.model
@@ -45,6 +48,7 @@ class Cluster:
     shape: Shape
     folder: Path
     stub: LlmStub
+    store: Any
     kill: set[str] = field(default_factory=set)
     ran: list[tuple[str, int]] = field(default_factory=list)  # task and exit code of each container
     messages: list[str] = field(default_factory=list)
@@ -58,7 +62,7 @@ class Cluster:
 
     def run(self, settings: dict[str, Any], **how: Any) -> PackageRun:
         run = PackageRun(self.spec, self.root, self.start, self.uri, **how)
-        run.run(settings=settings, work_uri=str(self.folder / "work"))
+        run.run(settings=settings, work_uri=f"{self.store.uri}/work", export_uri=f"{self.store.uri}/shipped")
         return run
 
     def uri(self, path: Path) -> str:
@@ -83,12 +87,13 @@ class Cluster:
             QUICKSTART: f"{QUICKSTART}:ro",
             cache_root(): "/models:ro",
         }
+        asks_llm = pod["podMetadata"]["labels"]["pada-agent/egress"] == "llm"
         process = self.engine.start(
             container.image,
             [*container.command, *container.arguments],
             mounts,
-            {"PADA_MODELS": "/models", "OMP_NUM_THREADS": "1", **{name: KEY[name] for name in secrets}},
-            "host" if pod["podMetadata"]["labels"]["pada-agent/egress"] == "llm" else "none",
+            {"PADA_MODELS": "/models", "OMP_NUM_THREADS": "1", **self.store.environment, **{name: KEY[name] for name in secrets}},
+            "host" if asks_llm or self.store.uri in container.executor_input else "none",
             name := f"pada-{uuid.uuid4().hex}",
         )
         if stage in self.kill and self._kill(process, name, stage, container.folder):
@@ -122,6 +127,18 @@ class Cluster:
     def asks(self) -> list[str]:
         """What containers asked LLMs for."""
         return [ask.text for ask in list(self.stub.asks) if ask.headers["authorization"].endswith("-of-the-cluster")]
+
+    def check_store(self, run: PackageRun, into: Path) -> None:
+        """The store has the paid replies of all stages, and the adapter that the run says it ships, as it was trained."""
+        with self.store.used():
+            stages = {name.split("/")[0] for name in names(f"{self.store.uri}/work/ledger")}
+            copy = fetch_shipped(f"{self.store.uri}/shipped", into / "shipped")
+            chosen = shipped(f"{self.store.uri}/shipped")["name"]
+        assert stages == set(KEYS)
+        assert chosen == run.tasks[iterations(run)[-1]].parameters["shipped"]
+        trained = self.root / local_path(run.tasks[f"train-{chosen}"].artifacts["adapter"]).relative_to(f"/gcs/{BUCKET}")
+        weights = "adapter_model.safetensors"
+        assert (copy / weights).read_bytes() == (trained / weights).read_bytes()
 
     def state_below(self, run: PackageRun) -> Path:
         """A folder that points to the last state as a run directory does."""
@@ -177,9 +194,10 @@ def settings(stub, whole_loop, shared_folder):
 
 
 @pytest.fixture
-def cluster(engine, images, shared_folder, stub):
+def cluster(engine, images, shared_folder, stub, object_store):
     def make(shape=None, **how):
-        return Cluster(engine, Kubernetes(gpu="", tag=f"{TAG}-test"), shape or Shape(), shared_folder, stub, **how)
+        place, store = Kubernetes(gpu="", tag=f"{TAG}-test"), object_store.elsewhere()
+        return Cluster(engine, place, shape or Shape(), shared_folder, stub, store, **how)
 
     return make
 
@@ -224,7 +242,7 @@ def reason(run: PackageRun) -> str:
 
 
 def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if_none_was(
-    cluster, settings, local_run, stub, whole_loop
+    cluster, settings, local_run, stub, whole_loop, tmp_path
 ):
     given = settings(loop={"iterations": 3, "patience": 3})
     local = local_run(given)
@@ -238,9 +256,10 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
     alone = [ask.text for ask in stub.asks if ask.headers["authorization"].endswith("of-this-machine")]
     assert set(killed.asks()) == set(alone)
     assert len(killed.asks()) <= len(alone) + len(KEYS), "what was paid for before a kill is not asked for again"
+    killed.check_store(run, tmp_path)
 
 
-def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, whole_loop):
+def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, whole_loop, tmp_path):
     find_model(whole_loop.SLM)
     given = settings(whole_loop.SLM, {"iterations": 1})
     local, here = local_run(given), cluster()
@@ -249,6 +268,7 @@ def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, 
     assert reason(run) == "the planned iteration is done"
     assert {code for _, code in here.ran} == {0}
     assert state_of(here.state_below(run)) == state_of(local())
+    here.check_store(run, tmp_path)
     whole_loop.check_separation(here.stub.asks)
 
 

@@ -137,18 +137,18 @@ def test_a_thing_that_is_not_there(cluster, doctor, path, name, word, mend):
 
 
 EMPTY = [
-    ("/api/v1/nodes", "gpu", "MISSING", "no node offers one now"),
-    (POLICIES, "network policies", "note", "none: pods may talk"),
-    ("/apis/storage.k8s.io/v1/storageclasses", "storage class", "note", "none"),
+    ("/api/v1/nodes", "gpu", "no node offers one now   ->   kubectl -n kube-system get configmap cluster-autoscaler-status"),
+    (POLICIES, "network policies", "none: pods may talk"),
+    ("/apis/storage.k8s.io/v1/storageclasses", "storage class", "none"),
 ]
 
 
-@pytest.mark.parametrize("path, name, word, found", EMPTY)
-def test_an_empty_list(cluster, doctor, path, name, word, found):
+@pytest.mark.parametrize("path, name, found", EMPTY)
+def test_an_empty_list(cluster, doctor, path, name, found):
     cluster.instead("GET", path, {"items": []})
     code, lines = doctor()
-    assert code == (word == "MISSING")
-    assert lines[name].startswith(word) and found in lines[name] and "->" in lines[name]
+    assert code == 0
+    assert lines[name].startswith("note") and found in lines[name] and "->" in lines[name]
 
 
 HIDDEN = [
@@ -206,8 +206,18 @@ def test_nodes_that_tasks_may_not_use(cluster, doctor):
     assert lines["gpu of b"].endswith("cordoned   ->   kubectl uncordon b")
     cluster.instead("GET", "/api/v1/nodes", {"items": nodes})
     code, lines = doctor()
-    assert code == 1
-    assert "no node that tasks may use offers one" in lines["gpu"]
+    assert code == 0
+    assert lines["gpu"].startswith("note") and "no node that tasks may use offers one now" in lines["gpu"]
+
+
+def test_a_pool_that_grows_from_zero_fails_nothing(cluster, doctor):
+    node = _node("cpu", 0)
+    node["metadata"]["labels"]["cloud.google.com/gke-nodepool"] = "default"
+    cluster.instead("GET", "/api/v1/nodes", {"items": [node]})
+    code, lines = doctor()
+    assert code == 0
+    assert lines["gpu"].startswith("note")
+    assert "no node offers one now   ->   gcloud container node-pools list" in lines["gpu"]
 
 
 HUB = {"train": "org/rows", "validation": "org/rows"}

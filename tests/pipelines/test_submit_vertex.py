@@ -1,6 +1,5 @@
 """`pada submit --target vertex` with Google's own client, credentials included, against a loopback server."""
 
-import json
 import socket
 
 import pytest
@@ -21,34 +20,16 @@ TOKEN = "ya29.token-of-a-test"
 ACCOUNT = "runner@proj-1.iam.gserviceaccount.com"
 
 
-@pytest.fixture(scope="session")
-def private_key():
-    """Of a service account that signs for its own tokens."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.PrivateFormat.PKCS8
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
-
-
 @pytest.fixture(autouse=True)
-def credentials(tmp_path, monkeypatch, http_stub, private_key):
+def credentials(google_account, tmp_path, monkeypatch, http_stub):
     """Application default credentials whose tokens come from the stub; nothing of the machine's own is used."""
-    file = tmp_path / "account.json"
-    account = {"type": "service_account", "project_id": "proj-1", "client_email": "me@proj-1.iam.gserviceaccount.com"}
-    file.write_text(json.dumps({**account, "private_key": private_key, "token_uri": f"{http_stub.url}/token"}))
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", http_stub.url)
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUD_ML_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.01)
-    # In the background google-auth asks a fixed address of Google's about the account.
-    unasked = "google.auth.credentials.CredentialsWithRegionalAccessBoundary._is_regional_access_boundary_lookup_required"
-    monkeypatch.setattr(unasked, lambda self: False, raising=False)
-    return file
+    return google_account
 
 
 @pytest.fixture

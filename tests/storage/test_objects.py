@@ -131,6 +131,41 @@ def test_wrong_keys_are_one_line(s3, tmp_path, key, secret):
     assert objects.names(s3.uri) == []
 
 
+DENIED = "me@p.iam.gserviceaccount.com does not have storage.objects.get access to the Google Cloud Storage object."
+REFUSALS = [(403, DENIED), (401, "Anonymous caller does not have storage.objects.list access to the bucket.")]
+
+
+@pytest.mark.parametrize(("status", "message"), REFUSALS)
+def test_a_google_account_without_rights_is_one_line(gs_server, http_stub, tmp_path, status, message):
+    """fake-gcs-server lets everybody in; this server refuses in Google's words."""
+    store = gs_server.at(http_stub.url)
+    uri = f"{store.uri}/x"
+    reply = {"error": {"code": status, "message": message, "errors": [{"message": message, "reason": "forbidden"}]}}
+    asked = [
+        ("GET", f"/download/storage/v1/b/runs/o/{store.folder}%2Fx", message),
+        ("GET", "/storage/v1/b/runs/o", reply),
+        ("POST", "/upload/storage/v1/b/runs/o", reply),
+    ]
+    for method, path, text in asked:
+        http_stub.on(method, path, text, status=status)
+    (tmp_path / "file").write_text("x")
+    write_large(tmp_path / "large", 6)  # goes in parts, and is refused when it asks where to
+    with store.used():
+        for do in (
+            lambda: objects.read(uri),
+            lambda: objects.names(uri),
+            lambda: objects.write(uri, b""),
+            lambda: objects.create(uri, b""),
+            lambda: put(tmp_path / "file", uri),
+            lambda: put(tmp_path / "large", uri),
+            lambda: fetch(uri, tmp_path / "into"),
+        ):
+            with pytest.raises(InputError, match=rf"^{uri}: no permission \(.*access to the .*\); check the credentials") as e:
+                do()
+            assert "\n" not in str(e.value)
+    assert len(http_stub.asks) == 7, "a refusal is no reason to try again"
+
+
 def test_who_may_only_read_reads(s3, tmp_path):
     objects.write(f"{s3.uri}/x", b"1")
     with s3.at(s3.endpoint, AWS_ACCESS_KEY_ID="reader").used():

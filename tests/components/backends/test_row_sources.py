@@ -71,6 +71,15 @@ class TestParquet:
         with pytest.raises(InputError, match=r"t\.parquet: not Parquet"):
             list(read_rows(str(tmp_path / "t.parquet")))
 
+    def test_where_arrow_is_not_installed_only_parquet_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_parquet(tmp_path / "t.parquet", SQUAD)
+        (tmp_path / "t.jsonl").write_text('{"a": 1}\n')
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        assert len(list(read_rows(str(tmp_path / "t.jsonl")))) == 1
+        with pytest.raises(InputError, match=r"t\.parquet: Parquet cannot be read .* pip install 'pada-agent\[hub\]'") as e:
+            list(read_rows(str(tmp_path / "t.parquet")))
+        assert "\n" not in str(e.value)
+
 
 class TestSources:
     def test_a_directory_of_shards_is_one_source(self, tmp_path: Path) -> None:
@@ -113,11 +122,17 @@ class TestSources:
         with pytest.raises(InputError, match=r"^memory://rows/none\.jsonl: there is no such file"):
             list(read_rows("memory://rows/none.jsonl"))
 
-    def test_a_missing_library_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "s3fs", None)
-        monkeypatch.delitem(_registry, "s3", raising=False)
-        with pytest.raises(InputError, match=r"^s3://b/t\.jsonl: s3:// cannot be read .* pip install") as e:
-            list(read_rows("s3://b/t.jsonl"))
+    @pytest.mark.parametrize(
+        ("scheme", "library", "source", "extra"),
+        [("s3", "s3fs", "s3://b/t.jsonl", "storage"), ("hf", "huggingface_hub", "owner/name#train", "hub")],
+    )
+    def test_a_missing_library_is_one_line(
+        self, monkeypatch: pytest.MonkeyPatch, scheme: str, library: str, source: str, extra: str
+    ) -> None:
+        monkeypatch.setitem(sys.modules, library, None)
+        monkeypatch.delitem(_registry, scheme, raising=False)
+        with pytest.raises(InputError, match=rf"^{source}: cannot be read .* pip install 'pada-agent\[{extra}\]'") as e:
+            list(read_rows(source))
         assert "\n" not in str(e.value)
 
 

@@ -1,7 +1,6 @@
 """Keys from Secret Manager, over a real socket, with an account that signs for its own tokens."""
 
 import base64
-import json
 
 import pytest
 
@@ -16,20 +15,8 @@ PATH = f"/v1/{NAME}:access"
 
 
 @pytest.fixture(autouse=True)
-def account(tmp_path, monkeypatch, http_stub):
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
-    who = {"type": "service_account", "project_id": "p", "client_email": "me@p.iam.gserviceaccount.com", "private_key": pem}
-    file = tmp_path / "account.json"
-    file.write_text(json.dumps({**who, "token_uri": f"{http_stub.url}/token"}))
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+def account(google_account, monkeypatch, http_stub):
     monkeypatch.setenv(OVERRIDE, http_stub.url)
-    # In the background google-auth asks a fixed address of Google's about the account.
-    unasked = "google.auth.credentials.CredentialsWithRegionalAccessBoundary._is_regional_access_boundary_lookup_required"
-    monkeypatch.setattr(unasked, lambda self: False, raising=False)
     http_stub.on("POST", "/token", {"access_token": "a-token", "expires_in": 3600, "token_type": "Bearer"})
 
 

@@ -178,7 +178,7 @@ class TestObjectStore:
     def test_a_missing_library_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "gcsfs", None)
         monkeypatch.delitem(_registry, "gs", raising=False)
-        with pytest.raises(InputError, match=r"gs:// cannot be read .* pip install 'pada-agent\[storage\]'") as e:
+        with pytest.raises(InputError, match=r"gs://bucket/x: cannot be read .* pip install 'pada-agent\[storage\]'") as e:
             fetch("gs://bucket/x", tmp_path)
         assert "\n" not in str(e.value)
 
