@@ -9,7 +9,6 @@ import time
 
 import pytest
 import yaml
-from forks import forks
 from llm_stub import serving
 from whole_run import TASK, WRITING, spread, teach
 
@@ -21,7 +20,7 @@ TROUBLES = {  # what befalls the first try of one analysis each -> the kind unde
     "broken": ({"status": 500}, "server error"),
     "connection reset": ({"trouble": "reset"}, "connection lost"),
     "half a body": ({"trouble": "cut"}, "connection lost"),
-    "no answer in time": ({"delay": 3}, "timeout"),
+    "no answer in time": ({"delay": 6}, "timeout"),
     "byte by byte": ({"drip": 0.05}, "timeout"),
     "in a fence": ({"wrap": "fence"}, "fence"),
     "in prose": ({"wrap": "prose"}, "prose"),
@@ -30,12 +29,6 @@ TROUBLES = {  # what befalls the first try of one analysis each -> the kind unde
     "cut off": ({"text": '{"missing": "A clause.", "root_cau', "finish": "length"}, "cut off"),
     "filtered": ({"finish": "content_filter"}, "filtered"),
 }
-
-
-@pytest.fixture(scope="module")
-def fork():
-    with forks() as found:
-        yield found
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def item(number):
 
 
 def settings(url, tiny_slm, give_up, **sections):
-    llm = {"base_url": url, "concurrency": 1, "timeout_seconds": 2, "give_up_seconds": give_up}
+    llm = {"base_url": url, "concurrency": 1, "timeout_seconds": 4, "give_up_seconds": give_up}
     return {
         "task": {**TASK, "validation_size": len(TROUBLES)},
         "slm": {"model": str(tiny_slm), "max_length": 1024},
@@ -144,9 +137,9 @@ def test_all_that_can_befall_a_reply_is_overcome_and_counted(go_on, stub, tmp_pa
         if len(written) == 1:
             return {"items": value["items"][:1]}  # too few
         if len(written) == 2:
-            return {"items": [value["items"][0]] * 2}  # twice the same
+            return {"items": [{**value["items"][0], "sql": "DELETE FROM orders"}]}  # no row
         if len(written) == 3:
-            return {"items": [{**value["items"][0], "sql": "DELETE FROM orders"}, value["items"][1]]}  # no row
+            return {"items": [value["items"][0]] * 2}  # twice the same
         return value
 
     teach(stub, analysis, poor)
@@ -204,7 +197,7 @@ def test_an_endpoint_that_never_answers_ends_the_run_in_time_and_the_report_says
     code, said, _ = go_on(give_up=3)
     assert code == 1
     first, *_, last = (ask.at for ask in stub.asks if WRITING in ask.text)
-    assert time.monotonic() - first < 3 + 5 and last - first <= 3
+    assert time.monotonic() - first < 3 + 10 and last - first <= 3
     assert (
         "gave no reply for 3 s (give_up_seconds)" in said.splitlines()[-1]
         or "longer than give_up_seconds (3)" in said.splitlines()[-1]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from forks import Death, forks
+from forks import Death
 from llm_stub import serving
 from whole_run import ACCOUNTING, TASK, spread, teach
 
@@ -112,12 +112,6 @@ def command(tmp_path_factory, stub, tiny_slm):
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
     return ["run", "--config", str(folder / "config.yaml"), "--run-dir", str(folder / "run")]
-
-
-@pytest.fixture(scope="module")
-def fork():
-    with forks() as found:
-        yield found
 
 
 @pytest.fixture

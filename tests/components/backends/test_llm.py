@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -403,12 +404,14 @@ def test_a_silence_is_counted_by_the_run_that_goes_on_once_for_what_was_asked(ll
         with pytest.raises(EndpointError):
             opened(llm_stub, tmp_path / "l", concurrency=1, give_up_seconds=0.5).ask_all("rate", [ask("rate 1"), ask("rate 2")])
     silent.times = 0
-    llm = opened(llm_stub, tmp_path / "l")
+    read = tmp_path / "read back"
+    shutil.copy(tmp_path / "l", read)
+    llm = opened(llm_stub, read)
     llm.ask_all("rate", [ask("rate 1"), ask("rate 2"), ask("rate 2")])
     assert llm.usage.silences == 2
     llm.ask_all("rate", [ask("rate 3"), ask("rate 2")])
     assert llm.usage.silences == 2
-    elsewhere = opened(llm_stub, tmp_path / "l")
+    elsewhere = opened(llm_stub, read)
     elsewhere.ask_all("rate", [ask("rate 3")])
     assert elsewhere.usage.silences == 0, "another step's, in the same ledger"
 
