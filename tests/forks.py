@@ -11,6 +11,7 @@ The points are Python's own audit events, so that no line of the product is touc
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,11 +36,18 @@ class Child:
     """A forked process; one runs at a time."""
 
     def __init__(self, pid: int, mother: Any) -> None:
-        self.pid, self._mother = pid, mother
+        self.pid, self._mother, self._ended = pid, mother, False
 
     def wait(self) -> int:
         """Exit code; the negative number of the signal that ended it."""
+        self._ended = True
         return int(self._mother.stdout.readline())
+
+    def end(self) -> None:
+        """Kill it, if a test that failed has left it."""
+        if not self._ended:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
 
 
 class Forks:
@@ -47,22 +55,32 @@ class Forks:
 
     def __init__(self, mother: Any) -> None:
         self._mother = mother
+        self._last: Child | None = None
 
     def start(self, arguments: list[str], log: Path, death: Death | None = None) -> Child:
         """`pada` with these arguments; what it says goes to the end of `log`."""
+        self.end()
         order = {"arguments": arguments, "log": str(log), "death": asdict(death) if death else None}
         self._mother.stdin.write(json.dumps(order) + "\n")
         self._mother.stdin.flush()
-        return Child(int(self._mother.stdout.readline()), self._mother)
+        self._last = Child(int(self._mother.stdout.readline()), self._mother)
+        return self._last
+
+    def end(self) -> None:
+        """No child is left."""
+        if self._last:
+            self._last.end()
 
 
 @contextmanager
 def forks() -> Iterator[Forks]:
     """The mother process, ready to fork, until the block ends."""
     environment = {**os.environ, "OPENAI_API_KEY": "test-key", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, __file__]
+    command = [sys.executable, "-P", __file__]  # not with tests/components in front of components
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as mother:
-        yield Forks(mother)
+        found = Forks(mother)
+        yield found
+        found.end()
         mother.stdin.close()
 
 

@@ -140,13 +140,13 @@ def _of_the_run(usage: Usage) -> Usage:
 
 
 def _nothing(record: IterationRecord) -> str:
-    samples, failures = sum(len(b.samples) for b in record.batches), record.summary.get("unanalysed", 0)
+    samples, unanalysed = sum(len(b.samples) for b in record.batches), record.summary.get("unanalysed", 0)
     capped = next((u.capped for u in record.usage.values() if u.capped), "")
     if capped:
         return f"no row was let in: {capped}"
     if not record.strategies and not record.training_errors:
-        if failures:
-            return f"no row was written: the teacher gave no usable analysis of {plural(failures, 'failure')}"
+        if unanalysed:
+            return f"no row was written: the teacher gave no usable analysis of {plural(unanalysed, 'failure')}"
         return "nothing to learn from: no failures to write data against"
     if not samples:
         return f"no row was written: not one of {record.wanted} asked for came in a usable reply"
