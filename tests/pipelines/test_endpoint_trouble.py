@@ -196,8 +196,8 @@ def test_an_endpoint_that_never_answers_ends_the_run_in_time_and_the_report_says
     stub.rules.insert(0, stub.rules.pop(stub.rules.index(silent)))
     code, said, _ = go_on(give_up=3)
     assert code == 1
-    first, *_, last = (ask.at for ask in stub.asks if WRITING in ask.text)
-    assert time.monotonic() - first < 3 + 10 and last - first <= 3
+    tries = [ask.at for ask in stub.asks if WRITING in ask.text]
+    assert time.monotonic() - tries[0] < 3 + 10 and tries[-1] - tries[0] <= 3
     assert (
         "gave no reply for 3 s (give_up_seconds)" in said.splitlines()[-1]
         or "longer than give_up_seconds (3)" in said.splitlines()[-1]
