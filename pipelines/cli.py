@@ -49,12 +49,12 @@ def run(
     with _says_how_to_go_on(["pada", "run", "--config", str(config), "--run-dir", folder]):
         log = RunLog()
         outcome = local.run(settings, folder, until, local.Parts(log=log))
+    if "://" in folder:
+        log.say(f"All of it is at {folder}")
     if outcome.stopped_at:
         show_stop(outcome.stopped_at, outcome.tasks[outcome.stopped_at].folder, log.console)
     elif outcome.state:
         show(outcome.state, outcome.run_dir, log.console)
-    if "://" in folder:
-        log.say(f"All of it is at {folder}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from components.backends.executor import write_atomic
 from components.backends.storage import write_json
-from components.core.errors import InputError
+from components.core.errors import InputError, PadaError
 from components.core.figures import p_value, percent, points
 from components.core.report import facts, render
 from components.core.state import State
@@ -46,7 +46,7 @@ def show_stop(task: str, folder: Path, console: Console) -> None:
 
 
 def show(state: Path, run_dir: Path, console: Console) -> None:
-    """Print the table and the verdict: boxed on a terminal, plain lines elsewhere."""
+    """Print the table and the verdict: boxed on a terminal, plain lines elsewhere. Raises PadaError if there is no new data."""
     found = facts(State.load(state))
     headings = [*HEADINGS, f"against {found['baseline']}" if found["baseline"] else "difference", "p"]
     rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(found)]
@@ -63,6 +63,8 @@ def show(state: Path, run_dir: Path, console: Console) -> None:
     verdict = found["verdict"]
     for sentence in [verdict["headline"], *verdict["details"], f"Report: {run_dir / 'report.html'}"]:
         console.print(sentence.translate(PLAIN), markup=False, soft_wrap=True)
+    if found["empty"]:
+        raise PadaError(f"no synthetic row was let in, so this run shows nothing and ships its start: {found['empty']}")
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@
       01-prepare/task.json          {"stage": "prepare_data", "key": "5f0c...", "seconds": 1.8}
       01-prepare/executor_output.json   written last: the task is finished
       01-prepare/train_data/ ...    its artifacts
-      ledger/analyze_patterns.jsonl every paid call of a stage
+      ledger/analyze_patterns.jsonl every paid call of a stage; beside it, while it is open, a reserve for a disk that is full
       latest_state                  "05-start/state"
       report.html  report.json
 

@@ -23,6 +23,7 @@ STUB = _load("llm_stub")
 HTTP = _load("http_stub")
 CASES = _load("cluster_cases")
 TINY = _load("tiny_slm")
+_load("forks")
 _load("package_runner")
 _load("whole_run")
 

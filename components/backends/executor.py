@@ -11,6 +11,7 @@ A stage is started with one argument, the executor input, and reads and writes e
 The shape is Kubeflow's ExecutorInput message (kubeflow/pipelines api/v2alpha1/pipeline_spec.proto).
 """
 
+import errno
 import json
 import os
 import sys
@@ -43,9 +44,17 @@ def local_path(uri: str, custom_path: str = "") -> Path:
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash. InputError: the disk is full."""
+    try:
+        _write_atomic(path, data.encode() if isinstance(data, str) else data)
+    except OSError as e:
+        if e.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise InputError(f"{path}: {e.strerror}; make room and start again: what is finished is kept") from e
+
+
+def _write_atomic(path: Path, raw: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode() if isinstance(data, str) else data
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
         try:
             f.write(raw)

@@ -3,7 +3,8 @@
     {"key": "9f3c...", "name": "analyse/it1/val-017", "model": "gpt-5-mini", "time": 1763712345.2,
      "text": "{\\"root_cause\\": ...}", "finish": "stop", "input_tokens": 412, "output_tokens": 63}
 
-The key is a hash of what was asked (see `call_key`). Replies that could not be used stand here too: a run that is started again
+The key is a hash of what was asked (see `call_key`). A line {"silence": "9f3c...", "time": ..., "why": "gave no reply for 600 s"}
+says that the run stopped with this key unanswered. Replies that could not be used stand here too: a run that is started again
 then asks again just as it did before, without paying.
 """
 
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,7 +56,12 @@ def call_key(
 
 
 class Shelf(Protocol):
-    """Where a ledger's lines are kept: a file (ledger_file.py), or objects below a URI (ledger_objects.py)."""
+    """Where a ledger's lines are kept: a file (ledger_file.py), or objects below a URI (ledger_objects.py).
+
+    `full` is '' or why no more is to be paid: there is room for the replies on their way and for nothing else.
+    """
+
+    full: str
 
     def append(self, lines: bytes) -> None:
         """Keep whole lines: when this returns they are safe. Raises InputError; then none of them is there twice."""
@@ -78,6 +85,7 @@ class Ledger:
         self.torn = 0  # lines or objects that a crash left unfinished, left out
         self.unreadable = 0  # whole lines that are no calls, left alone
         self._calls: dict[str, Call] = {}
+        self._silences: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._shelf = shelf
         self.read()
@@ -87,6 +95,11 @@ class Ledger:
 
     def __contains__(self, key: str) -> bool:
         return key in self._calls
+
+    @property
+    def full(self) -> str:
+        """Why no more is to be paid, '' as long as there is room."""
+        return self._shelf.full if self._shelf is not None else ""
 
     def get(self, key: str) -> Call | None:
         """The paid call with this key, None if it was not paid yet."""
@@ -104,6 +117,17 @@ class Ledger:
                         f"the {len(self)} calls written before are not paid again"
                     ) from e
             self._calls.update((c.key, c) for c in calls)
+
+    def silences(self, key: str) -> int:
+        """How often the run stopped at an endpoint that did not answer this key."""
+        return self._silences[key]
+
+    def add_silence(self, key: str, why: str) -> None:
+        """Keep that the run stops with this key unanswered. Raises InputError when it cannot be kept."""
+        with self._lock:
+            self._silences[key] += 1
+            if self._shelf is not None:
+                self._shelf.append(_json({"silence": key, "time": now(), "why": why}))
 
     def read(self) -> None:
         """Take in what is on the shelf and not in memory yet."""
@@ -132,7 +156,11 @@ class Ledger:
 
     def _take(self, line: bytes) -> bool:
         try:
-            call = Call(**json.loads(line))
+            value = json.loads(line)
+            if "silence" in value:
+                self._silences[str(value["silence"])] += 1
+                return True
+            call = Call(**value)
         except (ValueError, TypeError):
             return False
         self._calls[call.key] = call
@@ -146,6 +174,11 @@ class LedgerWriter:
         self._ledger = ledger
         self._pending: list[tuple[Call, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> str:
+        """The ledger's."""
+        return self._ledger.full
 
     async def add(self, call: Call) -> None:
         """Returns when the call is kept. Raises what `Ledger.add` raises."""
@@ -202,7 +235,11 @@ _OPENING = threading.Lock()
 
 
 def _line(call: Call) -> bytes:
-    return json.dumps(asdict(call), separators=(",", ":")).encode() + b"\n"
+    return _json(asdict(call))
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
 def now() -> float:

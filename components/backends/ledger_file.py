@@ -1,5 +1,9 @@
-"""The lines of a ledger in a file of this machine, locked as long as it is open."""
+"""The lines of a ledger in a file of this machine, locked as long as it is open.
 
+Beside it lies room for the replies that are on their way when the disk becomes full: <ledger>.reserve, given up then.
+"""
+
+import errno
 import fcntl
 import os
 import sys
@@ -9,18 +13,40 @@ from pathlib import Path
 
 from components.core.errors import InputError
 
+RESERVE = 1 << 20  # bytes: more than the replies of any concurrency
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
 
 class LedgerFile:
     """A shelf (see ledger.py) in one file, made if need be. Raises InputError when another process has it open."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.full = ""  # why the reserve was needed: what comes now is to be the last
+        self._path, self._reserve = path, path.with_name(f"{path.name}.reserve")
         self._file: int | None = _open_locked(path)
-        self._close = weakref.finalize(self, os.close, self._file)
+        self._close = weakref.finalize(self, _give_free, self._file, self._reserve)
         self._given = False
+        try:
+            _fill(self._reserve)
+        except InputError:
+            self.close()
+            raise
 
     def append(self, lines: bytes) -> None:
-        """Write lines and wait for the disk. A line that could not be written whole is taken back out of the file."""
+        """Write lines and wait for the disk; on a full one into the room of the reserve, once, and `full` says so from then on.
+
+        A line that could not be written whole is taken back out of the file.
+        """
+        kept, error = self._write(lines)
+        if error and error.errno in FULL and not self.full:
+            self.full = error.strerror or "the disk is full"
+            self._reserve.unlink(missing_ok=True)
+            _, error = self._write(lines[kept:])
+        if error:
+            raise InputError(f"{error.strerror}; make room") from error
+
+    def _write(self, lines: bytes) -> tuple[int, OSError | None]:
+        """How many bytes of whole lines are kept, and what stopped it."""
         assert self._file is not None
         end, written = os.lseek(self._file, 0, os.SEEK_END), 0
         try:
@@ -28,13 +54,19 @@ class LedgerFile:
                 written += os.write(self._file, memoryview(lines)[written:])
             os.fsync(self._file)
         except OSError as e:
-            with suppress(OSError):  # then the torn line is cut off when the ledger is opened again
-                os.ftruncate(self._file, end + lines.rfind(b"\n", 0, written) + 1)
-            raise InputError(f"{e.strerror}; make room") from e
+            # A disk that does not confirm may have kept nothing of it.
+            kept = lines.rfind(b"\n", 0, written) + 1 if written < len(lines) else 0
+            with suppress(OSError):  # else the torn line is cut off when the ledger is opened again
+                os.ftruncate(self._file, end + kept)
+            return kept, e
+        return written, None
 
     def unread(self) -> tuple[list[bytes], int]:
         """All lines, the first time; a last line that a crash left unfinished is cut off."""
         assert self._file is not None
+        if self.full:  # opened again: somebody may have made room
+            _fill(self._reserve)
+            self.full = ""
         if self._given:  # nobody else can have written since
             return [], 0
         self._given = True
@@ -55,6 +87,23 @@ class LedgerFile:
         """Give the file free; a shelf that nobody refers to any more does so by itself."""
         self._close()
         self._file = None
+
+
+def _fill(reserve: Path) -> None:
+    """Take room on the disk, where the file system can. Raises InputError when there is not so much: before a call is paid."""
+    try:
+        with reserve.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
+    except OSError as e:
+        reserve.unlink(missing_ok=True)
+        if e.errno in FULL:
+            raise InputError(f"ledger {reserve.parent}: no room for paid replies ({e.strerror}); make room") from e
+
+
+def _give_free(file: int, reserve: Path) -> None:
+    with suppress(OSError):
+        reserve.unlink(missing_ok=True)
+    os.close(file)
 
 
 def _open_locked(path: Path) -> int:

@@ -22,6 +22,8 @@ from components.core.errors import InputError
 class LedgerObjects:
     """A shelf (see ledger.py) below a URI. Raises InputError when nothing can be written there: before a call is paid."""
 
+    full = ""  # an object store has no last corner to write into
+
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._known: set[str] = set()

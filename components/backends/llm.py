@@ -9,6 +9,7 @@ What stands in the ledger is replayed first and costs nothing; only then the end
 import asyncio
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from components.backends.ledger import Ledger, LedgerWriter, open_ledger
@@ -51,6 +52,7 @@ class OpenAiLlm:
         self._purse = Purse(settings, budget, spent)
         self._caller = Caller(self.endpoint, self._purse)
         self._on_their_way: dict[str, asyncio.Event] = {}
+        self._closed: set[str] = set()  # first keys of exchanges that are over
 
     @property
     def usage(self) -> Usage:
@@ -81,13 +83,17 @@ class OpenAiLlm:
     def _close(self, exchange: Exchange[Any], bar: Track) -> None:
         """Book an exchange that is over."""
         bar.advance()
+        if exchange.first_key not in self._closed:
+            self._closed.add(exchange.first_key)
+            self.usage.silences += self._ledger.silences(exchange.first_key)
         if exchange.unasked:
             self.usage.unasked += 1
-        elif exchange.reply and exchange.reply.error:
+            return
+        failed = exchange.reply is not None and bool(exchange.reply.error)
+        self._purse.met(exchange.troubles, overcome=not failed)
+        if failed and exchange.reply:
             self.usage.failed += 1
             notice(f"{exchange.request.key}: {exchange.reply.error}")
-        else:
-            self._purse.recovered(exchange.troubles)
 
     async def _ask(self, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
         self._on_their_way.clear()
@@ -99,9 +105,14 @@ class OpenAiLlm:
                     for exchange in exchanges:
                         group.create_task(self._finish(exchange, bar))
             except BaseExceptionGroup as e:
-                raise self._told(e) from e
+                raise self._told(e, exchanges) from e
             finally:
                 await writer.drain()
+        if self._ledger.full:
+            raise InputError(
+                f"ledger {self._ledger.path}: {self._ledger.full}: the {len(self._ledger)} replies paid so far are kept, no more "
+                "are asked for; make room and start the run again"
+            )
         refused = [e.reply.error for e in exchanges if e.refused and e.reply]
         if len(refused) == len(exchanges) and not self._caller.successes:
             raise EndpointError(f"{self.endpoint}: refused all {len(refused)} requests; the last: {refused[-1]}")
@@ -123,12 +134,14 @@ class OpenAiLlm:
                 arrived.set()
         self._close(exchange, bar)
 
-    def _told(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
-        """The one error of many that the user is to read."""
+    def _told(self, group: BaseExceptionGroup[BaseException], exchanges: Sequence[Exchange[Any]]) -> BaseException:
+        """The one error of many that the user is to read. That the endpoint fell silent is kept for the run's report."""
         errors = _leaves(group)
         own = next((e for e in errors if isinstance(e, PadaError)), errors[0])
         if not isinstance(own, GaveUp):
             return own
+        with suppress(InputError):  # the one error is this silence
+            self._ledger.add_silence(next(e.first_key for e in exchanges if e.reply is None), str(own))
         last = f"; the last trouble: {self._caller.last_trouble}" if self._caller.last_trouble else ""
         kept = (
             f"the {len(self._ledger)} paid replies are in {self._ledger.path}: start the run again and it goes on from there"

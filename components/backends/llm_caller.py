@@ -68,6 +68,9 @@ class Caller:
         A call that came is in the ledger.
         """
         async with self._pace.slot() as began:
+            if self._writer.full:  # those on their way still come in; then the client says what is to be done
+                exchange.leave(f"ledger: {self._writer.full}")
+                return None, {}, began
             exchange.form = max(exchange.form, self._dialect.start(exchange.schema))
             body = self._body(exchange)
             cost = self._purse.most(body, exchange.max_tokens)
@@ -126,6 +129,7 @@ class Caller:
         if trouble.kind == "refused":
             exchange.refuse(str(trouble))
         elif tries >= ALONE_TRIES and others_succeed and trouble.status not in OVERLOADED:
+            exchange.troubles.append(trouble.kind)
             exchange.fail(f"failed {tries} times while others went through; the last: {trouble}")
         elif trouble.unreachable and not self.successes and time.monotonic() - self._began > UNREACHABLE_SECONDS:
             raise GaveUp("cannot be reached; start the server or correct base_url")

@@ -33,12 +33,14 @@ class Exchange(Generic[T]):
     refused: bool = False
     messages: list[Message] = field(init=False)
     key: str = field(init=False)
+    first_key: str = field(init=False)
     _room: int = field(init=False)
     _reasked: int = 0
 
     def __post_init__(self) -> None:
         self._room = self.request.max_tokens
         self._ask(self.request.messages)
+        self.first_key = self.key
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Exchange(Generic[T]):
     def refuse(self, error: str) -> None:
         """End because the endpoint does not take this request."""
         self.refused = True
+        self.troubles.append("refused by the endpoint")
         self.fail(error)
 
     def _ask_again(self, text: str, reading: Reading[T]) -> None:

@@ -84,10 +84,11 @@ class Purse:
         usage.output_tokens += call.output_tokens
         usage.usd += self._usd(call.input_tokens, call.output_tokens)
 
-    def recovered(self, kinds: Sequence[str]) -> None:
-        """Trouble that was overcome."""
+    def met(self, kinds: Sequence[str], overcome: bool) -> None:
+        """Trouble of a request that is over."""
+        counts = self.usage.recovered if overcome else self.usage.unrecovered
         for kind in kinds:
-            self.usage.recovered[kind] = self.usage.recovered.get(kind, 0) + 1
+            counts[kind] = counts.get(kind, 0) + 1
 
     def _cap_reached(self, cost: Cost) -> str:
         if self._budget == BudgetSettings():

@@ -125,10 +125,8 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Called after each optimizer step."""
         self._advance(state)
-        if self._asked and state.global_step < state.max_steps:
+        if self._asked:  # also after the last step: who asks a run to stop does not want its next task
             control.should_save = control.should_training_stop = True
-        elif self._asked:
-            self._asked = False  # it was the last step: nothing is left to go on with
         return control
 
     def _advance(self, state: Any) -> None:

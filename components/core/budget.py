@@ -22,22 +22,21 @@ class Usage(BaseModel):
     retries: int = Field(default=0, description="requests sent again after trouble on the way")
     recovered: dict[str, int] = Field(default_factory=dict, description="kind of trouble -> replies mended or asked for again")
     failed: int = Field(default=0, description="requests that ended without a value, caps aside")
+    unrecovered: dict[str, int] = Field(default_factory=dict, description="kind of trouble -> how often those met it")
+    silences: int = Field(default=0, description="times the endpoint gave no reply for so long that the run stopped")
     unasked: int = Field(default=0, description="requests not asked because a cap was reached")
     capped: str = Field(default="", description="the cap that was reached, '' if none")
 
     def __add__(self, other: "Usage") -> "Usage":
         """The sum; of two caps the first that was reached is kept."""
-        kinds = self.recovered.keys() | other.recovered.keys()
+        by_kind = ("recovered", "unrecovered")
         counts = {
             name: getattr(self, name) + getattr(other, name)
             for name in type(self).model_fields
-            if name not in {"recovered", "capped"}
+            if name not in {*by_kind, "capped"}
         }
-        return Usage(
-            **counts,
-            recovered={k: self.recovered.get(k, 0) + other.recovered.get(k, 0) for k in sorted(kinds)},
-            capped=self.capped or other.capped,
-        )
+        kinds = {name: _added(getattr(self, name), getattr(other, name)) for name in by_kind}
+        return Usage(**counts, **kinds, capped=self.capped or other.capped)
 
     @property
     def tokens(self) -> int:
@@ -87,6 +86,10 @@ def even_split(rows: int, parts: int) -> list[int]:
     """`rows` over `parts` as evenly as it goes, the remainder to the first ones."""
     each, left = divmod(rows, parts)
     return [each + (i < left) for i in range(parts)]
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {kind: one.get(kind, 0) + other.get(kind, 0) for kind in sorted(one.keys() | other.keys())}
 
 
 def _rounded(value: float) -> int:

@@ -146,6 +146,7 @@ class Batch(Record):
     focus: str = Field(default="", description="the strategy's feature that this batch is about; each sample must show it")
     attempt: int = 0
     refused: list[str] = Field(default_factory=list, description="replies of this attempt that were no rows, and why")
+    unwritten: dict[str, int] = Field(default_factory=dict, description="why -> rows asked for, in any attempt, that never came")
     samples: list[Sample] = Field(default_factory=list)
     scores: dict[str, float] = Field(default_factory=dict, description="judge's dimensions, mean over what was judged")
     feedback: str = Field(default="", description="what the next attempt is told")

@@ -14,7 +14,7 @@ from components.core import figures
 from components.core.records import Batch, Pattern, Sample
 from components.core.state import IterationRecord, ModelRecord, State
 from components.core.statistics import holm, paired_bootstrap, paired_test
-from components.core.verdict import STEP_MATCHED, notes, verdict
+from components.core.verdict import STEP_MATCHED, empty, notes, verdict
 
 SPLIT = "test"
 TEXT_LENGTH = 500  # characters of one field or reason; the files have all of it
@@ -65,6 +65,7 @@ def facts(state: State) -> dict[str, Any]:
         _compare(state, models, baseline)
     found["axis"] = _axis([m["test"] for m in models if m["test"]])
     found["verdict"] = verdict(found)
+    found["empty"] = empty(found)
     found["notes"] = notes(found)
     return found
 
@@ -149,6 +150,7 @@ def _iteration(state: State, record: IterationRecord) -> dict[str, Any]:
         "written": len(samples),
         "rejected": len(rejected),
         "reasons": reasons.most_common(),
+        "unwritten": dict(sum((Counter(b.unwritten) for b in record.batches), Counter[str]())),
         "judged": [b.scores for b in record.batches if b.scores],
         "samples": {
             status: [_sample(b, s, names) for b, s in samples if s.status == status][:SAMPLES]

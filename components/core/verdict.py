@@ -151,9 +151,11 @@ def _of_iteration(facts: Facts, iteration: Facts) -> Iterator[str]:
     if iteration["shortfall"]:
         wanted, short = plural(iteration["wanted"], "row"), iteration["shortfall"]
         yield f"{where}: {wanted} were asked for, {iteration['accepted']} let in: {short} short."
-    scores = [tuple(sorted(s.items())) for s in iteration["judged"]]
-    if len(scores) >= SAME_SCORES and len(set(scores)) == 1:
-        yield f"{where}: the judge gave all {len(scores)} batches the same scores; it does not tell good from bad."
+    judged = iteration["judged"]
+    scores = {score for batch in judged for score in batch.items()}  # batches around errors have a dimension less
+    if len(judged) >= SAME_SCORES and len(scores) == len({dimension for dimension, _ in scores}):
+        given = ", ".join(f"{dimension} {score:g}" for dimension, score in sorted(scores))
+        yield f"{where}: the judge gave all {len(judged)} batches the same scores ({given}); it does not tell good from bad."
 
 
 def _of_calls(facts: Facts) -> Iterator[str]:
@@ -161,7 +163,21 @@ def _of_calls(facts: Facts) -> Iterator[str]:
     if total["capped"]:
         yield f"The writing was cut short: {total['capped']}; requests not asked: {total['unasked']}."
     if total["failed"]:
-        yield f"{plural(total['failed'], 'request')} to the LLMs ended without a usable reply."
+        yield f"{plural(total['failed'], 'request')} to the LLMs ended without a usable reply{_kinds(total['unrecovered'])}."
     if total["recovered"]:
-        kinds = ", ".join(f"{kind} {number}" for kind, number in total["recovered"].items())
-        yield f"Replies mended or asked for again: {kinds}."
+        yield f"Replies mended or asked for again{_kinds(total['recovered'])}."
+    if total["silences"]:
+        yield f"An endpoint gave no reply for so long that the run stopped, {plural(total['silences'], 'time')}."
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    return ": " + ", ".join(f"{kind} {number}" for kind, number in counts.items()) if counts else ""
+
+
+def empty(facts: Facts) -> str:
+    """Why a finished run has no synthetic row although there was something to write against; '' if it has, or had nothing."""
+    iterations = facts["iterations"]
+    if not facts["finished"] or not iterations or any(i["accepted"] for i in iterations):
+        return ""
+    wanted = sum(i["wanted"] for i in iterations)
+    return str(facts["reason"]) if wanted or any(i["summary"].get("unanalysed") for i in iterations) else ""

@@ -1,5 +1,6 @@
 """Writes synthetic rows: against a pattern by its strategy, or around training errors."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +113,8 @@ class _Writer:
 
     def receive(self, batch: Batch, reply: LlmReply[Written]) -> Batch:
         if reply.value is None:
-            return batch.model_copy(update={"refused": [reply.error]})
+            lost = {} if reply.error.startswith("budget: ") else {"no reply": batch.missing}  # caps are counted by the client
+            return batch.model_copy(update={"refused": [reply.error], "unwritten": _more(batch, lost)})
         new = [
             Sample(
                 row=SyntheticRow(
@@ -132,7 +134,14 @@ class _Writer:
             )
             for i, fields in enumerate(reply.value.rows)
         ]
-        return batch.model_copy(update={"samples": [*batch.samples, *new], "refused": reply.value.refused})
+        refused = reply.value.refused
+        unwritten = _more(batch, {"no row": len(refused), "too few": batch.missing - len(new) - len(refused)})
+        return batch.model_copy(update={"samples": [*batch.samples, *new], "refused": refused, "unwritten": unwritten})
+
+
+def _more(batch: Batch, counts: dict[str, int]) -> dict[str, int]:
+    """Its `unwritten` with these added."""
+    return dict(Counter(batch.unwritten) + Counter(counts))
 
 
 def _schema(task: Task, count: int) -> dict[str, Any]:

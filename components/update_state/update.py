@@ -6,6 +6,7 @@ from typing import Any
 
 from components.core.budget import Usage
 from components.core.errors import InputError
+from components.core.figures import plural
 from components.core.pattern_rules import Trend, trend
 from components.core.promotion import SPLIT, judge_candidate
 from components.core.records import Analysis, Batch, Pattern, Strategy
@@ -139,12 +140,16 @@ def _of_the_run(usage: Usage) -> Usage:
 
 
 def _nothing(record: IterationRecord) -> str:
-    if not record.strategies and not record.training_errors:
-        return "nothing to learn from: no failures to write data against"
-    samples = sum(len(b.samples) for b in record.batches)
+    samples, unanalysed = sum(len(b.samples) for b in record.batches), record.summary.get("unanalysed", 0)
     capped = next((u.capped for u in record.usage.values() if u.capped), "")
     if capped:
         return f"no row was let in: {capped}"
+    if not record.strategies and not record.training_errors:
+        if unanalysed:
+            return f"no row was written: the teacher gave no usable analysis of {plural(unanalysed, 'failure')}"
+        return "nothing to learn from: no failures to write data against"
+    if not samples:
+        return f"no row was written: not one of {record.wanted} asked for came in a usable reply"
     return f"nothing to learn from: none of {samples} written rows passed quality control"
 
 

@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from cluster_cases import compile_packages, write_config
+from forks import forks
 
 from components.backends.executor import Executor, write_atomic
 from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
@@ -151,6 +152,13 @@ def pada(monkeypatch, capsys):
         return code, out, message + err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def fork() -> Iterator[Any]:
+    """Starts `pada` as a process of its own, at once; see forks.py."""
+    with forks() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from components.backends.storage import write_json
+from components.core.errors import PadaError
 from components.core.records import Prediction, Score
 from components.core.state import Decision, IterationRecord, ModelRecord, RunFacts, State
 from components.core.statistics import summarise
@@ -84,6 +85,19 @@ def test_a_box_on_a_terminal(state, tmp_path):
     text = printed(True, show, state, tmp_path)
     assert "┃" in text
     assert "Iteration 1 (shipped)" in text
+
+
+def test_a_run_without_new_data_ends_with_an_error_after_its_table(state, tmp_path):
+    found = State.load(state)
+    nothing = IterationRecord(number=1, wanted=12)
+    over = Decision(go_on=False, reason="no row was let in: the cap budget.calls: 5 is reached")
+    write_json(state / "state.json", found.model_copy(update={"iterations": [nothing], "decision": over, "incumbent": "vanilla"}))
+    text = io.StringIO()
+    with pytest.raises(
+        PadaError, match=r"^no synthetic row was let in, .* ships its start: no row was let in: the cap budget.calls"
+    ):
+        show(state, tmp_path, Console(file=text, width=160))
+    assert f"Report: {tmp_path / 'report.html'}" in text.getvalue()
 
 
 def test_report_and_facts_are_published(state, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -152,6 +153,7 @@ def test_after_two_more_tries_a_request_fails_alone_and_says_why(llm_stub):
     assert bad.request_hash
     assert good.value == 2
     assert (llm.usage.failed, llm.usage.calls, llm.usage.recovered) == (1, 4, {})
+    assert llm.usage.unrecovered == {"refused": 3}
 
 
 def test_a_reply_that_was_cut_off_gets_more_room_once(llm_stub):
@@ -362,6 +364,7 @@ def test_one_request_that_always_fails_does_not_stop_the_others(llm_stub):
     assert "failed 5 times while others went through; the last: HTTP 500" in first.error
     assert {r.value for r in rest} == {2}
     assert llm.usage.failed == 1
+    assert llm.usage.unrecovered == {"server error": 5}
 
 
 def test_silence_opens_the_breaker_with_what_and_where_and_how_to_go_on(llm_stub, tmp_path):
@@ -385,12 +388,32 @@ def test_silence_opens_the_breaker_with_what_and_where_and_how_to_go_on(llm_stub
     assert "\n" not in text
 
 
-def test_a_silent_server_is_no_longer_stall_than_the_breaker(llm_stub):
-    llm_stub.on("rate", reply={"score": 2}, delay=30)
+@pytest.mark.parametrize("how", [{"delay": 30}, {"drip": 0.1}], ids=str)
+def test_a_silent_server_is_no_longer_stall_than_the_breaker(llm_stub, how):
+    llm_stub.on("rate", reply={"score": 2}, **how)
     began = time.monotonic()
     with pytest.raises(EndpointError, match=r"gave no reply for 0\.5 s"):
         opened(llm_stub, give_up_seconds=0.5, timeout_seconds=60).ask_all("rate", [ask(f"rate {n}") for n in range(20)])
     assert time.monotonic() - began < 10
+
+
+def test_a_silence_is_counted_by_the_run_that_goes_on_once_for_what_was_asked(llm_stub, tmp_path):
+    silent = llm_stub.on("rate 2", status=503)
+    llm_stub.on("rate", reply={"score": 2})
+    for _ in range(2):
+        with pytest.raises(EndpointError):
+            opened(llm_stub, tmp_path / "l", concurrency=1, give_up_seconds=0.5).ask_all("rate", [ask("rate 1"), ask("rate 2")])
+    silent.times = 0
+    read = tmp_path / "read back"
+    shutil.copy(tmp_path / "l", read)
+    llm = opened(llm_stub, read)
+    llm.ask_all("rate", [ask("rate 1"), ask("rate 2"), ask("rate 2")])
+    assert llm.usage.silences == 2
+    llm.ask_all("rate", [ask("rate 3"), ask("rate 2")])
+    assert llm.usage.silences == 2
+    elsewhere = opened(llm_stub, read)
+    elsewhere.ask_all("rate", [ask("rate 3")])
+    assert elsewhere.usage.silences == 0, "another step's, in the same ledger"
 
 
 def test_nobody_there_names_the_address_and_does_not_wait_for_the_breaker(monkeypatch):

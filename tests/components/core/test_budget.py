@@ -10,7 +10,17 @@ PAPER = GenerateSettings()
 
 def test_usages_add_up():
     first = Usage(calls=3, paid_calls=2, replayed=1, input_tokens=10, output_tokens=4, usd=0.5, recovered={"prose": 1})
-    second = Usage(calls=1, paid_calls=1, usd=0.25, retries=2, recovered={"prose": 2, "fence": 1}, failed=1, capped="calls cap 4")
+    second = Usage(
+        calls=1,
+        paid_calls=1,
+        usd=0.25,
+        retries=2,
+        recovered={"prose": 2, "fence": 1},
+        failed=1,
+        unrecovered={"empty": 1},
+        silences=1,
+        capped="calls cap 4",
+    )
     total = sum([first, second], Usage())
     assert total == Usage(
         calls=4,
@@ -22,6 +32,8 @@ def test_usages_add_up():
         retries=2,
         recovered={"fence": 1, "prose": 3},
         failed=1,
+        unrecovered={"empty": 1},
+        silences=1,
         capped="calls cap 4",
     )
     assert total.tokens == 14

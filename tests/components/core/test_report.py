@@ -177,11 +177,40 @@ def test_notes_of_what_went_wrong(finished_state: State) -> None:
     shaky = {**first.summary, "stability": 0.2}
     assert "groups the failures differently (agreement 0.20" in noted(with_iteration(finished_state, summary=shaky))
     lazy = [first.batches[0].model_copy(update={"id": f"b{i}"}) for i in range(6)]
-    assert "all 6 batches the same scores" in noted(with_iteration(finished_state, batches=lazy))
-    spent = {"generate_data": Usage(calls=9, failed=4, capped="the cap budget.calls: 100 is reached", unasked=7)}
+    assert "all 6 batches the same scores (utility 8)" in noted(with_iteration(finished_state, batches=lazy))
+    both = [
+        b.model_copy(update={"scores": {"adherence": 8.0, "utility": 8.0} if i % 2 else b.scores}) for i, b in enumerate(lazy)
+    ]
+    assert "(adherence 8, utility 8)" in noted(with_iteration(finished_state, batches=both))
+    assert "same scores" not in noted(
+        with_iteration(finished_state, batches=[*lazy[1:], both[1].model_copy(update={"scores": {"utility": 7.0}})])
+    )
+    spent = {
+        "generate_data": Usage(
+            calls=9, failed=4, unrecovered={"no JSON": 12}, silences=2, capped="the cap budget.calls: 100 is reached", unasked=7
+        )
+    }
     said = noted(with_iteration(finished_state, usage=spent))
     assert "cut short: the cap budget.calls: 100 is reached; requests not asked: 7" in said
-    assert "4 requests to the LLMs ended without" in said
+    assert "4 requests to the LLMs ended without a usable reply: no JSON 12." in said
+    assert "gave no reply for so long that the run stopped, 2 times" in said
+
+
+def test_a_run_without_new_data_is_not_called_finished(finished_state: State) -> None:
+    first = finished_state.iterations[0]
+    over = Decision(go_on=False, reason="nothing to learn from: none of 5 written rows passed quality control")
+    nothing = finished_state.model_copy(update={"iterations": [first.model_copy(update={"accepted": 0})], "decision": over})
+    assert facts(nothing)["empty"] == over.reason
+    assert '<span class="pill bad">no new data</span>' in render(nothing) and '"pill good">finished' not in render(nothing)
+    assert facts(finished_state)["empty"] == "" and '<span class="pill good">finished</span>' in render(finished_state)
+    perfect = first.model_copy(update={"accepted": 0, "wanted": 0, "summary": {"failures": 0}})
+    assert facts(nothing.model_copy(update={"iterations": [perfect]}))["empty"] == "", "there was nothing to write against"
+
+
+def test_rows_that_were_never_written_are_on_the_page(finished_state: State) -> None:
+    batch = finished_state.iterations[0].batches[0].model_copy(update={"unwritten": {"too few": 2, "no reply": 3}})
+    assert "never came: too few 5" not in render(finished_state)
+    assert "never came: too few 4 · no reply 6" in render(with_iteration(finished_state, batches=[batch, batch]))
 
 
 def with_test(model: ModelRecord, **change: Any) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def test_items_that_are_no_rows_are_counted_and_the_others_kept(stage, data, sql
     (batch,) = read_records(outputs["batches"] / "batches.jsonl", Batch)
     assert [s.row.fields["sql"] for s in batch.samples] == [GOOD["sql"]]
     assert len(batch.refused) == 2
+    assert batch.unwritten == {"no row": 2}
     assert "sql" in batch.refused[1]
 
 

@@ -77,7 +77,16 @@ class Loop:
         untuned = self.evaluated("untuned", {"selection": 1, "test": 2})
         return self.call("start", {**self.evaluated("vanilla", rights(30)), **beside(untuned)})
 
-    def learnt(self, number: int, accepted: int = 3, capped: str = "", strategies: int = 1, errors: int = 1) -> dict[str, Path]:
+    def learnt(
+        self,
+        number: int,
+        accepted: int = 3,
+        capped: str = "",
+        strategies: int = 1,
+        errors: int = 1,
+        written: int = 5,
+        unanalysed: int = 0,
+    ) -> dict[str, Path]:
         """Artifacts of one iteration's analysis, plan and checked batches."""
         folder = self.folder / f"learnt-{number}"
         pattern = Pattern(
@@ -87,7 +96,8 @@ class Loop:
         strategy = Strategy(id=f"it{number}-s1", pattern_id=pattern.id, pattern_name=pattern.name, text="Write two steps.")
         write_records(folder / "analyses" / "analyses.jsonl", [Analysis(row_id="validation-33", root_cause="r", scenario="s")])
         write_records(folder / "analyses" / "patterns.jsonl", [pattern] * strategies)
-        write_json(folder / "analyses" / "summary.json", {"failures": 20 // number, "analysed": 10 // number, "structure": False})
+        summary = {"failures": 20 // number, "analysed": 10 // number, "unanalysed": unanalysed, "structure": False}
+        write_json(folder / "analyses" / "summary.json", summary)
         write_json(
             folder / "analyses" / "usage.json",
             {"analyze_patterns": Usage(calls=10, paid_calls=4, replayed=6, usd=0.5).model_dump()},
@@ -96,7 +106,7 @@ class Loop:
         (folder / "plan" / "strategies.yaml").write_text(yaml.safe_dump([strategy.model_dump()] * strategies))
         write_json(folder / "plan" / "spent.json", Usage().model_dump())
         write_records(folder / "plan" / "training_errors.jsonl", [prediction("train", 19, False)] * errors)
-        samples = [sample(number, i, "accepted" if i < accepted else "rejected") for i in range(5)]
+        samples = [sample(number, i, "accepted" if i < accepted else "rejected") for i in range(written)]
         batches = [
             Batch(id=f"b{number}", branch="pattern", strategy_id=strategy.id, seed_ids=["t"], wanted=5, samples=samples),
             Batch(id=f"b{number}.refill", branch="pattern", seed_ids=["t"], wanted=5 - accepted or 1, refill_of=f"b{number}"),
@@ -268,6 +278,11 @@ def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
         ({"accepted": 0}, "nothing to learn from: none of 5 written rows passed quality control"),
         ({"accepted": 0, "strategies": 0, "errors": 0}, "nothing to learn from: no failures to write data against"),
         ({"accepted": 0, "capped": CAP}, f"no row was let in: {CAP}"),
+        ({"accepted": 0, "written": 0}, "no row was written: not one of 5 asked for came in a usable reply"),
+        (
+            {"accepted": 0, "strategies": 0, "errors": 0, "unanalysed": 7},
+            "no row was written: the teacher gave no usable analysis of 7 failures",
+        ),
     ],
 )
 def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -> None:
