@@ -13,7 +13,18 @@ from components.backends.export import fetch_shipped, shipped
 from components.backends.storage import read_records, write_json, write_records
 from components.core.budget import Usage
 from components.core.errors import InputError
-from components.core.records import Analysis, Batch, Pattern, Prediction, Provenance, Sample, Score, Strategy, SyntheticRow
+from components.core.records import (
+    Analysis,
+    Batch,
+    Pattern,
+    Prediction,
+    Provenance,
+    Sample,
+    Score,
+    Strategy,
+    SyntheticRow,
+    TrainRow,
+)
 from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
 from components.core.state import State
 from components.update_state.__main__ import run
@@ -37,7 +48,8 @@ class Loop:
         )
         self.last: dict[str, Any] = {}
         self.out = folder
-        write_records(folder / "train_data" / "train.jsonl", [])
+        fields = {"question": "How many are 2 and 3?", "answer": "2 + 3 = 5\n#### 5"}
+        write_records(folder / "train_data" / "train.jsonl", [TrainRow(id=f"t{i}", fields=fields) for i in range(20)])
 
     def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
         self.calls += 1
@@ -94,7 +106,7 @@ class Loop:
         )
         (folder / "plan").mkdir()
         (folder / "plan" / "strategies.yaml").write_text(yaml.safe_dump([strategy.model_dump()] * strategies))
-        write_json(folder / "plan" / "spent.json", Usage().model_dump())
+        write_json(folder / "plan" / "spent.json", {})
         write_records(folder / "plan" / "training_errors.jsonl", [prediction("train", 19, False)] * errors)
         samples = [sample(number, i, "accepted" if i < accepted else "rejected") for i in range(5)]
         batches = [
