@@ -19,13 +19,7 @@ ROWS_READ = 2000  # whose sizes are measured
 
 def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> None:
     """Print calls, tokens and money by stage, expected and from least to most. Raises InputError for rows that cannot be read."""
-    own = settings.task
-    task = load_task(own.name, own.options)
-    train, rows = _train_rows(task, own.train, own.train_size)
-    validation = own.validation_size or _count(own.validation)
-    if not own.selection and not own.validation_size:
-        validation = (validation + 1) // 2  # the other half becomes the selection rows
-    stages = estimate(settings, task, rows, train, validation)
+    stages, train, validation = estimated(settings)
     _table([list(HEADINGS), *([s.stage, *_cells(s)] for s in stages), ["together", *_cells(together(stages))]], say)
     say(f"{train:,} training rows, {validation:,} validation rows, iterations: {settings.loop.iterations}.")
     say(
@@ -40,6 +34,17 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"The {role} runs on this machine and costs nothing but time.")
         elif not llm.usd_per_million_input and not llm.usd_per_million_output:
             say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
+
+
+def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
+    """The estimate by stage, and the training and validation rows it is for."""
+    own = settings.task
+    task = load_task(own.name, own.options)
+    train, rows = _train_rows(task, own.train, own.train_size)
+    validation = own.validation_size or _count(own.validation)
+    if not own.selection and not own.validation_size:
+        validation = (validation + 1) // 2  # the other half becomes the selection rows
+    return estimate(settings, task, rows, train, validation), train, validation
 
 
 def together(stages: Sequence[StageEstimate]) -> StageEstimate:

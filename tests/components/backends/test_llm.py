@@ -486,7 +486,9 @@ def test_what_was_spent_before_counts(llm_stub):
     assert sum(r.value == 2 for r in llm.ask_all("rate", [ask(f"rate {n}") for n in range(5)])) == 2
 
 
-@pytest.mark.parametrize("spent, left", [({}, 6), ({"generate_data": Usage(calls=4)}, 2), ({"control_quality": Usage(calls=4)}, 6)])
+@pytest.mark.parametrize(
+    "spent, left", [({}, 6), ({"generate_data": Usage(calls=4)}, 2), ({"control_quality": Usage(calls=4)}, 6)]
+)
 def test_a_stage_has_caps_of_its_own_that_hold_over_the_run(llm_stub, spent, left):
     llm_stub.on("rate", reply={"score": 2}, delay=0.01)
     budget = BudgetSettings(calls=100, stages={"generate_data": {"calls": 6}, "control_quality": {"calls": 1}})
@@ -560,6 +562,14 @@ def test_equal_requests_on_their_way_are_paid_once_and_other_salts_apart(llm_stu
     assert [r.value for r in llm.ask_all("rate", [ask(), ask(), ask(), ask(salt="1")])] == [2] * 4
     assert llm_stub.paid == 2
     assert llm.usage.calls == 2
+
+
+def test_what_another_step_paid_is_not_counted_again_and_what_this_one_paid_before_it_was_killed_is(llm_stub, tmp_path):
+    llm_stub.on("rate", reply={"score": 2})
+    steps = [opened(llm_stub, tmp_path / "l.jsonl") for _ in range(3)]
+    for llm, key in zip(steps, ("analyse/it1/val-1", "analyse/it2/val-1", "analyse/it1/val-1"), strict=True):
+        assert llm.ask_all("rate", [ask(key=key)])[0].value == 2
+    assert [llm.usage.calls for llm in steps] == [1, 0, 1] and llm_stub.paid == 1
 
 
 def test_the_ledger_holds_the_raw_reply_and_never_the_key(llm_stub, tmp_path, monkeypatch):

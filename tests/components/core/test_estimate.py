@@ -20,7 +20,9 @@ def settings(**sections):
     llm = {"model": "m", "usd_per_million_input": 1.0, "usd_per_million_output": 10.0}
     rows = {"name": "text_to_sql", "train": "t", "validation": "v", "test": "e"}
     values = {"control": {"judge_checks": 0}, **sections}
-    return Settings.model_validate({"task": rows, "slm": {"model": "s"}, "teacher": llm, "judge": {**llm, "model": "j"}, **values})
+    return Settings.model_validate(
+        {"task": rows, "slm": {"model": "s"}, "teacher": llm, "judge": {**llm, "model": "j"}, **values}
+    )
 
 
 def by_stage(config, train=120, validation=80, task=SQL, rows=ROWS):
