@@ -48,9 +48,10 @@ class JudgeCheck(Record):
 
     @property
     def constant(self) -> bool:
-        """One score for everything, good or bad."""
-        means = {b.mean for b in self.answered}
-        return len(means) == 1 and len({b.kind == "good" for b in self.answered}) == 2
+        """One score for everything, good or bad. The branches are judged by different scores, so each may have its own."""
+        known = {(b.branch, b.kind == "good") for b in self.answered}
+        sides = {branch for branch, _ in known if (branch, True) in known and (branch, False) in known}
+        return bool(sides) and all(len({b.mean for b in self.answered if b.branch == branch}) == 1 for branch in sides)
 
     def accuracy(self, confidence: float = 0.95) -> Interval:
         """Balanced accuracy of letting in and refusing, a share of 0 to 1 with its interval."""
@@ -96,9 +97,8 @@ def _sentence(facts: dict[str, Any], answered: list[CheckedBatch]) -> str:
         f"{facts['bad_refused']} of {facts['bad']} known-bad ones are refused"
     )
     if facts["constant"]:
-        return (
-            f"The judge gives good and bad batches the same score ({answered[0].mean:.1f}): it does not tell one from the other."
-        )
+        scores = " or ".join(sorted({f"{b.mean:.1f}" for b in answered}))
+        return f"The judge gives good and bad batches the same score ({scores}): it does not tell one from the other."
     told = f"{percent(facts['accuracy'], 0)} ({percent(facts['low'], 0)} to {percent(facts['high'], 0)})"
     gap = f"their mean scores lie {facts['gap']:.1f} apart"
     if facts["weak"]:

@@ -17,8 +17,6 @@ from whole_run import QUICKSTART, ROWS, TASK, WRITING, spread, state_of, teach
 
 from components.backends.model_sources import find_model
 from components.core.errors import ModelError
-from pipelines.config import read_config
-from pipelines.estimate import show_estimate
 
 SLM, EMBEDDING = "HuggingFaceTB/SmolLM2-135M-Instruct", "sentence-transformers/all-mpnet-base-v2"
 COUNTRIES = ("Norway", "France", "Portugal", "Germany")
@@ -65,8 +63,7 @@ def item(number):
 
 @pytest.fixture
 def config(tmp_path, stub):
-    prices = {"usd_per_million_input": 3.0, "usd_per_million_output": 15.0}
-    llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20, **prices}
+    llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
     values = {
         "task": TASK,
         "slm": {"model": SLM, "max_length": 256},
@@ -121,7 +118,7 @@ def questions(*splits):
     return [json.loads(line)["question"] for split in splits for line in (QUICKSTART / f"{split}.jsonl").open()]
 
 
-def test_a_run_killed_twice_ends_like_one_that_was_not(start, stub, config, tmp_path):
+def test_a_run_killed_twice_ends_like_one_that_was_not(start, stub, tmp_path):
     out, _ = finish(start(tmp_path / "whole"))
     asks = list(stub.asks)
     assert "Step-matched vanilla" in out and "Iteration 1" in out
@@ -130,7 +127,6 @@ def test_a_run_killed_twice_ends_like_one_that_was_not(start, stub, config, tmp_
     assert facts["iterations"][0]["accepted"] >= 4
     assert [m["test"]["n"] for m in facts["models"]] == [ROWS["test"]] * 4
     check_separation(asks)
-    check_money(out, facts, stub.paid, config)
 
     broken = tmp_path / "broken"
     process = start(broken)
@@ -153,19 +149,6 @@ def test_a_run_killed_twice_ends_like_one_that_was_not(start, stub, config, tmp_
     assert len(stub.asks) == len(asks) + len(again)
     assert out.count("done before") == len(list(broken.glob("*/executor_output.json")))
     assert time.monotonic() - started < 20
-
-
-def check_money(out, facts, paid, config):
-    """Calls, tokens and dollars are those of the stub, which tells 100 and 20 tokens a reply, and stand beside the estimate."""
-    spent, expected = facts["usage"]["total"], facts["usage"]["expected"]["all"]
-    assert (spent["calls"], spent["input_tokens"], spent["output_tokens"]) == (paid, 100 * paid, 20 * paid)
-    assert spent["usd"] == pytest.approx(paid * (100 * 3 + 20 * 15) / 1e6)
-    lines = []
-    show_estimate(read_config(config), lines.append)
-    together = next(line.split() for line in lines if line.startswith("together"))
-    assert int(together[1]) == expected["calls"]
-    assert f"LLM calls: {paid} ({expected['calls']} expected). Tokens: {120 * paid:,} (" in out
-    assert facts["judge_check"]["constant"] and "Warning: The judge gives good and bad batches the same score" in out
 
 
 def kill(process):

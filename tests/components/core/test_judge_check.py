@@ -26,6 +26,17 @@ def test_what_is_said_of_a_judge(good, bad, weak, said):
     assert found["sentence"].startswith(said)
 
 
+def test_one_score_in_each_branch_is_one_score_too():
+    def batches(*means):
+        kinds = [("good", "error"), ("cut", "error"), ("good", "pattern"), ("off_pattern", "pattern")]
+        rows = [{"kind": k, "branch": b, "mean": m, "passed": m >= 7} for (k, b), m in zip(kinds, means, strict=True)]
+        return JudgeCheck.model_validate({"batches": rows})
+
+    assert batches(8.5, 8.5, 8.0, 8.0).constant
+    assert "same score (8.0 or 8.5)" in batches(8.5, 8.5, 8.0, 8.0).facts(0.95)["sentence"]
+    assert not batches(8.5, 8.4, 8.0, 8.0).constant
+
+
 def test_the_numbers_behind_it():
     found = judged([9, 8, None, 6], [3, 7, 5])
     assert (found["good"], found["good_passed"], found["bad"], found["bad_refused"]) == (3, 2, 3, 2)
