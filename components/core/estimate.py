@@ -25,9 +25,9 @@ from components.core.settings import LlmSettings, Settings, UpdateState
 from components.core.tasks.task import Message, Task
 from components.core.tokens import token_count
 
-# Round figures, not a fit, of what a teacher of 1.5 billion parameters did: in three runs on text-to-SQL and one on SQuAD 70 to 86 %
+# Round figures, no fit, of what a teacher of 1.5 billion parameters did: in three runs on text-to-SQL and one on SQuAD 70 to 86 %
 # of open batches went back, in the shorter quickstart 44 %; for 48 to 70 % of their rows; 15 to 54 % were not worth judging. The
-# tokens that it then expects are off by -1 % there, -4 to -10 % in the three, and +32 % on SQuAD, whose prompts turned out shorter.
+# tokens that it then expects are off by -1 % there, -4 to -10 % in the three, and +32 % on SQuAD, whose prompts were shorter.
 GOES_BACK = 2 / 3  # of the batches written, at every attempt
 MISSING = 1 / 2  # of the rows of a batch that goes back
 UNJUDGED = 1 / 3  # of the batches written, because the rules leave no row of them
