@@ -103,7 +103,7 @@ def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> 
 
 def _with_expected(ex: Executor, settings: UpdateState, state: State) -> State:
     """The state with what `pada estimate` says of this run, to stand beside what it will have cost."""
-    data = ex.input("train_data")
+    data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     train = [row.fields for row in read_records(data / "train.jsonl", TrainRow)]
     validation = state.start.metrics.get("validation")
