@@ -1,33 +1,33 @@
-"""`pada estimate`: what a run will ask of the LLMs, as a table, from the config and the number of rows."""
+"""`pada estimate`: what a run will ask of the LLMs, as a table, from the config and its rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from components.backends.row_sources import read_rows
+from components.core.budget import Usage
 from components.core.errors import InputError
-from components.core.estimate import estimate
-from components.core.settings import Settings
+from components.core.estimate import StageEstimate, estimate
+from components.core.records import Fields
+from components.core.settings import CAPS, Caps, Settings
+from components.core.tasks.registry import load_task
+from components.core.tasks.task import Task
 from pipelines.embedded import EMBEDDED
 
 HEADINGS = ("stage", "calls", "tokens in", "tokens out", "USD")
-COUNTS = ("calls_low", "calls_high", "tokens_in_low", "tokens_in", "tokens_out_low", "tokens_out")
+ROWS_READ = 2000  # whose sizes are measured
 
 
 def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> None:
-    """Print calls, tokens and money by stage, least to most, and their sums. Raises InputError for rows that cannot be read."""
-    task = settings.task
-    train, validation = _rows(task.train, task.train_size), _rows(task.validation, task.validation_size)
-    stages = estimate(settings, train, validation)
-    lines = [list(HEADINGS)]
-    for s in stages:
-        lines.append([s.stage, *_cells([getattr(s, name) for name in COUNTS], s.usd_low, s.usd)])
-    sums = [sum(getattr(s, name) for s in stages) for name in COUNTS]
-    lines.append(["together", *_cells(sums, sum(s.usd_low for s in stages), sum(s.usd for s in stages))])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
-    for name, *numbers in lines:
-        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        say("  ".join([name.ljust(widths[0]), *cells]))
+    """Print calls, tokens and money by stage, expected and from least to most. Raises InputError for rows that cannot be read."""
+    stages, train, validation = estimated(settings)
+    _table([list(HEADINGS), *([s.stage, *_cells(s)] for s in stages), ["together", *_cells(together(stages))]], say)
     say(f"{train:,} training rows, {validation:,} validation rows, iterations: {settings.loop.iterations}.")
-    say("The least: no sample is sent back. The most: every one is, each time.")
+    say(
+        "Expected (least to most). The least: no sample is sent back. The most: every one is, each time. Expected: two of three "
+        "batches go back for half of their rows, as with a small teacher."
+    )
+    for line in _caps(settings, stages):
+        say(line)
     for role in ("teacher", "judge"):
         llm = getattr(settings, role)
         if llm.base_url == EMBEDDED:
@@ -36,15 +36,66 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
 
 
-def _cells(counts: Sequence[int], usd_low: float, usd: float) -> list[str]:
-    pairs = zip(counts[::2], counts[1::2], strict=True)
-    return [*(f"{low:,} to {high:,}" for low, high in pairs), f"{usd_low:,.2f} to {usd:,.2f}"]
+def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
+    """The estimate by stage, and the training and validation rows it is for."""
+    own = settings.task
+    task = load_task(own.name, own.options)
+    train, rows = _train_rows(task, own.train, own.train_size)
+    validation = own.validation_size or _count(own.validation)
+    if not own.selection and not own.validation_size:
+        validation = (validation + 1) // 2  # the other half becomes the selection rows
+    return estimate(settings, task, rows, train, validation), train, validation
 
 
-def _rows(source: str, size: int) -> int:
-    """`size` if it is given, else the rows of the source, counted."""
-    if size:
-        return size
+def together(stages: Sequence[StageEstimate]) -> StageEstimate:
+    """The sums over all stages."""
+    low, expected, high = (sum((getattr(s, end) for s in stages), Usage()) for end in ("low", "expected", "high"))
+    return StageEstimate("together", low, expected, high)
+
+
+def _caps(settings: Settings, stages: Sequence[StageEstimate]) -> Iterator[str]:
+    budget = settings.budget
+    limited: list[tuple[str, Caps, StageEstimate]] = [("budget", budget, together(stages))]
+    limited += [(f"budget.stages.{s.stage}", budget.stages[s.stage], s) for s in stages if s.stage in budget.stages]
+    for where, caps, needs in limited:
+        for name in CAPS:
+            cap, expected = getattr(caps, name), getattr(needs.expected, name)
+            if cap and expected > cap:
+                say = f"{expected:,.2f}" if name == "usd" else f"{expected:,}"
+                yield f"{where}.{name}: {cap:g} will end it early: {say} expected."
+
+
+def _cells(stage: StageEstimate) -> list[str]:
+    ends = (stage.expected, stage.low, stage.high)
+    counts = [
+        "{:,} ({:,} to {:,})".format(*(getattr(end, name) for end in ends)) for name in ("calls", "input_tokens", "output_tokens")
+    ]
+    return [*counts, "{:,.2f} ({:,.2f} to {:,.2f})".format(*(end.usd for end in ends))]
+
+
+def _table(lines: Sequence[Sequence[str]], say: Callable[[str], object]) -> None:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    for name, *numbers in lines:
+        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        say("  ".join([name.ljust(widths[0]), *cells]))
+
+
+def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
+    """How many training rows there are, `size` if it is given, and the first of them."""
+    rows = read_rows(source)
+    fields = []
+    for where, raw in islice(rows, ROWS_READ):
+        try:
+            fields.append(task.read(raw))
+        except InputError as e:
+            raise InputError(f"{where}: {e}") from e
+    count = size or len(fields) + sum(1 for _ in rows)
+    if not fields:
+        raise InputError(f"{source}: there are no rows in it")
+    return count, fields
+
+
+def _count(source: str) -> int:
     count = sum(1 for _ in read_rows(source))
     if not count:
         raise InputError(f"{source}: there are no rows in it")

@@ -61,10 +61,23 @@ def show(state: Path, run_dir: Path, console: Console) -> None:
             text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             console.print(text.rstrip(), markup=False, soft_wrap=True)
     verdict = found["verdict"]
-    for sentence in [verdict["headline"], *verdict["details"], f"Report: {run_dir / 'report.html'}"]:
+    for sentence in [verdict["headline"], *verdict["details"], *_spent(found), f"Report: {run_dir / 'report.html'}"]:
         console.print(sentence.translate(PLAIN), markup=False, soft_wrap=True)
     if found["empty"]:
         raise PadaError(f"no synthetic row was let in, so this run shows nothing and ships its start: {found['empty']}")
+
+
+def _spent(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the LLMs were asked and cost, each number beside what was expected."""
+    spent, expected = found["usage"]["total"], found["usage"]["expected"].get("all")
+    if spent["calls"]:
+        beside = [f" ({e} expected)" for e in _amounts(expected)] if expected else [""] * 3
+        calls, tokens, usd = (f"{amount}{e}" for amount, e in zip(_amounts(spent), beside, strict=True))
+        yield f"LLM calls: {calls}. Tokens: {tokens}. USD: {usd}."
+
+
+def _amounts(usage: Mapping[str, Any]) -> list[str]:
+    return [f"{usage['calls']:,}", f"{usage['input_tokens'] + usage['output_tokens']:,}", f"{usage['usd']:,.2f}"]
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ from components.backends.kmeans import cluster
 from components.backends.llm import open_llm
 from components.backends.predictions import read_predictions
 from components.backends.storage import read_records, write_json, write_records
-from components.core.budget import Usage
+from components.core.budget import by_stage
 from components.core.clustering import match_patterns
 from components.core.leakage import Fingerprints
 from components.core.records import TrainRow
@@ -33,8 +33,8 @@ def run(ex: Executor) -> None:
     screens = [Fingerprints.load(prints).screen_text] if prints else []
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
-    spent = state.usage if state else Usage()
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), spent)
+    spent = state.usage_by_stage if state else {}
+    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "analyze_patterns", spent)
     findings = analyze(
         task,
         validation,
@@ -57,7 +57,8 @@ def run(ex: Executor) -> None:
     write_records(analyses / "patterns.jsonl", findings.patterns)
     write_json(analyses / "summary.json", findings.summary)
     write_json(analyses / "usage.json", {"analyze_patterns": llm.usage.model_dump()})
-    write_json(plan / "spent.json", (spent + llm.usage).model_dump())
+    spent = by_stage(spent, {"analyze_patterns": llm.usage})
+    write_json(plan / "spent.json", {stage: usage.model_dump() for stage, usage in spent.items()})
     write_records(plan / "training_errors.jsonl", errors)
     strategies = [s.model_dump() for s in findings.strategies]
     write_atomic(plan / "strategies.yaml", yaml.safe_dump(strategies, sort_keys=False, allow_unicode=True, width=110))

@@ -7,7 +7,7 @@ What stands in the ledger is replayed first and costs nothing; only then the end
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -19,16 +19,20 @@ from components.backends.llm_exchange import Exchange
 from components.backends.llm_purse import Purse
 from components.backends.pace import GaveUp
 from components.backends.progress import Track, notice, track
-from components.core.budget import Usage
+from components.core.budget import Limit, Usage, limits
 from components.core.errors import EndpointError, InputError, PadaError
 from components.core.llm import LlmReply, LlmRequest
-from components.core.settings import BudgetSettings, LlmSettings
+from components.core.settings import CAPS, BudgetSettings, LlmSettings
 
 T = TypeVar("T")
 
 
-def open_llm(settings: LlmSettings, budget: BudgetSettings, ledger: str, spent: Usage | None = None) -> "OpenAiLlm":
-    """A client of `settings`' endpoint under the run's caps, of which `spent` is gone; `ledger` '' is kept in memory.
+def open_llm(
+    settings: LlmSettings, budget: BudgetSettings, ledger: str, stage: str = "", spent: Mapping[str, Usage] | None = None
+) -> "OpenAiLlm":
+    """A client of `settings`' endpoint under the caps of the run and of `stage`; `ledger` '' is kept in memory.
+
+    `spent` is what each stage has spent in the run so far.
 
     Raises InputError for a ledger that is in use or cannot be written. The API key is looked for when the first call is due.
     """
@@ -36,9 +40,10 @@ def open_llm(settings: LlmSettings, budget: BudgetSettings, ledger: str, spent: 
         raise InputError(
             f"base_url: embedded ({settings.model}): only `pada run` starts llama.cpp's server; give the URL of one that runs"
         )
-    llm = OpenAiLlm(settings, budget, open_ledger(ledger), spent or Usage())
+    held = [limit for limit in limits(budget, spent or {}, [stage]) if any(getattr(limit.caps, name) for name in CAPS)]
+    llm = OpenAiLlm(settings, held, open_ledger(ledger))
     prices = settings.usd_per_million_input + settings.usd_per_million_output
-    if budget.usd and not prices and not llm.endpoint.loopback:
+    if any(limit.caps.usd for limit in held) and not prices and not llm.endpoint.loopback:
         notice(f"budget.usd cannot cap {settings.model}: usd_per_million_input and usd_per_million_output are not set")
     return llm
 
@@ -46,10 +51,10 @@ def open_llm(settings: LlmSettings, budget: BudgetSettings, ledger: str, spent: 
 class OpenAiLlm:
     """An Llm (components.core.llm) behind the `openai` package."""
 
-    def __init__(self, settings: LlmSettings, budget: BudgetSettings, ledger: Ledger, spent: Usage) -> None:
+    def __init__(self, settings: LlmSettings, limits: Sequence[Limit], ledger: Ledger) -> None:
         self.endpoint = Endpoint(settings)
         self._settings, self._ledger = settings, ledger
-        self._purse = Purse(settings, budget, spent)
+        self._purse = Purse(settings, limits)
         self._caller = Caller(self.endpoint, self._purse)
         self._on_their_way: dict[str, asyncio.Event] = {}
         self._closed: set[str] = set()  # first keys of exchanges that are over
@@ -77,7 +82,8 @@ class OpenAiLlm:
 
     def _replay(self, exchange: Exchange[Any]) -> None:
         while exchange.reply is None and (call := self._ledger.get(exchange.key)):
-            self._purse.count(call, replayed=True)
+            if call.name == exchange.request.key:  # else another step's equal request paid it, and has it in its own usage
+                self._purse.count(call, replayed=True)
             exchange.hear(call)
 
     def _close(self, exchange: Exchange[Any], bar: Track) -> None:

@@ -8,9 +8,10 @@ from components.backends.ledger import Call, LedgerWriter, now
 from components.backends.llm_dialect import Dialect
 from components.backends.llm_endpoint import OVERLOADED, Answer, Endpoint, Trouble
 from components.backends.llm_exchange import Exchange
-from components.backends.llm_purse import Purse, estimated_tokens
+from components.backends.llm_purse import Purse
 from components.backends.pace import GaveUp, Pace, retry_after
 from components.backends.progress import notice
+from components.core.tokens import token_count
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -119,8 +120,8 @@ class Caller:
             time=now(),
             text=answer.text,
             finish=answer.finish,
-            input_tokens=estimated_tokens(asked) if answer.input_tokens is None else answer.input_tokens,
-            output_tokens=estimated_tokens(answer.text) if answer.output_tokens is None else answer.output_tokens,
+            input_tokens=token_count(asked) if answer.input_tokens is None else answer.input_tokens,
+            output_tokens=token_count(answer.text) if answer.output_tokens is None else answer.output_tokens,
         )
 
     def _consider(self, exchange: Exchange[Any], trouble: Trouble, tries: int, others_succeed: bool) -> None:

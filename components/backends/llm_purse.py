@@ -4,32 +4,20 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from components.backends.ledger import Call
-from components.core.budget import Usage
-from components.core.settings import BudgetSettings, LlmSettings
-
-BYTES_PER_TOKEN = 4  # of English and code
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one call may cost, or did."""
-
-    calls: int = 1
-    tokens: int = 0
-    usd: float = 0.0
+from components.core.budget import Limit, Usage
+from components.core.settings import LlmSettings
 
 
 class Purse:
     """A call is reserved at the most it may cost before it is sent, so that no cap is overshot."""
 
-    def __init__(self, settings: LlmSettings, budget: BudgetSettings, spent: Usage) -> None:
+    def __init__(self, settings: LlmSettings, limits: Sequence[Limit]) -> None:
         self.usage = Usage()
-        self._settings, self._budget, self._spent = settings, budget, spent
-        self._reserved: list[Cost] = []
+        self._settings, self._limits = settings, limits
+        self._reserved: list[Usage] = []
         self._released = asyncio.Event()
         self._counted: set[str] = set()
 
@@ -38,13 +26,13 @@ class Purse:
         self._reserved.clear()
         self._released = asyncio.Event()
 
-    def most(self, body: dict[str, Any], max_tokens: int) -> Cost:
+    def most(self, body: dict[str, Any], max_tokens: int) -> Usage:
         """The most a call can cost: its input taken high, with the schema and the chat template, and all its room for output."""
         asked = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
         size = len(asked.encode(errors="replace")) // 2 + 64
-        return Cost(1, size + max_tokens, self._usd(size, max_tokens))
+        return Usage(calls=1, input_tokens=size, output_tokens=max_tokens, usd=self._usd(size, max_tokens))
 
-    def fits(self, cost: Cost) -> bool | None:
+    def fits(self, cost: Usage) -> bool | None:
         """Whether a call may be sent now; None: not while others are on their way, ask again after `changed`."""
         if self.usage.capped:
             return False
@@ -57,7 +45,7 @@ class Purse:
         return False
 
     @contextmanager
-    def holding(self, cost: Cost) -> Iterator[None]:
+    def holding(self, cost: Usage) -> Iterator[None]:
         """Reserve a call's cost while it is on its way."""
         self._reserved.append(cost)
         try:
@@ -90,26 +78,13 @@ class Purse:
         for kind in kinds:
             counts[kind] = counts.get(kind, 0) + 1
 
-    def _cap_reached(self, cost: Cost) -> str:
-        if self._budget == BudgetSettings():
+    def _cap_reached(self, cost: Usage) -> str:
+        if not self._limits:
             return ""
-        calls = self._spent.calls + self.usage.calls + sum(c.calls for c in self._reserved) + cost.calls
-        tokens = self._spent.tokens + self.usage.tokens + sum(c.tokens for c in self._reserved) + cost.tokens
-        usd = self._spent.usd + self.usage.usd + sum(c.usd for c in self._reserved) + cost.usd
-        for name, value, cap in (
-            ("calls", calls, self._budget.calls),
-            ("tokens", tokens, self._budget.tokens),
-            ("usd", usd, self._budget.usd),
-        ):
-            if cap and value > cap:
-                return f"the cap budget.{name}: {cap:g} is reached"
-        return ""
+        more = sum(self._reserved, self.usage + cost)
+        cap = next((cap for limit in self._limits if (cap := limit.exceeded(more))), "")
+        return f"the cap {cap} is reached" if cap else ""
 
     def _usd(self, input_tokens: int, output_tokens: int) -> float:
         prices = self._settings
         return (input_tokens * prices.usd_per_million_input + output_tokens * prices.usd_per_million_output) / 1e6
-
-
-def estimated_tokens(text: str) -> int:
-    """A guess for servers that do not count, and for calls not sent yet."""
-    return round(len(text.encode(errors="replace")) / BYTES_PER_TOKEN)

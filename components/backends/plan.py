@@ -12,8 +12,8 @@ from components.core.errors import InputError
 from components.core.records import Prediction, Strategy
 
 
-def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], Usage]:
-    """Strategies, training errors and the run's usage up to here. Raises InputError with file and entry an edit broke."""
+def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], dict[str, Usage]]:
+    """Strategies, training errors, and what each stage has spent. Raises InputError with file and entry an edit broke."""
     path = folder / "strategies.yaml"
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
@@ -29,5 +29,5 @@ def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], Usage]:
             raise InputError(f"{path}: strategy {number}: {validation_message(e)}") from e
     if len({s.id for s in strategies}) != len(strategies):
         raise InputError(f"{path}: two strategies have the same id")
-    spent = Usage.model_validate(read_json(folder / "spent.json"))
+    spent = {stage: Usage.model_validate(value) for stage, value in read_json(folder / "spent.json").items()}
     return strategies, read_records(folder / "training_errors.jsonl", Prediction), spent

@@ -6,8 +6,10 @@ from components.backends.plan import read_plan
 from components.backends.sandbox import run_code
 from components.backends.storage import read_json, read_records, write_json, write_records
 from components.control_quality.control import Known, Tools, control
-from components.core.budget import Usage
+from components.control_quality.judge_check import measure_judge
+from components.core.budget import Usage, by_stage
 from components.core.chain import work_left
+from components.core.judge_check import FILE
 from components.core.leakage import Fingerprints
 from components.core.quality import check_judge
 from components.core.records import Batch, SyntheticRow, TrainRow
@@ -28,7 +30,7 @@ def run(ex: Executor) -> None:
         read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else [],
     )
     usage = {k: Usage.model_validate(v) for k, v in read_json(source / "usage.json").items()}
-    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), sum(usage.values(), spent))
+    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), "control_quality", by_stage(spent, usage))
     batches = control(
         task,
         read_records(source / "batches.jsonl", Batch),
@@ -38,8 +40,14 @@ def run(ex: Executor) -> None:
         settings.generate,
         Tools(llm, run_code, Fingerprints.load(ex.input("fingerprints")).hits),
     )
+    found = read_json(source / FILE) if (source / FILE).exists() else None
+    if found is None and ex.parameter("iteration", 1) == 1 and settings.control.judge_checks and any(b.scores for b in batches):
+        # Once a run, of a judge that is needed, and after the batches: a cap must not take from them what this costs.
+        found = measure_judge(task, known.train, settings.control, settings.generate.batch, settings.seed, llm)
     usage["control_quality"] = usage.get("control_quality", Usage()) + llm.usage
     out = ex.output("checked_batches")
+    if found is not None:
+        write_json(out / FILE, found)
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     accepted = sum(len(b.accepted) for b in batches)

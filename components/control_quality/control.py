@@ -8,12 +8,14 @@ from components.core.duplicates import NearDuplicates
 from components.core.llm import Llm, LlmRequest
 from components.core.prompts import render
 from components.core.quality import DIMENSIONS, feedback_text, mean_score, parse_scores
-from components.core.records import Batch, Fields, Sample, Strategy, SyntheticRow, TrainRow
+from components.core.records import Batch, Branch, Fields, Sample, Strategy, SyntheticRow, TrainRow
 from components.core.settings import ControlSettings, GenerateSettings
 from components.core.tasks.task import CodeRunner, Task
 
 STAGE = "control_quality"
 FEEDBACK_LENGTH = 300
+Item = dict[str, str]
+Judgement = tuple[dict[str, float], str]  # scores by dimension, feedback
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _judge(
 ) -> list[Batch]:
     """Scores the survivors of each batch together, and accepts or rejects them together, as in the paper."""
     todo = [b for b in batches if any(s.status == "new" for s in b.samples)]
-    replies = judge.ask_all("judge batches", [_judge_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo])
+    replies = judge.ask_all("judge batches", [_batch_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo])
     judged: dict[str, Batch] = {}
     for batch, reply in zip(todo, replies, strict=True):
         if reply.value is None:
@@ -140,23 +142,28 @@ def _judge(
     return [judged.get(b.id, b) for b in batches]
 
 
-def _judge_request(
-    task: Task, batch: Batch, strategy: str, settings: ControlSettings
-) -> LlmRequest[tuple[dict[str, float], str]]:
-    dimensions = DIMENSIONS[batch.branch]
+def _batch_request(task: Task, batch: Batch, strategy: str, settings: ControlSettings) -> LlmRequest[Judgement]:
     rows = [s.row for s in batch.samples if s.status == "new"]
+    items = [item(task, r.fields) for r in rows]
+    return judge_request(task, f"judge/{batch.id}/{batch.attempt}", batch.branch, strategy, items, settings)
+
+
+def item(task: Task, fields: Fields) -> Item:
+    """A row as the judge sees it."""
+    return {"question": task.question(fields), "reference": task.reference(fields)}
+
+
+def judge_request(
+    task: Task, key: str, branch: Branch, strategy: str, items: Sequence[Item], settings: ControlSettings
+) -> LlmRequest[Judgement]:
+    """Asks for the scores of one batch, and the feedback on it."""
+    dimensions = DIMENSIONS[branch]
     score = {"type": "integer", "minimum": 1, "maximum": 10}
     properties: dict[str, Any] = dict.fromkeys(dimensions, score)
     properties["feedback"] = {"type": "string", "maxLength": FEEDBACK_LENGTH}
     return LlmRequest(
-        key=f"judge/{batch.id}/{batch.attempt}",
-        messages=render(
-            STAGE,
-            "judge",
-            task=task.description,
-            strategy=strategy,
-            items=[{"question": task.question(r.fields), "reference": task.reference(r.fields)} for r in rows],
-        ),
+        key=key,
+        messages=render(STAGE, "judge", task=task.description, strategy=strategy, items=items),
         schema={
             "type": "object",
             "properties": properties,

@@ -1,11 +1,12 @@
 """What was spent on LLMs, and how many synthetic rows an iteration may write."""
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.settings import GenerateSettings
+from components.core.settings import CAPS, BudgetSettings, Caps, GenerateSettings
 
 
 class Usage(BaseModel):
@@ -42,6 +43,47 @@ class Usage(BaseModel):
     def tokens(self) -> int:
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Caps, what they are called, and what was spent under them before."""
+
+    name: str
+    caps: Caps
+    spent: Usage
+
+    def exceeded(self, more: Usage) -> str:
+        """The cap that would be exceeded if `more` were spent too, '' if none."""
+        for name in CAPS:
+            cap = getattr(self.caps, name)
+            if cap and getattr(self.spent, name) + getattr(more, name) > cap:
+                return f"{self.name}.{name}: {cap:g}"
+        return ""
+
+    @property
+    def reached(self) -> str:
+        """The cap of which nothing is left, and what was spent of it; '' if none."""
+        for name in CAPS:
+            cap, amount = getattr(self.caps, name), getattr(self.spent, name)
+            if cap and amount >= cap:
+                return f"{amount:g} of {self.name}.{name}: {cap:g} is spent"
+        return ""
+
+
+def limits(budget: BudgetSettings, spent: Mapping[str, Usage], stages: Collection[str]) -> list[Limit]:
+    """The run's limit and those of `stages`; `spent` is what each stage has spent in the run so far."""
+    of_stages = [(name, caps) for name, caps in budget.stages.items() if name in stages]
+    return [
+        Limit("budget", budget, sum(spent.values(), Usage())),
+        *(Limit(f"budget.stages.{name}", caps, spent.get(name, Usage())) for name, caps in of_stages),
+    ]
+
+
+def by_stage(*usages: Mapping[str, Usage]) -> dict[str, Usage]:
+    """The sums of usages that are kept by stage."""
+    names = dict.fromkeys(name for usage in usages for name in usage)
+    return {name: sum((u[name] for u in usages if name in u), Usage()) for name in names}
 
 
 @dataclass(frozen=True)

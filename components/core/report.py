@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from components.core import figures
+from components.core.budget import Usage
 from components.core.records import Batch, Pattern, Sample
 from components.core.state import IterationRecord, ModelRecord, State
 from components.core.statistics import holm, paired_bootstrap, paired_test
@@ -60,6 +61,7 @@ def facts(state: State) -> dict[str, Any]:
         "models": models,
         "iterations": [_iteration(state, i) for i in state.iterations],
         "usage": _usage(state),
+        "judge_check": _judge_check(state),
     }
     if baseline:
         _compare(state, models, baseline)
@@ -208,9 +210,20 @@ def _usage(state: State) -> dict[str, Any]:
     return {
         "stages": {stage: usage.model_dump() for stage, usage in stages.items()},
         "total": state.usage.model_dump(),
+        "expected": {stage: usage.model_dump() for stage, usage in _with_total(state.expected).items()},
         "train_seconds": sum(m.train_seconds for m in state.models),
         "evaluate_seconds": sum(m.evaluate_seconds for m in state.models),
     }
+
+
+def _with_total(expected: Mapping[str, Usage]) -> dict[str, Usage]:
+    return {**expected, "all": sum(expected.values(), Usage())} if expected else {}
+
+
+def _judge_check(state: State) -> dict[str, Any] | None:
+    """How well the judge tells known-good from known-bad batches; None where nobody measured it."""
+    found = next((i.judge_check for i in state.iterations if i.judge_check), None)
+    return found.facts(state.run.confidence) if found else None
 
 
 def _short(text: str) -> str:

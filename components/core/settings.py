@@ -132,6 +132,7 @@ class ControlSettings(Section):
     ngram: int = Field(default=13, ge=3, description="words in common with a held-out row that make a leak")
     short_ngram: int = Field(default=8, ge=3, description="the same for texts shorter than `ngram` words")
     allow_judge: str = Field(default="", description="model name of a judge that may be the teacher itself; must be named")
+    judge_checks: int = Field(default=4, ge=0, le=50, description="known-good batches, and as many bad, that measure the judge")
 
 
 class LoopSettings(Section):
@@ -142,12 +143,22 @@ class LoopSettings(Section):
     alpha: float = Field(default=0.05, gt=0, lt=0.5, description="level of the promotion test")
 
 
-class BudgetSettings(Section):
+class Caps(Section):
     """Hard caps; 0 is no cap. On reaching one a step finishes with what it has and says so."""
 
     usd: float = Field(default=0, ge=0)
     calls: int = Field(default=0, ge=0)
     tokens: int = Field(default=0, ge=0)
+
+
+CAPS = tuple(Caps.model_fields)
+LlmStage = Literal["analyze_patterns", "generate_data", "control_quality"]
+
+
+class BudgetSettings(Caps):
+    """Caps of the whole run, and of each stage over the whole run."""
+
+    stages: dict[LlmStage, Caps] = Field(default_factory=dict, description="by stage, e.g. {control_quality: {calls: 100}}")
 
 
 class Settings(Section):
@@ -242,6 +253,7 @@ class UpdateState(Section):
     teacher: LlmSettings
     judge: LlmSettings
     evaluate: EvaluateSettings
+    analyze: AnalyzeSettings = AnalyzeSettings()
     generate: GenerateSettings
     control: ControlSettings
     loop: LoopSettings

@@ -14,8 +14,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from components.core.budget import Usage
+from components.core.budget import Usage, by_stage
 from components.core.errors import InputError
+from components.core.judge_check import JudgeCheck
 from components.core.pattern_rules import Trend
 from components.core.records import Analysis, Batch, Pattern, Record, Strategy, SyntheticRow
 from components.core.settings import UpdateState
@@ -117,6 +118,7 @@ class IterationRecord(Record):
     wanted: int = Field(default=0, description="rows the budget allowed")
     accepted: int = 0
     usage: dict[str, Usage] = Field(default_factory=dict, description="by stage")
+    judge_check: JudgeCheck | None = Field(default=None, description="measured once a run, in the first iteration that judges")
     model: str = ""
     promotion: Promotion | None = None
 
@@ -138,6 +140,7 @@ class State(Record):
 
     version: Literal[1] = VERSION
     run: RunFacts
+    expected: dict[str, Usage] = Field(default_factory=dict, description="by stage: what the LLMs were expected to be asked")
     models: list[ModelRecord] = Field(default_factory=list)
     groups: dict[str, dict[str, str]] = Field(default_factory=dict, description="by split: row id -> group, where rows have one")
     iterations: list[IterationRecord] = Field(default_factory=list)
@@ -162,7 +165,12 @@ class State(Record):
     @property
     def usage(self) -> Usage:
         """What all iterations spent on LLMs."""
-        return sum((u for i in self.iterations for u in i.usage.values()), Usage())
+        return sum(self.usage_by_stage.values(), Usage())
+
+    @property
+    def usage_by_stage(self) -> dict[str, Usage]:
+        """The same for each stage."""
+        return by_stage(*(i.usage for i in self.iterations))
 
     @property
     def synthetic_rows(self) -> list[SyntheticRow]:

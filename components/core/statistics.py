@@ -161,6 +161,20 @@ def paired_bootstrap(
     return hierarchical_bootstrap([differences], by_row, confidence, resamples, seed)
 
 
+def balanced_accuracy(good_right: int, good: int, bad_right: int, bad: int, confidence: float = 0.95) -> Interval:
+    """Mean of the shares of good and of bad cases told right, with the interval that their Wilson intervals give together.
+
+    Method of variance estimates recovery (Zou and Donner, Statistics in Medicine 27, 2008): it has a width also at 0 and 1, and a
+    class that was never asked about is not taken as known. With four cases of each kind 95 % are 88 % at worst.
+    """
+    shares = (good_right / good if good else 0.5, bad_right / bad if bad else 0.5)
+    ends = (wilson_interval(good_right, good, confidence), wilson_interval(bad_right, bad, confidence))
+    below = math.hypot(*(share - low for share, (low, _) in zip(shares, ends, strict=True)))
+    above = math.hypot(*(high - share for share, (_, high) in zip(shares, ends, strict=True)))
+    mean = sum(shares) / 2
+    return Interval(mean, max(0.0, mean - below / 2), min(1.0, mean + above / 2))
+
+
 def hierarchical_bootstrap(
     differences: Sequence[Mapping[str, float]],
     groups: Mapping[str, str] | None = None,

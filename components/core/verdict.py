@@ -21,7 +21,14 @@ SAME_SCORES = 5  # judged batches from which one and the same score says that th
 
 
 def verdict(facts: Facts) -> dict[str, Any]:
-    """The headline (one sentence) and the sentences under it."""
+    """The headline (one sentence) and the sentences under it; last, that the judge cannot judge."""
+    said, judge = _verdict(facts), facts["judge_check"]
+    if judge and judge["weak"]:
+        said["details"].append(f"Warning: {judge['sentence']}")
+    return said
+
+
+def _verdict(facts: Facts) -> dict[str, Any]:
     models = {m["name"]: m for m in facts["models"]}
     shipped = models.get(facts["shipped"])
     candidates = [m for m in facts["models"] if m["kind"] == "candidate"]

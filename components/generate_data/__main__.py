@@ -4,7 +4,8 @@ from components.backends.executor import Executor, main
 from components.backends.llm import open_llm
 from components.backends.plan import read_plan
 from components.backends.storage import read_json, read_records, write_json, write_records
-from components.core.budget import Usage, allocation
+from components.core.budget import Usage, allocation, by_stage
+from components.core.judge_check import FILE as JUDGE_CHECK
 from components.core.records import Batch, TrainRow
 from components.core.settings import GenerateData
 from components.core.tasks.registry import load_task
@@ -35,12 +36,14 @@ def run(ex: Executor) -> None:
         )
         batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
         usage = {}
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), sum(usage.values(), spent))
+    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "generate_data", by_stage(spent, usage))
     batches = generate(sources, batches, settings.generate, llm, iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
     out = ex.output("batches")
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
+    if before and (before / JUDGE_CHECK).exists():
+        write_json(out / JUDGE_CHECK, read_json(before / JUDGE_CHECK))  # the last link's batches carry it to update_state
     ex.set_parameter("open_batches", sum(b.status == "open" for b in batches))
     ex.set_metadata("batches", batches=len(batches), samples=sum(len(b.samples) for b in batches))
     ex.finish()

@@ -9,7 +9,10 @@ from components.backends.plan import read_plan
 from components.backends.storage import put, read_json, read_records, write_json, write_records
 from components.core.budget import Usage
 from components.core.errors import InputError
-from components.core.records import Analysis, Batch, Pattern, SyntheticRow
+from components.core.estimate import estimate
+from components.core.judge_check import FILE as JUDGE_CHECK
+from components.core.judge_check import JudgeCheck
+from components.core.records import Analysis, Batch, Pattern, SyntheticRow, TrainRow
 from components.core.report import render
 from components.core.settings import UpdateState
 from components.core.state import FILE, Kind, RunFacts, State
@@ -75,6 +78,7 @@ def _learnt(ex: Executor) -> update.Learnt:
         batches=read_records(checked / "batches.jsonl", Batch),
         training_errors=len(errors),
         usage={stage: Usage.model_validate(value) for stage, value in usages.items()},
+        judge_check=JudgeCheck.model_validate(read_json(judged)) if (judged := checked / JUDGE_CHECK).exists() else None,
     )
 
 
@@ -88,13 +92,23 @@ def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> 
         if beside:
             untuned = _read(ex, settings, "untuned", "untuned", 0, "baseline_")
             state = update.start(state, untuned.model, untuned.groups)
-        return update.start(state, found.model, found.groups)
+        return _with_expected(ex, settings, update.start(state, found.model, found.groups))
     if step == "score":
         state = update.score(state, found.model, found.groups, settings.loop, settings.budget)
         if not beside:
             return state
         found = _read(ex, settings, STEP_MATCHED, "control", 0, "baseline_")
     return update.control(state, found.model, found.groups)
+
+
+def _with_expected(ex: Executor, settings: UpdateState, state: State) -> State:
+    """The state with what `pada estimate` says of this run, to stand beside what it will have cost."""
+    data = ex.input("train_data", "train.jsonl")
+    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    train = [row.fields for row in read_records(data / "train.jsonl", TrainRow)]
+    validation = state.start.metrics.get("validation")
+    stages = estimate(settings, task, train, len(train), validation.n if validation else 0)
+    return state.model_copy(update={"expected": {s.stage: s.expected for s in stages}})
 
 
 def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int, prefix: str = "") -> Evaluated:

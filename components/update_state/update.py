@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.core.budget import Usage
+from components.core.budget import Usage, limits
 from components.core.errors import InputError
 from components.core.figures import plural
+from components.core.judge_check import JudgeCheck
 from components.core.pattern_rules import Trend, trend
 from components.core.promotion import SPLIT, judge_candidate
 from components.core.records import Analysis, Batch, Pattern, Strategy
@@ -28,6 +29,7 @@ class Learnt:
     batches: Sequence[Batch] = ()
     training_errors: int = 0
     usage: Mapping[str, Usage] = field(default_factory=dict)
+    judge_check: JudgeCheck | None = None
 
 
 def start(state: State, model: ModelRecord, groups: Groups) -> State:
@@ -68,6 +70,7 @@ def merge(state: State, number: int, learnt: Learnt) -> State:
         wanted=sum(b.wanted for b in learnt.batches if not b.refill_of),
         accepted=len(accepted),
         usage={stage: _of_the_run(usage) for stage, usage in learnt.usage.items()},
+        judge_check=learnt.judge_check,
     )
     reason = "" if accepted else _nothing(record)
     decision = Decision(go_on=not reason, reason=reason)
@@ -155,7 +158,7 @@ def _nothing(record: IterationRecord) -> str:
 
 def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSettings) -> str:
     """Why the loop ends after this iteration; '' to go on."""
-    if reached := _reached(state.usage, budget):
+    if reached := _reached(state.usage_by_stage, budget):
         return reached
     if model.iteration >= loop.iterations:
         return "the planned iteration is done" if loop.iterations == 1 else f"the {loop.iterations} planned iterations are done"
@@ -168,15 +171,10 @@ def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSe
     return ""
 
 
-def _reached(usage: Usage, budget: BudgetSettings) -> str:
-    if usage.capped:
-        return usage.capped
-    spent = {"usd": usage.usd, "calls": usage.calls, "tokens": usage.tokens}
-    for name, amount in spent.items():
-        cap = getattr(budget, name)
-        if cap and amount >= cap:
-            return f"{amount:g} of budget.{name}: {cap:g} is spent"
-    return ""
+def _reached(spent: Mapping[str, Usage], budget: BudgetSettings) -> str:
+    """Any stage's cap ends the loop: an iteration needs all three."""
+    capped = next((usage.capped for usage in spent.values() if usage.capped), "")
+    return capped or next((limit.reached for limit in limits(budget, spent, spent) if limit.reached), "")
 
 
 def _without_gain(state: State) -> int:

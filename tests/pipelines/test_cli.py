@@ -141,11 +141,30 @@ def test_estimate_counts_rows_and_sums_up(config, pada, tmp_path):
     config.write_text(yaml.safe_dump({**GOOD, "teacher": {**GOOD["teacher"], **prices}}))
     code, out, _ = pada("estimate", "--config", config)
     assert code == 0
-    assert "40 training rows, 30 validation rows" in out
+    assert "40 training rows, 15 validation rows" in out, "half of them become the selection rows"
     table = {line.split()[0]: line for line in out.splitlines()}
-    least, most = (int(table["together"].split()[i].replace(",", "")) for i in (1, 3))
-    assert 0 < least < most
-    assert float(table["generate_data"].split()[-1]) > 0
-    assert table["control_quality"].endswith("0.00 to 0.00")  # the judge has no price, and that is said
+    expected, least, most = (int(table["together"].split()[i].strip("()").replace(",", "")) for i in (1, 2, 4))
+    assert 0 < least < expected < most
+    assert float(table["generate_data"].split()[-1].strip(")")) > 0
+    assert table["control_quality"].endswith("0.00 (0.00 to 0.00)")  # the judge has no price, and that is said
     assert "No price is set for other" in out
     assert "No price is set for big" not in out
+
+
+def test_estimate_says_which_cap_will_end_the_run(config, pada, tmp_path):
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.jsonl").write_text('{"question": "?", "answer": "#### 1"}\n' * 40)
+    budget = {"calls": 5, "tokens": 10_000_000, "stages": {"control_quality": {"calls": 6}, "generate_data": {"calls": 1000}}}
+    config.write_text(yaml.safe_dump({**GOOD, "budget": budget}))
+    code, out, _ = pada("estimate", "--config", config)
+    assert code == 0
+    assert [line.partition(" will end it early")[0] for line in out.splitlines() if "end it early" in line] == [
+        "budget.calls: 5",
+        "budget.stages.control_quality.calls: 6",
+    ]
+
+
+def test_estimate_refuses_rows_that_are_none(config, pada, tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"question": "?"}\n')
+    code, _, said = pada("estimate", "--config", config)
+    assert code == 1 and "train.jsonl:1: answer:" in said

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from components.backends.storage import write_json
+from components.core.budget import Usage
 from components.core.errors import PadaError
 from components.core.records import Prediction, Score
 from components.core.state import Decision, IterationRecord, ModelRecord, RunFacts, State
@@ -79,6 +80,24 @@ def test_plain_lines_in_a_log(state, tmp_path):
     assert control.rstrip().endswith("%")  # it is what the others are held against
     assert "\x1b" not in "".join(lines)
     assert lines[-1] == f"Report: {tmp_path / 'report.html'}"
+
+
+def test_what_it_cost_stands_beside_what_was_expected(state, tmp_path):
+    found = State.load(state)
+    spent = {"generate_data": Usage(calls=1200, input_tokens=30_000, output_tokens=4_000, usd=1.25)}
+    checks = [{"kind": kind, "branch": "error", "mean": 7, "passed": True} for kind in ("good", "cut")]
+    first = IterationRecord.model_validate({"number": 1, "usage": spent, "judge_check": {"batches": checks}})
+    expected = {
+        "generate_data": Usage(calls=1100, input_tokens=29_000, usd=1.0),
+        "control_quality": Usage(calls=10, input_tokens=1_000, output_tokens=500, usd=0.1),
+    }
+    write_json(state / "state.json", found.model_copy(update={"iterations": [first]}))
+    said = printed(False, show, state, tmp_path)
+    assert "LLM calls: 1,200. Tokens: 34,000. USD: 1.25." in said
+    assert "Warning: The judge gives good and bad batches the same score (7.0)" in said
+    write_json(state / "state.json", found.model_copy(update={"iterations": [first], "expected": expected}))
+    said = printed(False, show, state, tmp_path)
+    assert "LLM calls: 1,200 (1,110 expected). Tokens: 34,000 (30,500 expected). USD: 1.25 (1.10 expected)." in said
 
 
 def test_a_box_on_a_terminal(state, tmp_path):

@@ -39,9 +39,9 @@ def ask(text="rate", temperature=0.0, salt="", max_tokens=0, key="", role="user"
     return LlmRequest(key or text, messages, SCHEMA, parse, temperature, salt, max_tokens)
 
 
-def opened(stub, ledger="", budget=NO_CAPS, spent=None, **settings):
+def opened(stub, ledger="", budget=NO_CAPS, stage="", spent=None, **settings):
     values = {"model": "stub", "base_url": stub.url, "give_up_seconds": 20, **settings}
-    return open_llm(LlmSettings(**values), budget, str(ledger), spent)
+    return open_llm(LlmSettings(**values), budget, str(ledger), stage, spent)
 
 
 @pytest.fixture(autouse=True)
@@ -504,8 +504,31 @@ def test_the_calls_cap_is_never_overshot_and_the_rest_say_budget(llm_stub, cap):
 
 def test_what_was_spent_before_counts(llm_stub):
     llm_stub.on("rate", reply={"score": 2})
-    llm = opened(llm_stub, budget=BudgetSettings(calls=10), spent=Usage(calls=8))
+    spent = {"analyze_patterns": Usage(calls=5), "generate_data": Usage(calls=3)}
+    llm = opened(llm_stub, budget=BudgetSettings(calls=10), spent=spent)
     assert sum(r.value == 2 for r in llm.ask_all("rate", [ask(f"rate {n}") for n in range(5)])) == 2
+
+
+@pytest.mark.parametrize(
+    "spent, left", [({}, 6), ({"generate_data": Usage(calls=4)}, 2), ({"control_quality": Usage(calls=4)}, 6)]
+)
+def test_a_stage_has_caps_of_its_own_that_hold_over_the_run(llm_stub, spent, left):
+    llm_stub.on("rate", reply={"score": 2}, delay=0.01)
+    budget = BudgetSettings(calls=100, stages={"generate_data": {"calls": 6}, "control_quality": {"calls": 1}})
+    llm = opened(llm_stub, budget=budget, stage="generate_data", spent=spent, concurrency=16)
+    replies = llm.ask_all("rate", [ask(f"rate {n}") for n in range(8)])
+    assert llm_stub.paid == sum(r.value == 2 for r in replies) == left
+    assert llm.usage.capped == "the cap budget.stages.generate_data.calls: 6 is reached"
+
+
+@pytest.mark.parametrize("cap, most", [({"tokens": 1000}, 1000), ({"usd": 0.01}, 1000)])
+def test_a_stage_s_tokens_and_money_are_not_overshot_by_calls_on_their_way(llm_stub, cap, most):
+    llm_stub.on("rate", reply={"score": 2}, tokens=(40, 100), delay=0.01)
+    budget = BudgetSettings(stages={"generate_data": cap})
+    llm = opened(llm_stub, budget=budget, stage="generate_data", concurrency=16, max_tokens=100, usd_per_million_output=10.0)
+    llm.ask_all("rate", [ask(f"rate {n}") for n in range(30)])
+    spent = llm.usage.tokens if "tokens" in cap else 1e5 * llm.usage.usd
+    assert 0.7 * most <= spent <= most
 
 
 def test_tokens_and_money_are_not_overshot_by_calls_on_their_way(llm_stub):
@@ -562,6 +585,14 @@ def test_equal_requests_on_their_way_are_paid_once_and_other_salts_apart(llm_stu
     assert [r.value for r in llm.ask_all("rate", [ask(), ask(), ask(), ask(salt="1")])] == [2] * 4
     assert llm_stub.paid == 2
     assert llm.usage.calls == 2
+
+
+def test_what_another_step_paid_is_not_counted_again_and_what_this_one_paid_before_it_was_killed_is(llm_stub, tmp_path):
+    llm_stub.on("rate", reply={"score": 2})
+    steps = [opened(llm_stub, tmp_path / "l.jsonl") for _ in range(3)]
+    for llm, key in zip(steps, ("analyse/it1/val-1", "analyse/it2/val-1", "analyse/it1/val-1"), strict=True):
+        assert llm.ask_all("rate", [ask(key=key)])[0].value == 2
+    assert [llm.usage.calls for llm in steps] == [1, 0, 1] and llm_stub.paid == 1
 
 
 def test_the_ledger_holds_the_raw_reply_and_never_the_key(llm_stub, tmp_path, monkeypatch):

@@ -1,19 +1,32 @@
+import json
+from pathlib import Path
+
 import pytest
 
-from components.core.estimate import estimate
+from components.core.budget import Usage
+from components.core.estimate import attempts, estimate
 from components.core.settings import Settings
+from components.core.tasks.registry import load_task
+from components.core.tokens import token_count
+
+QUICKSTART = Path(__file__).parents[3] / "pipelines" / "quickstart"
+SQL = load_task("text_to_sql", {"database": str(QUICKSTART / "shop.sql")})
+ROWS = [SQL.read(json.loads(line)) for line in (QUICKSTART / "train.jsonl").open()]
+CHOICE = load_task("arc_challenge", {})
+CHOICES = [{"question": "What boils?", "options": ["water", "sand"], "answer": "A"}] * 9
 
 
-def settings(task="text_to_sql", **sections):
+def settings(**sections):
     llm = {"model": "m", "usd_per_million_input": 1.0, "usd_per_million_output": 10.0}
-    rows = {"name": task, "train": "t", "validation": "v", "test": "e"}
+    rows = {"name": "text_to_sql", "train": "t", "validation": "v", "test": "e"}
+    values = {"control": {"judge_checks": 0}, **sections}
     return Settings.model_validate(
-        {"task": rows, "slm": {"model": "s"}, "teacher": llm, "judge": {**llm, "model": "j"}, **sections}
+        {"task": rows, "slm": {"model": "s"}, "teacher": llm, "judge": {**llm, "model": "j"}, **values}
     )
 
 
-def by_stage(config, train=120, validation=80):
-    return {s.stage: s for s in estimate(config, train, validation)}
+def by_stage(config, train=120, validation=80, task=SQL, rows=ROWS):
+    return {s.stage: s for s in estimate(config, task, rows, train, validation)}
 
 
 def test_calls_follow_from_the_settings():
@@ -24,48 +37,77 @@ def test_calls_follow_from_the_settings():
     )
     got = by_stage(config)
     analysis = got["analyze_patterns"]
-    assert analysis.calls_low == 24 + 2 * 2
-    assert analysis.calls_high == 24 + 2 * 6 * 3
+    assert analysis.low.calls == 24 + 2 * 2
+    assert analysis.expected.calls == 24 + 2 * 4
+    assert analysis.high.calls == 24 + 2 * 6 * 3
     # 60 rows: 30 on patterns, 30 on errors (6 calls); two patterns are 3 + 3 calls, five of 6 rows each, the worst, 5 x 2
-    assert got["generate_data"].calls_low == 6 + 6
-    assert got["generate_data"].calls_high == (10 + 6) * 4 * 2
-    assert got["control_quality"].calls_low == 12
-    assert got["control_quality"].calls_high == 128
+    assert got["generate_data"].low.calls == 6 + 6
+    assert got["generate_data"].high.calls == (10 + 6) * 4 * 2
+    assert got["control_quality"].low.calls == 12
+    assert got["control_quality"].high.calls == 128
+    # four patterns of 8, 8, 7, 7 rows: 8 calls; two of three go back at each of 8 attempts, a third is not judged
+    written = (8 + 6) * sum((2 / 3) ** n for n in range(8))
+    assert got["generate_data"].expected.calls == round(written)
+    assert got["control_quality"].expected.calls == round(written * 2 / 3)
+
+
+def test_what_is_expected_lies_between_the_ends():
+    for config in (settings(), settings(generate={"regenerations": 0, "refills": 0}), settings(loop={"iterations": 1})):
+        for stage in by_stage(config).values():
+            for name in ("calls", "output_tokens", "usd"):
+                low, expected, high = (getattr(end, name) for end in (stage.low, stage.expected, stage.high))
+                assert low <= expected <= high
+
+
+def test_each_attempt_is_of_fewer_batches_and_of_half_their_rows():
+    config = settings(generate={"regenerations": 1, "refills": 0})
+    assert [(a.batches, a.rows) for a in attempts(config, "expected")] == [(1, 1), (2 / 3, 1 / 2)]
+    assert [(a.batches, a.rows) for a in attempts(config, "high")] == [(1, 1), (1, 1)]
+    assert [(a.batches, a.rows) for a in attempts(config, "low")] == [(1, 1)]
 
 
 def test_more_iterations_share_the_rows_but_not_the_analysis():
     one, three = by_stage(settings(loop={"iterations": 1})), by_stage(settings(loop={"iterations": 3}))
-    assert three["analyze_patterns"].calls_low == 3 * one["analyze_patterns"].calls_low
-    assert three["generate_data"].calls_low < 2 * one["generate_data"].calls_low
+    assert three["analyze_patterns"].low.calls == 3 * one["analyze_patterns"].low.calls
+    assert three["generate_data"].low.calls < 2 * one["generate_data"].low.calls
     each = by_stage(settings(loop={"iterations": 3}, generate={"scope": "per_iteration"}))
-    assert each["generate_data"].calls_low == 3 * one["generate_data"].calls_low
+    assert each["generate_data"].low.calls == 3 * one["generate_data"].low.calls
 
 
 def test_few_validation_rows_mean_few_analyses():
-    assert by_stage(settings(loop={"iterations": 1}), validation=3)["analyze_patterns"].calls_high == 3 + 3 * 2 * 3
+    assert by_stage(settings(loop={"iterations": 1}), validation=3)["analyze_patterns"].high.calls == 3 + 3 * 2 * 3
 
 
 def test_multiple_choice_is_also_solved_blind_row_by_row():
-    choice = by_stage(settings("arc_challenge", loop={"iterations": 1}))["control_quality"]
-    plain = by_stage(settings("squad", loop={"iterations": 1}))["control_quality"]
-    assert choice.calls_low == plain.calls_low + 60
-    own = settings("custom", loop={"iterations": 1})
-    own = own.model_copy(update={"task": own.task.model_copy(update={"options": {"scorer": "multiple_choice"}})})
-    assert by_stage(own)["control_quality"].calls_low == plain.calls_low + 60
+    choice = by_stage(settings(loop={"iterations": 1}), task=CHOICE, rows=CHOICES)["control_quality"]
+    plain = by_stage(settings(loop={"iterations": 1}))["control_quality"]
+    assert choice.low.calls == plain.low.calls + 60
+
+
+def test_known_batches_for_the_judge_are_counted_once_a_run():
+    without, four = by_stage(settings()), by_stage(settings(control={"judge_checks": 4}))
+    for end in ("low", "expected", "high"):
+        more = getattr(four["control_quality"], end).calls - getattr(without["control_quality"], end).calls
+        assert more == 8
+    assert four["generate_data"] == without["generate_data"]
+
+
+def test_prompts_are_measured_with_the_users_own_rows_and_description():
+    got = by_stage(settings(loop={"iterations": 1}))["analyze_patterns"]
+    assert got.expected.input_tokens > got.expected.calls * token_count(SQL.description)
+    long = [{**row, "question": row["question"] + " please" * 200} for row in ROWS]
+    more = by_stage(settings(loop={"iterations": 1}), rows=long)["analyze_patterns"].expected.input_tokens
+    assert more - got.expected.input_tokens == pytest.approx(50 * 200, rel=0.01)
+    assert by_stage(settings(), rows=ROWS[::-1]) == by_stage(settings()), "the order of the rows does not matter"
 
 
 def test_money_is_tokens_at_the_stage_s_own_prices():
     got = by_stage(settings(judge={"model": "j"}))
-    for stage in got.values():
-        assert stage.tokens_in_low <= stage.tokens_in
-        assert stage.tokens_out_low <= stage.tokens_out
-        assert stage.usd_low <= stage.usd
-    assert got["control_quality"].usd == 0
-    written = got["generate_data"]
-    assert written.usd == pytest.approx((written.tokens_in + 10 * written.tokens_out) / 1e6)
-    assert written.tokens_out_low == pytest.approx(60 * 34, rel=0.02), "60 rows of 34 tokens"
+    assert got["control_quality"].high.usd == 0
+    for end in (got["generate_data"].low, got["generate_data"].expected, got["generate_data"].high):
+        assert end.usd == pytest.approx((end.input_tokens + 10 * end.output_tokens) / 1e6, rel=1e-4)
 
 
 def test_nothing_to_learn_from_costs_nothing():
-    for stage in estimate(settings(), 0, 0):
-        assert (stage.calls_high, stage.tokens_in, stage.usd) == (0, 0, 0)
+    for stage in estimate(settings(), SQL, [], 0, 0):
+        assert stage.low == stage.expected == stage.high == Usage()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.core.budget import Usage
+from components.core.judge_check import JudgeCheck
 from components.core.report import facts, render
 from components.core.state import Decision, ModelRecord, State
 from components.core.statistics import mcnemar_exact
@@ -211,6 +212,35 @@ def test_rows_that_were_never_written_are_on_the_page(finished_state: State) -> 
     batch = finished_state.iterations[0].batches[0].model_copy(update={"unwritten": {"too few": 2, "no reply": 3}})
     assert "never came: too few 5" not in render(finished_state)
     assert "never came: too few 4 · no reply 6" in render(with_iteration(finished_state, batches=[batch, batch]))
+
+
+def checked(*passed: tuple[str, float]) -> JudgeCheck:
+    rows = [{"kind": kind, "branch": "error", "mean": mean, "passed": mean >= 7} for kind, mean in passed]
+    return JudgeCheck.model_validate({"batches": rows})
+
+
+def test_how_well_the_judge_judges_is_shown_and_a_judge_that_cannot_is_a_warning(finished_state: State) -> None:
+    assert facts(finished_state)["judge_check"] is None and "judge measured" not in render(finished_state)
+    able = with_iteration(finished_state, judge_check=checked(*[("good", 8)] * 4, *[("exchanged", 2)] * 4))
+    page = render(able)
+    assert '<span class="pill good">judge measured</span> The judge tells good from bad: 100' in page
+    assert "with the answers of other rows 0 of 4" in page
+    assert not any("judge" in sentence for sentence in facts(able)["verdict"]["details"])
+    unable = with_iteration(finished_state, judge_check=checked(*[("good", 8)] * 4, *[("exchanged", 8)] * 4))
+    assert '<span class="pill warn">judge measured</span> The judge gives good and bad' in render(unable)
+    warned = facts(unable)["verdict"]["details"][-1]
+    assert warned == "Warning: The judge gives good and bad batches the same score (8.0): it does not tell one from the other."
+    assert warned in Page(render(unable)).text
+    assert facts(unable)["shipped"] == facts(finished_state)["shipped"]
+
+
+def test_costs_stand_beside_what_was_expected(finished_state: State) -> None:
+    expected = {"analyze_patterns": Usage(calls=50, input_tokens=23_000, output_tokens=3_100, usd=0.07)}
+    found = facts(finished_state.model_copy(update={"expected": expected}))
+    assert found["usage"]["expected"]["all"]["calls"] == 50
+    text = Page(render(finished_state.model_copy(update={"expected": expected}))).text
+    assert re.search(r"52 expected 50\s*24.000 expected 23.000\s*3.000 expected 3.100\s*0.00 expected 0.07", text)
+    assert "expected 50" not in Page(render(finished_state)).text
 
 
 def with_test(model: ModelRecord, **change: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from scipy import stats
 from components.core.records import Prediction, Score
 from components.core.statistics import (
     Interval,
+    balanced_accuracy,
     hierarchical_bootstrap,
     holm,
     mcnemar_exact,
@@ -39,6 +40,34 @@ def test_wilson_is_scipys(case: tuple[int, int], confidence: float) -> None:
 )
 def test_wilson_of_known_designs(k: int, n: int, low: float, high: float) -> None:
     assert [round(100 * x, 1) for x in wilson_interval(k, n)] == [low, high]
+
+
+@pytest.mark.parametrize("n", [4, 10])
+@pytest.mark.parametrize(("good", "bad"), [(0.5, 0.5), (0.9, 0.1), (0.9, 0.9), (0.7, 0.95), (0.99, 0.6)])
+def test_the_interval_of_balanced_accuracy_holds_what_it_should(n: int, good: float, bad: float) -> None:
+    """Over all outcomes that can be, by their chance: it holds the truth about as often as it says."""
+    covered = 0.0
+    for a in range(n + 1):
+        for b in range(n + 1):
+            found = balanced_accuracy(a, n, b, n)
+            assert 0 <= found.low <= found.mean <= found.high <= 1 and found.mean == pytest.approx((a + b) / (2 * n))
+            chance = stats.binom.pmf(a, n, good) * stats.binom.pmf(b, n, bad)
+            covered += chance * (found.low <= (good + bad) / 2 <= found.high)
+    assert covered >= (0.87 if n == 4 else 0.93), "four cases of a kind give few outcomes"
+
+
+@pytest.mark.parametrize("n", [4, 10])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.7, 0.95])
+def test_one_who_guesses_is_seldom_taken_for_one_who_knows(n: int, share: float) -> None:
+    """Good and bad are let in with the same chance."""
+    chances = [[stats.binom.pmf(a, n, share) * stats.binom.pmf(n - b, n, share) for b in range(n + 1)] for a in range(n + 1)]
+    taken = sum(c for a, row in enumerate(chances) for b, c in enumerate(row) if balanced_accuracy(a, n, b, n).low > 0.5)
+    assert taken <= 0.045
+
+
+def test_a_class_that_was_not_asked_about_is_not_known() -> None:
+    found = balanced_accuracy(4, 4, 0, 0)
+    assert found.mean == 0.75 and found.low < 0.5
 
 
 def test_no_rows_no_knowledge() -> None:

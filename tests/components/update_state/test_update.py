@@ -13,9 +13,22 @@ from components.backends.export import fetch_shipped, shipped
 from components.backends.storage import read_records, write_json, write_records
 from components.core.budget import Usage
 from components.core.errors import InputError
-from components.core.records import Analysis, Batch, Pattern, Prediction, Provenance, Sample, Score, Strategy, SyntheticRow
+from components.core.estimate import estimate
+from components.core.records import (
+    Analysis,
+    Batch,
+    Pattern,
+    Prediction,
+    Provenance,
+    Sample,
+    Score,
+    Strategy,
+    SyntheticRow,
+    TrainRow,
+)
 from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
 from components.core.state import State
+from components.core.tasks.registry import load_task
 from components.update_state.__main__ import run
 
 CAP = "the cap budget.calls: 100 is reached"
@@ -37,7 +50,8 @@ class Loop:
         )
         self.last: dict[str, Any] = {}
         self.out = folder
-        write_records(folder / "train_data" / "train.jsonl", [])
+        fields = {"question": "How many are 2 and 3?", "answer": "2 + 3 = 5\n#### 5"}
+        write_records(folder / "train_data" / "train.jsonl", [TrainRow(id=f"t{i}", fields=fields) for i in range(20)])
 
     def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
         self.calls += 1
@@ -104,7 +118,7 @@ class Loop:
         )
         (folder / "plan").mkdir()
         (folder / "plan" / "strategies.yaml").write_text(yaml.safe_dump([strategy.model_dump()] * strategies))
-        write_json(folder / "plan" / "spent.json", Usage().model_dump())
+        write_json(folder / "plan" / "spent.json", {})
         write_records(folder / "plan" / "training_errors.jsonl", [prediction("train", 19, False)] * errors)
         samples = [sample(number, i, "accepted" if i < accepted else "rejected") for i in range(written)]
         batches = [
@@ -114,6 +128,10 @@ class Loop:
         write_records(folder / "batches" / "batches.jsonl", batches)
         usages = {"generate_data": Usage(calls=2, usd=0.25), "control_quality": Usage(calls=2, usd=0.25, capped=capped)}
         write_json(folder / "batches" / "usage.json", {stage: u.model_dump() for stage, u in usages.items()})
+        if number == 1:
+            judged = [("good", 8), ("good", 9), ("good", 8), ("exchanged", 3), ("cut", 2), ("off_task", 1)]
+            checks = [{"kind": kind, "branch": "error", "mean": mean, "passed": mean >= 7} for kind, mean in judged]
+            write_json(folder / "batches" / "judge_check.json", {"batches": checks})
         return {name: folder / name for name in ("analyses", "plan")} | {"checked_batches": folder / "batches"}
 
     def merge(self, number: int, **options: Any) -> State:
@@ -170,6 +188,10 @@ def test_a_whole_run(loop: Loop) -> None:
     assert vanilla.metrics["selection"].accuracy == 0.5 and set(vanilla.outcomes) == {"validation", "selection", "test"}
     assert state.run.metric and state.run.teacher == "big"
 
+    train = [row.fields for row in read_records(loop.folder / "train_data" / "train.jsonl", TrainRow)]
+    estimated = estimate(loop.settings, load_task("gsm8k", {}), train, 20, 40)
+    assert state.expected == {stage.stage: stage.expected for stage in estimated}
+
     state = loop.merge(1)
     assert (state.iterations[0].wanted, state.iterations[0].accepted, state.iterations[0].shortfall) == (5, 3, 2)
     assert state.iterations[0].progress["it1-p1"].trend == "new"
@@ -195,7 +217,9 @@ def test_a_whole_run(loop: Loop) -> None:
     assert state.model("step-matched").kind == "control"
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
     assert len(rows) == 6, "kept by the state where the artifact was not passed on"
+    assert state.iterations[0].judge_check and not state.iterations[1].judge_check
     report = (loop.out / "report").read_text()
+    assert "The judge tells good from bad" in report and ">expected " in report
     assert "Step-matched vanilla" in report and "Two steps" in report
     metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
     assert metadata == {"shipped": "iteration-1", "shipped_uri": str(loop.folder / "iteration-1" / "adapter"), "iterations": 2}
@@ -296,6 +320,12 @@ def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -
     [
         ({"budget": {"usd": 1.0}}, "", {}, "1 of budget.usd: 1 is spent"),
         ({"budget": {"calls": 14}}, "", {}, "14 of budget.calls: 14 is spent"),
+        (
+            {"budget": {"stages": {"analyze_patterns": {"calls": 11}, "generate_data": {"usd": 0.25}}}},
+            "",
+            {},
+            "0.25 of budget.stages.generate_data.usd: 0.25 is spent",
+        ),
         ({}, CAP, {}, CAP),
         ({}, "", {"train": 20, "validation": 40}, "nothing to learn from: no failures left on validation and training rows"),
         ({"loop": {"iterations": 3, "patience": 1}}, "", {}, "plateau: no better selection accuracy for 1 iteration"),

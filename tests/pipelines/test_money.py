@@ -1,0 +1,104 @@
+"""A whole run of two iterations, real stages, a tiny model, a stub for the LLMs: what it says it spent is what was paid."""
+
+import json
+import re
+
+import pytest
+import yaml
+from llm_stub import serving
+from whole_run import TASK, spread, teach
+
+from pipelines import local
+from pipelines.config import read_config
+from pipelines.estimate import show_estimate
+from pipelines.outcome import show
+from pipelines.run_log import RunLog
+
+IN, OUT = 100, 20  # tokens that the stub tells of each reply
+PRICES = {"usd_per_million_input": 3.0, "usd_per_million_output": 15.0}
+
+
+@pytest.fixture
+def stub():
+    with serving() as server:
+        teach(server, {"missing": "A clause.", "root_cause": "Leaves out the filter.", "scenario": "Counts."}, items)
+        yield server
+
+
+def items(ask):
+    first = spread(ask.last, 4000)
+    return {"items": [item(first + i) for i in range(ask.schema["properties"]["items"]["minItems"])]}
+
+
+def item(number):
+    return {
+        "tables": "orders(shipping)",
+        "sql": f"SELECT COUNT(*) FROM orders WHERE shipping >= {number / 100} AND shipping < {number}",
+        "question": f"How many orders cost {number / 100} or more to ship and less than {number}?",
+    }
+
+
+@pytest.fixture
+def config(tmp_path, stub, tiny_slm):
+    llm = {"base_url": stub.url, "timeout_seconds": 60, **PRICES}
+    values = {
+        "task": TASK,
+        "slm": {"model": str(tiny_slm), "max_length": 1024},
+        "embedding": {"model": str(tiny_slm)},
+        "teacher": {**llm, "model": "teacher"},
+        "judge": {**llm, "model": "judge"},
+        "train": {"epochs": 1, "accumulate": 1, "checkpoints": 0},
+        "evaluate": {"max_new_tokens": 4},
+        "analyze": {"sample": 8, "k_max": 3},
+        "generate": {"batch": 3, "regenerations": 1, "refills": 0},
+        "loop": {"iterations": 2},
+        "step_matched": False,
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+@pytest.fixture
+def run(config, tmp_path, monkeypatch, capsys):
+    """run(**budget) -> facts of the report, what was printed at the end."""
+    monkeypatch.setenv("OPENAI_API_KEY", "test-key")
+
+    def start(**budget):
+        if budget:
+            config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "budget": budget}))
+        log = RunLog()
+        outcome = local.run(read_config(config), tmp_path / "run", parts=local.Parts(log=log))
+        capsys.readouterr()
+        show(outcome.state, outcome.run_dir, log.console)
+        return json.loads((tmp_path / "run" / "report.json").read_text()), capsys.readouterr().out
+
+    return start
+
+
+def test_what_was_spent_is_what_was_paid_beside_what_was_expected(run, stub, config):
+    facts, said = run()
+    spent, expected = facts["usage"]["total"], facts["usage"]["expected"]["all"]
+    assert len(facts["iterations"]) == 2
+    assert (spent["calls"], spent["input_tokens"], spent["output_tokens"]) == (stub.paid, IN * stub.paid, OUT * stub.paid)
+    assert spent["usd"] == pytest.approx(stub.paid * (IN * 3 + OUT * 15) / 1e6)
+    by_stage = facts["usage"]["stages"]
+    checks = [ask for ask in stub.asks if ask.body["model"] == "judge"]
+    assert by_stage["control_quality"]["calls"] == len(checks)
+    lines = []
+    show_estimate(read_config(config), lines.append)
+    together = next(line.split() for line in lines if line.startswith("together"))
+    assert int(together[1]) == expected["calls"]
+    assert re.search(rf"LLM calls: {stub.paid} \({expected['calls']} expected\)\. Tokens: {120 * stub.paid:,} \(", said)
+    assert "Warning: The judge gives good and bad batches the same score (8.3 or 8.5)" in said
+    assert "Warning: The judge gives good and bad" in facts["verdict"]["details"][-1]
+    known = {sample["id"] for i in facts["iterations"] for kind in i["samples"].values() for sample in kind}
+    assert known and not [name for name in known if "check" in name]
+
+
+def test_a_stage_s_cap_holds_over_the_whole_run(run, stub):
+    facts, _ = run(stages={"generate_data": {"calls": 3}})
+    assert sum(ask.text.startswith("You write training examples") for ask in stub.asks) == 3
+    assert facts["usage"]["stages"]["generate_data"]["calls"] == 3
+    assert len(facts["iterations"]) == 2, "the first one leaves something, the second one ends"
+    assert "budget.stages.generate_data.calls: 3" in facts["reason"]
