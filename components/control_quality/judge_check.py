@@ -61,9 +61,9 @@ def known_batches(task: Task, train: Sequence[TrainRow], number: int, size: int,
     cycle: tuple[BadKind, ...] = (
         ("exchanged", "off_pattern", "cut", "off_task") if draw.feature else ("exchanged", "cut", "off_task")
     )
-    kinds: list[Kind] = ["good"] * number
-    kinds += [cycle[i % len(cycle)] for i in range(number)]
-    return [draw.batch(kind, on_pattern=i % 2 == 1) for i, kind in enumerate(kinds)]
+    good: list[Kind] = ["good"] * number
+    bad: list[Kind] = [cycle[i % len(cycle)] for i in range(number)]
+    return [draw.batch(kind, on_pattern=i % 2 == 1) for kinds in (good, bad) for i, kind in enumerate(kinds)]
 
 
 class _Draw:

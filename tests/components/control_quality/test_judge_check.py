@@ -105,6 +105,14 @@ def test_a_judge_that_looks_is_told_from_one_that_does_not(check, settings, trai
     assert usage["calls"] == llm_stub.paid == 1 + 8
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_a_batch_off_the_pattern_is_off_one_whatever_the_number(train, sql_settings, number):
+    task = load_task(sql_settings.task.name, sql_settings.task.options)
+    known = known_batches(task, train, number, 2, 0)
+    assert [k.kind == "good" for k in known] == [True] * number + [False] * number
+    assert all(k.strategy for k in known if k.kind == "off_pattern")
+
+
 def test_what_is_let_in_is_the_same_with_and_without(check, settings, sql_settings, train, llm_stub):
     llm_stub.on("", reply=attentive(train))
     measured, _, _ = check(settings, [batch()])
