@@ -55,7 +55,8 @@ class Teacher:
     """Echoes its prompt into every text; asked for a text on failures, it offers one token after the other, then something honest."""
 
     def __init__(self, knows_by_heart):
-        self._by_heart = itertools.cycle(r for split in TOKENS for r, _ in ROWS[split]) if knows_by_heart else None
+        in_turn = (ROWS[split][i][0] for i in range(max(SIZES.values())) for split in TOKENS if i < SIZES[split])
+        self._by_heart = itertools.cycle(in_turn) if knows_by_heart else None
         self._turns = itertools.count()
         self._notes = itertools.count(1)
 
