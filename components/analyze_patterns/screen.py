@@ -1,8 +1,8 @@
 """Says why a text about the failures gives validation rows away. It is asked of every text that leaves the analysis.
 
-A pattern that a teacher once called "Prostaglandins", after the one passage that it had read, is no pattern, and the generator would
-write rows about that passage. So a name from a failure, and a word that one failure has and no other validation row, must not be
-in such a text, unless training rows have it or everybody does (general_words.txt).
+A pattern that a teacher once called "Prostaglandins", after the one passage that it had read, is no pattern, and the generator
+would write rows about that passage. So a name from a failure, and a word that one failure has and no other validation row, must
+not be in such a text, unless training rows have it or everybody does (general_words.txt).
 """
 
 from collections import defaultdict

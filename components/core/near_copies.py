@@ -11,6 +11,7 @@ only if it keeps the row's numbers, names and quoted values. The levels were set
 """
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ Bag = frozenset[bytes]
 
 CLOSE, CLOSE_IF_SHORT = 0.55, 0.6
 FEWEST, SHORT, LONG = 4, 8, 16  # words: fewer than FEWEST are alike by chance; from LONG on values may differ
-_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-_NUMBERS = {word: str(n) for n, word in enumerate([*_SMALL, "seventeen", "eighteen", "nineteen"])}
-_NUMBERS |= {word: str(10 * n) for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBERS = {m.group(): str(n) for n, m in enumerate(re.finditer(r"\w+", _SMALL))}
+_NUMBERS |= {m.group(): str(10 * n) for n, m in enumerate(re.finditer(r"\w+", _TENS), 2)}
 
 
 @dataclass(frozen=True)

@@ -29,20 +29,23 @@ TRAINED, FAILURES = 300, 50
 Change = Callable[[str, random.Random, list[str]], str]
 
 SYNONYMS = dict(
-    pair.split("=")
-    for pair in (
-        "buys=purchases bought=purchased big=large large=big small=little begin=start started=began begins=starts kids=children "
-        "children=kids house=home total=sum each=every every=each gives=hands gave=handed money=cash store=shop shop=store "
-        "also=too but=yet because=since near=close rock=stone rocks=stones most=mainly likely=probably best=ideal "
-        "often=frequently shows=displays show=display makes=produces make=produce made=produced use=employ used=employed "
-        "help=aid helps=aids need=require needs=requires many=numerous people=persons person=individual man=gentleman "
-        "woman=lady picture=image fast=quick quickly=rapidly walks=strolls runs=races looks=gazes sits=rests stands=waits "
-        "get=obtain gets=obtains got=obtained keep=retain kept=retained left=remaining sold=vended sells=vends costs=runs "
-        "cost=price earns=makes works=labours job=post year=annum weekly=each-week describes=characterises causes=produces "
-        "cause=produce happens=occurs happen=occur result=outcome change=alteration changes=alterations student=pupil "
-        "students=pupils teacher=instructor food=nourishment animals=creatures animal=creature plants=vegetation area=region "
-        "city=town country=nation created=formed called=named name=title type=kind types=kinds important=significant"
-    ).split()
+    re.findall(
+        r"(\S+)=(\S+)",
+        """
+    buys=purchases bought=purchased big=large large=big small=little begin=start started=began begins=starts
+    kids=children children=kids house=home total=sum each=every every=each gives=hands gave=handed money=cash
+    store=shop shop=store also=too but=yet because=since near=close rock=stone rocks=stones most=mainly
+    likely=probably best=ideal often=frequently shows=displays show=display makes=produces make=produce
+    made=produced use=employ used=employed help=aid helps=aids need=require needs=requires many=numerous
+    people=persons person=individual man=gentleman woman=lady picture=image fast=quick quickly=rapidly walks=strolls
+    runs=races looks=gazes sits=rests stands=waits get=obtain gets=obtains got=obtained keep=retain kept=retained
+    left=remaining sold=vended sells=vends costs=runs cost=price earns=makes works=labours job=post year=annum
+    weekly=each-week describes=characterises causes=produces cause=produce happens=occurs happen=occur
+    result=outcome change=alteration changes=alterations student=pupil students=pupils teacher=instructor
+    food=nourishment animals=creatures animal=creature plants=vegetation area=region city=town country=nation
+    created=formed called=named name=title type=kind types=kinds important=significant
+    """,
+    )
 )
 OPENINGS = {
     "How many": "What number of",
@@ -56,7 +59,7 @@ OPENINGS = {
     "In what year": "What year was it when",
     "Where": "At what place",
 }
-DIGITS = dict(zip("23456789", "two three four five six seven eight nine".split(), strict=True))
+DIGITS = dict(zip("23456789", ["two", "three", "four", "five", "six", "seven", "eight", "nine"], strict=True))
 HONEST_TEXTS = [
     "Multi-step arithmetic. The model stops after the first operation and forgets to combine intermediate results.",
     "Practise problems in which a percentage of a remainder is taken. Vary the order of the operations and the units.",

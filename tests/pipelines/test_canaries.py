@@ -1,7 +1,7 @@
 """Canaries: tokens planted in every held-out row, a teacher that echoes all it is shown, and no token where it must not be.
 
-The whole loop runs with a tiny model. The teacher offers each kind of token by itself as well, since each kind is what one screen is
-for; a second teacher knows the held-out rows by heart and writes them down.
+The whole loop runs with a tiny model. The teacher offers each kind of token by itself as well, since each kind is what one screen
+is for; a second teacher knows the held-out rows by heart and writes them down.
 """
 
 import itertools
@@ -30,7 +30,9 @@ def planted(split, number):
     count = str(rng.randrange(10_000, 99_999) * 10 + 7)
     answer = f"{number + 2} {rng.choice(['old', 'cold', 'new'])} {rng.choice(['brown', 'green', 'red'])} {split} boxes"
     run = f"which stood for {number + 2} years behind the {split} door on the left side of the house"
-    context = f"The {word} of {name.title()} was found by {answer}, {run}. People came to see it, and {count} of them paid for it."
+    context = (
+        f"The {word} of {name.title()} was found by {answer}, {run}. People came to see it, and {count} of them paid for it."
+    )
     fields = {"id": f"{split}-{number}", "title": f"{split}-{number}", "context": context, "answers": {"text": [answer]}}
     question = f"What was the {word} found by when {name.title()} was a small place?"
     return {**fields, "question": question}, dict(zip(KINDS, map(normalise, (word, name, count, answer, run)), strict=True))
@@ -52,7 +54,7 @@ def is_for(*roles):
 
 
 class Teacher:
-    """Echoes its prompt into every text; asked for a text on failures, it offers one token after the other, then something honest."""
+    """Echoes its prompt into every text. Asked what failures share, it also offers one token after another, then honest words."""
 
     def __init__(self, knows_by_heart):
         in_turn = (ROWS[split][i][0] for i in range(max(SIZES.values())) for split in TOKENS if i < SIZES[split])
@@ -61,12 +63,12 @@ class Teacher:
         self._notes = itertools.count(1)
 
     def analysis(self, ask):
-        return {name: ask.last for name in ask.schema["properties"]}
+        return dict.fromkeys(ask.schema["properties"], ask.last)
 
     def description(self, ask):
         turn = next(self._turns) % (len(KINDS) + 2)
         if turn == 0:
-            return {name: ask.text for name in ask.schema["properties"]}
+            return dict.fromkeys(ask.schema["properties"], ask.text)
         _, kinds = ROWS["validation"][turn]
         texts = HONEST if turn > len(KINDS) else [f"Practise {kinds[KINDS[turn - 1]]}"] * 2
         return dict(zip(ask.schema["properties"], texts[-len(ask.schema["properties"]) :], strict=True))
@@ -80,7 +82,11 @@ class Teacher:
             row = next(self._by_heart)
             return {"context": row["context"], "question": row["question"], "answer": row["answers"]["text"][0]}
         seen = " ".join(ask.text.split())
-        return {"context": f"Note {note}. {seen[-700:]}", "question": f"What is in {note}: {seen[:120]}", "answer": f"Note {note}"}
+        return {
+            "context": f"Note {note}. {seen[-700:]}",
+            "question": f"What is in {note}: {seen[:120]}",
+            "answer": f"Note {note}",
+        }
 
     def verdict(self, ask):
         return {"adherence": 8, "utility": 8, "relevance": 9, "feedback": ask.text[-300:]}

@@ -17,9 +17,7 @@ PASSAGES = {
 def prediction(id: str, context: str, answer: str, correct: bool = False, group: str = "") -> Prediction:
     fields = {"context": context, "question": "What happened there?", "answers": [answer]}
     score = Score(correct=correct, valid=True)
-    return Prediction(
-        id=id, split="validation", prompt="", output="", reference=answer, score=score, fields=fields, group=group
-    )
+    return Prediction(id=id, split="validation", prompt="", output="", reference=answer, score=score, fields=fields, group=group)
 
 
 @pytest.fixture

@@ -57,7 +57,10 @@ def test_other_questions_are_not(near: NearCopies, text: str) -> None:
 
 
 def test_a_row_of_a_template_must_come_closer_than_training_rows_do() -> None:
-    held_out, training = "Turnover per category, only articles with high stock", "Turnover per category, only articles with low stock"
+    held_out, training = (
+        "Turnover per category, only articles with high stock",
+        "Turnover per category, only articles with low stock",
+    )
     other = "Turnover per category, only articles with little stock"
     assert NearCopies.build([held_out], [], hashed).has(other)
     near = NearCopies.build([held_out], [training], hashed)
