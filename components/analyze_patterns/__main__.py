@@ -1,11 +1,11 @@
 """Entry point: predictions in, analyses and plan out."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import yaml
 
-from components.analyze_patterns.analyze import Tools, analyze, answer_screen
+from components.analyze_patterns.analyze import Tools, analyze
+from components.analyze_patterns.screen import answer_screen, first_hit, word_screen
 from components.backends.embeddings import embedder
 from components.backends.executor import Executor, main, write_atomic
 from components.backends.kmeans import cluster
@@ -45,7 +45,7 @@ def run(ex: Executor) -> None:
             embed=embedder(settings.embedding.model),
             cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
             match=match_patterns,
-            screen=partial(_first_hit, [*screens, answer_screen(task, validation, train)]),
+            screen=partial(first_hit, [*screens, answer_screen(task, validation, train), word_screen(task, validation, train)]),
         ),
         iteration,
         settings.seed,
@@ -71,10 +71,6 @@ def run(ex: Executor) -> None:
 def _state(ex: Executor) -> State | None:
     path = ex.optional_input("state", FILE)
     return State.load(path) if path else None
-
-
-def _first_hit(screens: Sequence[Callable[[str], str]], text: str) -> str:
-    return next((found for screen in screens if (found := screen(text))), "")
 
 
 if __name__ == "__main__":

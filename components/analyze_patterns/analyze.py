@@ -17,7 +17,6 @@ from components.analyze_patterns.grounding import (
 )
 from components.analyze_patterns.texts import Builder, Texts, ask_screened, parse_texts, text_schema
 from components.core.clustering import Clustering
-from components.core.leakage import Fingerprints
 from components.core.llm import Llm, LlmRequest
 from components.core.prompts import render
 from components.core.records import Analysis, FeatureCount, Pattern, Prediction, Strategy, TrainRow
@@ -138,16 +137,6 @@ def analyze(
         "dropped": len(dossiers) - len(findings.patterns),
     }
     return findings
-
-
-def answer_screen(task: Task, validation: Sequence[Prediction], train: Sequence[TrainRow]) -> Callable[[str], str]:
-    """Says why a text about the failures quotes their answers, '' if it does not.
-
-    The run's fingerprints hold what a synthetic row may not repeat. That leaves out SQL queries, which good rows share long
-    runs with, but a pattern or strategy has no need of them either.
-    """
-    answers = {"validation": [[p.reference] for p in validation]}
-    return Fingerprints.build(answers, [[task.target(r.fields)] for r in train]).screen_text
 
 
 def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettings, llm: Llm, iteration: int) -> list[Analysis]:

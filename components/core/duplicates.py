@@ -59,6 +59,11 @@ class _Line:
         return cls(Counter(words), [w for w in words if w in names or w in quoted or not w.isalpha()])
 
 
+def telling_values(text: str) -> set[str]:
+    """Numbers, operators, names and quoted values of a text, in lower case."""
+    return {value for line in text.splitlines() for value in _Line.of(line).values}
+
+
 @dataclass(frozen=True)
 class _Text:
     """One text as it is compared."""

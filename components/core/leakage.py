@@ -1,11 +1,11 @@
 """Recognises held-out text without holding it: the `fingerprints` artifact.
 
-    {"version": 1, "ngram": 13, "short_ngram": 8,
-     "splits": {"test": {"questions": "03f1c2...", "runs": "9be0...", "short_runs": "...", ...}}}
+    {"version": 2, "ngram": 13, "short_ngram": 8,
+     "splits": {"test": {"questions": "03f1c2...", "runs": "9be0...", "short_runs": "...", ..., "near": [...]}}}
 
 Each kind is a set of SHA-256 hashes cut to 64 bits and strung together, so that generation and quality control can be given
 this file but no held-out row. That keeps text from being read or copied by accident; it is no cipher, since whoever guesses a
-text can test the guess.
+text or a word can test the guess.
 
 What also occurs in the training rows is left out: rows made from templates (text-to-SQL, word problems) share long runs of
 words by chance, and what the teacher could learn from a training row is no leak. prepare_data removes training rows that
@@ -18,12 +18,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from components.core.duplicates import FUNCTION_WORD, tokens
 from components.core.errors import InputError
+from components.core.near_copies import NearCopies
 
-VERSION = 1
+VERSION = 2
 KINDS = (
     "questions",  # whole first texts of the rows
     "runs",  # of `ngram` words, from texts that are so long
@@ -42,8 +43,10 @@ Prints = dict[str, set[bytes]]
 class Fingerprints:
     """Hashes of the held-out rows of each split."""
 
-    def __init__(self, splits: Mapping[str, Prints], ngram: int = 13, short_ngram: int = 8) -> None:
-        self._splits, self._ngram, self._short = splits, ngram, short_ngram
+    def __init__(
+        self, splits: Mapping[str, Prints], near: Mapping[str, NearCopies], ngram: int = 13, short_ngram: int = 8
+    ) -> None:
+        self._splits, self._near, self._ngram, self._short = splits, near, ngram, short_ngram
 
     @classmethod
     def build(
@@ -57,14 +60,18 @@ class Fingerprints:
 
         A text of `ngram` words or more is recognised by any run of so many of them, a text of `short_ngram` words or more
         by any run of so many. A shorter one is recognised only as a whole, and only if it is a row's first text, the
-        question: short answers and options are the same by chance.
+        question: short answers and options are the same by chance. An edited question is recognised by its words
+        (near_copies.py).
         """
-        splits = {split: _prints(rows, ngram, short_ngram) for split, rows in held_out.items()}
-        known = _known(training, ngram, short_ngram)
+        rows_of, trained = {split: list(rows) for split, rows in held_out.items()}, list(training)
+        splits = {split: _prints(rows, ngram, short_ngram) for split, rows in rows_of.items()}
+        questions = [texts[0] for texts in trained if texts]
+        near = {s: NearCopies.build([t[0] for t in rows if t], questions, _hash) for s, rows in rows_of.items()}
+        known = _known(trained, ngram, short_ngram)
         for prints in splits.values():
             for kind in KINDS:
                 prints[kind] -= known[kind]
-        return cls(splits, ngram, short_ngram)
+        return cls(splits, near, ngram, short_ngram)
 
     def hits(self, texts: str | Sequence[str]) -> str:
         """Why these texts of a row are held-out text, '' if they are not. The reason quotes nothing."""
@@ -82,6 +89,8 @@ class Fingerprints:
                 return f"{self._short} words in common with a {split} row"
             if any(part and part <= prints["all_short_runs"] for part in short):
                 return f"an excerpt of a {split} row"
+            if texts and self._near[split].has(texts[0]):
+                return f"nearly the words of a {split} row's question"
         return ""
 
     def screen_text(self, text: str) -> str:
@@ -100,7 +109,10 @@ class Fingerprints:
 
     def to_json(self) -> str:
         """As JSON; the same rows give the same text."""
-        splits = {s: {kind: b"".join(sorted(p[kind])).hex() for kind in KINDS} for s, p in self._splits.items()}
+        splits: dict[str, dict[str, Any]] = {
+            s: {kind: b"".join(sorted(p[kind])).hex() for kind in KINDS} | {"near": self._near[s].to_json()}
+            for s, p in self._splits.items()
+        }
         document = {"version": VERSION, "ngram": self._ngram, "short_ngram": self._short, "splits": splits}
         return json.dumps(document, indent=1) + "\n"
 
@@ -112,7 +124,8 @@ class Fingerprints:
             if document["version"] != VERSION:
                 raise InputError(f"{path}: fingerprints of version {document['version']}, not {VERSION}; run prepare_data again")
             splits = {s: {kind: set(_cut(p[kind])) for kind in KINDS} for s, p in document["splits"].items()}
-            return cls(splits, document["ngram"], document["short_ngram"])
+            near = {s: NearCopies.load(p["near"], _hash, _cut) for s, p in document["splits"].items()}
+            return cls(splits, near, document["ngram"], document["short_ngram"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise InputError(f"{path}: no fingerprints of held-out rows ({type(e).__name__}: {e}); run prepare_data again") from e
 

@@ -10,6 +10,9 @@ Why so. Each candidate tested against the same start at alpha / N bounds the cha
 start is ever shipped by alpha, however the candidates depend on one another (Bonferroni). Testing against the start, not the
 incumbent, lets a second small step be shipped that builds on the first: both together are what is tested. Among candidates that
 passed, the higher selection accuracy is the better guess. Point 3 only ever refuses. The reported test split plays no part.
+
+What it can see: with alpha 0.05, two iterations and 5 % of the rows lost on the way, four of five gains of 17 points on 80
+selection rows, of 14.5 on 100, of 7 on 300. Half of such a gain is mostly kept back.
 """
 
 from collections.abc import Mapping

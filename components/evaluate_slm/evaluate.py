@@ -1,19 +1,18 @@
 """Asks the SLM every row of the splits and lets the task score the answers.
 
-Before that the scoring itself is tried: each row's own answer must score as right and an empty one as wrong. A scorer that
-fails this would make every number of the run wrong without a sign.
+Before that the scoring itself is tried on every row (core/tasks/trial.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from components.core.errors import InputError
 from components.core.records import HeldOutRow, Prediction, TrainRow
 from components.core.slm import Generate, Prompt
 from components.core.tasks.task import CodeRunner, Message, Task
+from components.core.tasks.trial import try_scorer
 
 Row = TrainRow | HeldOutRow
 SPLITS = ("train", "validation", "selection", "test")
-SHOWN = 5
 
 
 def parse_splits(text: str) -> list[str]:
@@ -46,23 +45,6 @@ def evaluate(
     for (split, row), chat, output in zip(everything, chats, outputs, strict=True):
         result[split].append(_prediction(task, split, row, chat, output, run_code))
     return result
-
-
-def try_scorer(task: Task, rows: Iterable[Row], run_code: CodeRunner) -> None:
-    """Raises InputError that names the rows whose gold answer is not correct, or whose empty answer is."""
-    wrong, right = [], []
-    for row in rows:
-        if not task.score(row.fields, task.target(row.fields), run_code).correct:
-            wrong.append(row.id)
-        if task.score(row.fields, "", run_code).correct:
-            right.append(row.id)
-    for ids, what in ((wrong, "the row's own answer as wrong"), (right, "an empty answer as correct")):
-        if ids:
-            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-            shown = ", ".join(ids[:SHOWN])
-            raise InputError(
-                f"task {task.name} scores {what} in {len(ids)} rows: {shown}{more}; correct these rows or the scorer"
-            )
 
 
 def _prediction(task: Task, split: str, row: Row, chat: Sequence[Message], output: str, run_code: CodeRunner) -> Prediction:

@@ -10,12 +10,16 @@ from typing import Any
 
 from components.backends.executor import Executor, main, write_atomic
 from components.backends.row_sources import read_rows
+from components.backends.sandbox import run_code
 from components.backends.storage import whole_directory, write_json, write_records
 from components.core.errors import InputError
 from components.core.settings import PrepareData
 from components.core.tasks.registry import load_task
 from components.core.tasks.task import Task
+from components.core.tasks.trial import try_scorer
 from components.prepare_data.prepare import HELD_OUT, Prepared, prepare
+
+TRIED_IN_SANDBOX = 3  # rows of each split; evaluate_slm tries all
 
 
 def run(ex: Executor) -> None:
@@ -25,6 +29,10 @@ def run(ex: Executor) -> None:
     task = load_task(settings.task.name, settings.task.options)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
+    most = TRIED_IN_SANDBOX if task.needs_sandbox else None
+    try_scorer(task, data.train[:most], run_code)
+    for rows in data.held_out.values():
+        try_scorer(task, rows[:most], run_code)
     versions = {name: version(name) for name in ("pada-agent", "rapidfuzz")}
     facts = {"version": 1, "task": task.name, "split_seed": settings.task.split_seed, "versions": versions}
     with whole_directory(ex.output("train_data")) as folder:

@@ -221,6 +221,41 @@ def test_the_fence_has_no_door_for_other_tables_of_system_calls() -> None:
     assert result.passed, result.detail
 
 
+WRITE = """
+import os
+for place in {places!r}:
+    try:
+        with open(os.path.join(place, {name!r}), 'w') as f:
+            f.write('x')
+    except OSError:
+        pass
+open('mine', 'w').write('x')
+"""
+
+
+def test_nothing_is_written_outside_its_folder(namespaces: bool) -> None:
+    """Among namespaces it may write into file systems of its own that lie over the places; those go with it."""
+    name = f"written-{uuid.uuid4().hex}"
+    places = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/", "/usr", "..", str(Path.home()), str(Path(__file__).parent)]
+    result = run_in_child(WRITE.format(places=places, name=name), 5, namespaces)
+    assert result.passed, result.detail
+    assert not [place for place in [*places, tempfile.gettempdir()] if (Path(place) / name).exists()]
+
+
+def test_a_thread_does_not_outlive_its_program(namespaces: bool) -> None:
+    marker = f"thread-{uuid.uuid4().hex}"
+    program = (
+        "import os, threading, time\ndef later():\n    while True:\n        time.sleep(0.3)\n"
+        f"        if os.fork() == 0:\n            os.execv('/bin/sleep', ['{marker}', '60'])\n"
+        "threading.Thread(target=later).start()\nassert threading.active_count() == 2"
+    )
+    started = time.monotonic()
+    assert run_in_child(program, 60, namespaces).passed
+    assert time.monotonic() - started < 30, "it was waited for"
+    time.sleep(0.6)
+    assert alive(marker) == 0
+
+
 def test_the_working_folder_is_deleted(namespaces: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = "import os\nassert not os.listdir('.')\nos.mkdir('d')\nopen('d/f', 'w').write('x')\nos.chmod('d', 0)"

@@ -108,8 +108,8 @@ def test_copies_of_training_earlier_and_sibling_rows_are_not_new(check, data, ll
     rows = [
         row(1, train["sql"], train["question"].upper()),
         row(2, HAVING + "5", "cities with over 5 customers!"),
-        row(3, HAVING + "6", "In which cities do more than six customers live"),
-        row(4, HAVING + "6", "In which cities do more than six customers live?"),
+        row(3, HAVING + "6", "Name cities that are home to over six clients"),
+        row(4, HAVING + "6", "Name cities that are home to over six clients?"),
     ]
     (checked,), _, _ = check([batch(rows)], accepted=[earlier])
     assert [r.startswith("not new") for r in reasons(checked)] == [True, True, False, True]

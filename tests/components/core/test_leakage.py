@@ -151,17 +151,19 @@ class TestFile:
         words = ["".join(draw.choices("ghijklmnopqrstuvwxyz", k=6)) for _ in range(200)]  # no hexadecimal digits
         text = Fingerprints.build({"test": [[" ".join(words[i : i + 20])] for i in range(0, 200, 20)]}).to_json()
         assert not [word for word in words if word in text]
-        values = [v for kinds in json.loads(text)["splits"].values() for v in kinds.values()]
-        assert any(values)
+        near = json.loads(text)["splits"]["test"].pop("near")
+        kinds = {kind: value for kind, value in json.loads(text)["splits"]["test"].items() if kind != "near"}
+        values = [*kinds.values(), *(question["words"] for question in near)]
+        assert len(near) == 10 and any(values)
         assert all(set(v) <= set(string.hexdigits) for v in values)
 
-    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1, "splits": {"test": {"runs": "zz"}}}', "\ufffe"])
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2, "splits": {"test": {"runs": "zz"}}}', "\ufffe"])
     def test_another_file_is_refused(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "f.json").write_text(content)
         with pytest.raises(InputError, match=r"f\.json: no fingerprints of held-out rows .*; run prepare_data again"):
             Fingerprints.load(tmp_path / "f.json")
 
     def test_another_version_is_refused(self, tmp_path: Path, prints: Fingerprints) -> None:
-        (tmp_path / "f.json").write_text(prints.to_json().replace('"version": 1', '"version": 99'))
-        with pytest.raises(InputError, match="fingerprints of version 99, not 1; run prepare_data again"):
+        (tmp_path / "f.json").write_text(prints.to_json().replace('"version": 2', '"version": 99'))
+        with pytest.raises(InputError, match="fingerprints of version 99, not 2; run prepare_data again"):
             Fingerprints.load(tmp_path / "f.json")

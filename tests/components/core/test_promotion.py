@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import pytest
 
@@ -119,3 +120,45 @@ def test_a_worse_second_iteration_does_not_replace_a_better_first() -> None:
     outcomes = [simulate(rng, 200, 0.6, [(0.5, 0.05), (0.1, 0.2)]) for _ in range(runs)]
     assert sum(first for first, _ in outcomes) / runs >= 0.95
     assert not any(second for _, second in outcomes)
+
+
+def run_of_models(rng: random.Random, n: int, accuracies: Sequence[float], likeness: float) -> list[list[bool]]:
+    """What models of these true accuracies answer on `n` rows; `likeness` 0: independently, near 1: all fail the same rows."""
+    cuts = [NormalDist().inv_cdf(a) for a in accuracies]
+    hard = [rng.gauss(0, likeness**0.5) for _ in range(n)]
+    return [[h + rng.gauss(0, (1 - likeness) ** 0.5) < cut for h in hard] for cut in cuts]
+
+
+def shipped(outcomes: Sequence[Sequence[bool]]) -> int:
+    """Which of the models is shipped in the end; 0 is the start."""
+    models = [model("vanilla" if i == 0 else f"iteration-{i}", right) for i, right in enumerate(outcomes)]
+    best = 0
+    for i, candidate in enumerate(models[1:], 1):
+        if judge_candidate(models[0], models[best], candidate, {}, ALPHA, len(models) - 1).promoted:
+            best = i
+    return best
+
+
+@pytest.mark.parametrize("n", [80, 200])
+@pytest.mark.parametrize("likeness", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("truth", [(0.3, 0.3), (0.6, 0.6, 0.6, 0.6), (0.9, 0.9, 0.88), (0.6, 0.7, 0.55)])
+def test_what_is_shipped_is_truly_worse_in_at_most_5_percent_of_runs(n: int, likeness: float, truth: Sequence[float]) -> None:
+    """No better counts as worse, unless it is the start: equal candidates are where the most errors are made."""
+    rng, runs = random.Random(f"{n}{likeness}{truth}"), 200
+    picks = [shipped(run_of_models(rng, n, truth, likeness)) for _ in range(runs)]
+    wrong = sum(i > 0 and truth[i] <= truth[0] for i in picks)
+    assert wrong / runs <= ALPHA + 2 * (ALPHA * (1 - ALPHA) / runs) ** 0.5
+
+
+@pytest.mark.parametrize(("n", "gain"), [(80, 0.17), (100, 0.145), (300, 0.07)])
+def test_the_gain_that_the_rule_says_it_sees_is_shipped_in_four_of_five_runs(n: int, gain: float) -> None:
+    """Two candidates of which the first is better; it loses 5 % of the rows that the start has right. Half the gain is missed."""
+
+    def power(gain: float) -> float:
+        rng, runs = random.Random(n), 400
+        start, lost = 0.6, 0.05
+        flips = [((gain + lost) / (1 - start), lost / start), (0.0, 0.3)]
+        return sum(simulate(rng, n, start, flips)[0] for _ in range(runs)) / runs
+
+    assert 0.74 <= power(gain) <= 0.9  # two standard errors of simulation around what promotion.py says
+    assert power(gain / 2) < 0.5

@@ -12,10 +12,14 @@ import pytest
 from pyarrow import parquet
 
 from components.backends.executor import Executor
+from components.backends.sandbox import run_code
 from components.backends.storage import read_json, read_records
 from components.core.errors import InputError
 from components.core.leakage import Fingerprints
-from components.core.records import HeldOutRow, TrainRow
+from components.core.records import Fields, HeldOutRow, Score, TrainRow
+from components.core.tasks.gsm8k import Gsm8k
+from components.core.tasks.task import CodeResult, CodeRunner
+from components.prepare_data import __main__ as entry
 from components.prepare_data.__main__ import run
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "benchmarks"
@@ -394,6 +398,45 @@ class TestBadInput:
     def test_an_unknown_setting(self, prepare: Callable[..., Path]) -> None:
         with pytest.raises(InputError, match=r"settings: unknown key 'task\.tain_size'"):
             prepare("gsm8k", gsm8k(), tain_size=3)
+
+
+class TestScorer:
+    """What evaluate_slm would find out after the first training."""
+
+    def test_a_row_whose_own_answer_is_wrong_is_named(
+        self, prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows, score = gsm8k(), Gsm8k.score
+        bad = rows["validation"][7]["question"]
+
+        def broken(self: Gsm8k, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+            return Score(correct=False, valid=True) if fields["question"] == bad else score(self, fields, output, run_code)
+
+        monkeypatch.setattr(Gsm8k, "score", broken)
+        with pytest.raises(InputError, match=r"task gsm8k scores the row's own answer as wrong in 1 rows: \S+; correct"):
+            prepare("gsm8k", rows)
+
+    def test_an_empty_answer_must_be_wrong(self, prepare: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Gsm8k, "score", lambda *_: Score(correct=True, valid=True))
+        with pytest.raises(InputError, match=r"an empty answer as correct in 30 rows: .* and 25 more"):
+            prepare("gsm8k", gsm8k())
+
+    def test_a_few_rows_are_run_in_the_sandbox(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        ran: list[str] = []
+
+        def count(program: str, seconds: float) -> CodeResult:
+            ran.append(program)
+            return run_code(program, seconds)
+
+        monkeypatch.setattr(entry, "run_code", count)
+        (tmp_path / "own.py").write_text("def same(output: str, answer: str) -> bool:\n    return output.strip() == answer\n")
+        for split, first in (("train", 0), ("validation", 30), ("test", 60)):
+            rows = [{"q": f"How is word number {n} spelt in our book?", "a": f"word{n}"} for n in range(first, first + 20)]
+            (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        options = {"prompt": "q", "answer": "a", "scorer": "python", "python": f"{tmp_path / 'own.py'}:same", "description": "d"}
+        files = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}
+        run_stage({"name": "custom", **files, "options": options}, tmp_path / "out")
+        assert 12 <= len(ran) <= 24, "three rows of four splits, gold and empty"
 
 
 @pytest.mark.data

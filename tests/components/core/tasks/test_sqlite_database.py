@@ -1,6 +1,7 @@
 """Queries of unknown origin: nothing is written, nothing runs for long, and an error names what there is."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,12 @@ def shop() -> SqliteDatabase:
     [
         ("DELETE FROM customers", "not authorized"),
         ("DROP TABLE customers", "not authorized"),
+        ("UPDATE customers SET city = 'Rome'", "not authorized"),
+        ("REPLACE INTO customers VALUES (1, 'x', 'y')", "not authorized"),
+        ("CREATE TABLE loot AS SELECT * FROM customers", "not authorized"),
+        ("CREATE TEMP TABLE loot(x)", "not authorized"),
+        ("BEGIN EXCLUSIVE", "not authorized"),
+        ("DETACH DATABASE main", "not authorized"),
         ("WITH x AS (SELECT 1) INSERT INTO customers SELECT 9, 'x', 'y'", "not authorized"),
         ("PRAGMA table_info(customers)", "not authorized"),
         ("SELECT * FROM pragma_table_info('customers')", "not authorized"),
@@ -53,6 +60,14 @@ def test_refuses_quickly(shop: SqliteDatabase, sql: str, reason: str) -> None:
         shop.rows(sql)
     assert time.monotonic() - start < 5
     assert shop.rows("SELECT COUNT(*) FROM customers") == [(3,)], "the database is as it was and answers on"
+
+
+def test_no_query_makes_a_file(shop: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for sql in ("ATTACH 'other.db' AS other", "VACUUM INTO 'copy.db'", "SELECT writefile('x', 'y')", "SELECT edit('x')"):
+        with pytest.raises(QueryError):
+            shop.rows(sql)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

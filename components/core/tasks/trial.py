@@ -1,0 +1,30 @@
+"""Tries a scorer: each row's own answer must score as right and an empty one as wrong.
+
+A scorer that fails this would make every number of a run wrong without a sign. prepare_data tries it before anything is paid or
+trained, evaluate_slm on every row that it asks.
+"""
+
+from collections.abc import Iterable
+
+from components.core.errors import InputError
+from components.core.records import HeldOutRow, TrainRow
+from components.core.tasks.task import CodeRunner, Task
+
+SHOWN = 5
+
+
+def try_scorer(task: Task, rows: Iterable[TrainRow | HeldOutRow], run_code: CodeRunner) -> None:
+    """Raises InputError that names the rows whose gold answer is not correct, or whose empty answer is."""
+    wrong, right = [], []
+    for row in rows:
+        if not task.score(row.fields, task.target(row.fields), run_code).correct:
+            wrong.append(row.id)
+        if task.score(row.fields, "", run_code).correct:
+            right.append(row.id)
+    for ids, what in ((wrong, "the row's own answer as wrong"), (right, "an empty answer as correct")):
+        if ids:
+            more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+            shown = ", ".join(ids[:SHOWN])
+            raise InputError(
+                f"task {task.name} scores {what} in {len(ids)} rows: {shown}{more}; correct these rows or the scorer"
+            )
