@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from components.backends.evaluated import read_shown_rows
 from components.backends.executor import write_atomic
 from components.backends.storage import write_json
 from components.core.errors import InputError, PadaError
@@ -23,7 +24,7 @@ HEADINGS = ("model", "test accuracy", "interval")
 def publish(state: Path, run_dir: Path) -> None:
     """Write report.html and report.json of a state (its artifact's folder) to the top of the run directory."""
     found = State.load(state)
-    write_atomic(run_dir / "report.html", render(found))
+    write_atomic(run_dir / "report.html", render(found, read_shown_rows(state)))
     write_json(run_dir / "report.json", facts(found))
 
 

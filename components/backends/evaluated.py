@@ -1,4 +1,4 @@
-"""Reads what train_lora and evaluate_slm left of one model into the record the state keeps."""
+"""Reads what train_lora and evaluate_slm left of one model into the record the state keeps, and rows kept beside the state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,18 @@ from components.backends.storage import read_json, read_records
 from components.core.errors import InputError
 from components.core.records import Prediction
 from components.core.settings import EvaluateSettings
+from components.core.shown_rows import FILE, SPLITS, ShownRow
 from components.core.state import Kind, ModelRecord
 from components.core.statistics import summarise
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A model's record, and by split the group of each row that has one."""
+    """A model's record, and by split the group of each row that has one, and what may be looked at: training and validation."""
 
     model: ModelRecord
     groups: Mapping[str, Mapping[str, str]]
+    open_predictions: Mapping[str, Sequence[Prediction]]
 
 
 def read_evaluated(
@@ -49,7 +51,14 @@ def read_evaluated(
         outcomes={s: {p.id: p.score.correct for p in ps} for s, ps in rows.items() if ps and s != "train"},
         **(_training(*adapter) if adapter else {}),
     )
-    return Evaluated(model, {split: {p.id: p.group for p in ps if p.group} for split, ps in rows.items() if split != "train"})
+    groups = {split: {p.id: p.group for p in ps if p.group} for split, ps in rows.items() if split != "train"}
+    return Evaluated(model, groups, {split: rows[split] for split in SPLITS if split in rows})
+
+
+def read_shown_rows(state: Path) -> list[ShownRow]:
+    """The rows beside a state that its report shows; none beside a state of an earlier release."""
+    path = state / FILE
+    return read_records(path, ShownRow) if path.exists() else []
 
 
 def _training(folder: Path, uri: str) -> dict[str, Any]:

@@ -12,6 +12,11 @@ def points(difference: float) -> str:
     return text.replace("-", "\u2212") if float(text) else "0.0"
 
 
+def signed(number: int) -> str:
+    """'+3', '0' or a real minus sign."""
+    return f"{number:+d}".replace("-", "\u2212") if number else "0"
+
+
 def p_value(p: float) -> str:
     """'= 0.034' or '< 0.001': written after a p."""
     if p < 0.001:

@@ -3,45 +3,69 @@
 Everything a model or a data set wrote is hostile here: it reaches the page through jinja2's autoescaping only.
 """
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from components.core import figures
+from components.core.browsing import browse
 from components.core.budget import Usage
-from components.core.records import Batch, Pattern, Sample
+from components.core.changes import changes
+from components.core.excerpts import LENGTH, excerpt, visible
+from components.core.glance import glance
+from components.core.records import Pattern
+from components.core.shown_rows import PLACES, ShownRow
 from components.core.state import IterationRecord, ModelRecord, State
 from components.core.statistics import holm, paired_bootstrap, paired_test
 from components.core.verdict import STEP_MATCHED, empty, notes, verdict
 
 SPLIT = "test"
-TEXT_LENGTH = 500  # characters of one field or reason; the files have all of it
-SAMPLES = 40  # of one status, shown for an iteration
+LIMIT = 1_900_000  # bytes of the page
+SHRINKINGS = 7  # times that less may be shown, half as much each time
+SHORTEST = 60  # characters that are left of any text
 ANALYSES = 3  # shown for a pattern
 LABELS = {"untuned": "Untuned model", "vanilla": "Vanilla fine-tuning", STEP_MATCHED: "Step-matched vanilla"}
 
 
-def render(state: State) -> str:
-    """The page. It changes nothing and asks nobody: the same state gives the same bytes."""
-    return _environment().get_template("report.html").render(**facts(state))
+def render(state: State, rows: Sequence[ShownRow] = ()) -> str:
+    """The page, below 2 MB. It changes nothing and asks nobody: the same state and rows give the same bytes.
+
+    Where all of it is too much, fewer rows and samples are shown, drawn by the seed, and less of long texts; both are said.
+    """
+    found, page = facts(state), ""
+    labels = {m["name"]: m["label"] for m in found["models"]}
+    half = 0
+    while half < SHRINKINGS:
+        shown = browse(state, rows, labels, PLACES >> half)
+        page = _template().render(**found, browse=shown, length=max(LENGTH >> half, SHORTEST))
+        excess = len(page.encode()) // LIMIT
+        if not excess:
+            break
+        half += max(1, excess.bit_length() // 2)  # one halving shortens both the lists and the texts in them
+    return page
 
 
 @cache
-def _environment() -> Environment:
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("components.core", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        name: getattr(figures, name) for name in ("percent", "points", "p_value", "bare", "duration", "count", "plural")
-    }
-    return environment
+    names = ("percent", "points", "signed", "p_value", "bare", "duration", "count", "plural")
+    environment.filters |= {**{name: getattr(figures, name) for name in names}, "cut": excerpt}
+    script = str(environment.get_template("report.js").render())
+    environment.globals |= {"script": Markup(script), "script_hash": b64encode(sha256(script.encode()).digest()).decode()}
+    return environment.get_template("report.html")
 
 
 def facts(state: State) -> dict[str, Any]:
@@ -66,6 +90,8 @@ def facts(state: State) -> dict[str, Any]:
     if baseline:
         _compare(state, models, baseline)
     found["axis"] = _axis([m["test"] for m in models if m["test"]])
+    found["changes"] = changes(state)
+    found["glance"] = glance(found)
     found["verdict"] = verdict(found)
     found["empty"] = empty(found)
     found["notes"] = notes(found)
@@ -137,10 +163,9 @@ def _axis(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _iteration(state: State, record: IterationRecord) -> dict[str, Any]:
     strategies = {s.pattern_id: s for s in record.strategies}
-    samples = [(batch, sample) for batch in record.batches for sample in batch.samples]
-    rejected = [s for _, s in samples if s.status == "rejected"]
+    samples = [sample for batch in record.batches for sample in batch.samples]
+    rejected = [s for s in samples if s.status == "rejected"]
     reasons = Counter(s.reason.partition(":")[0] or "no reason given" for s in rejected)
-    names = {s.id: s.pattern_name for s in record.strategies}
     return {
         "number": record.number,
         "summary": record.summary,
@@ -154,10 +179,6 @@ def _iteration(state: State, record: IterationRecord) -> dict[str, Any]:
         "reasons": reasons.most_common(),
         "unwritten": dict(sum((Counter(b.unwritten) for b in record.batches), Counter[str]())),
         "judged": [b.scores for b in record.batches if b.scores],
-        "samples": {
-            status: [_sample(b, s, names) for b, s in samples if s.status == status][:SAMPLES]
-            for status in ("accepted", "rejected")
-        },
         "model": record.model,
         "promotion": record.promotion.model_dump() if record.promotion else None,
     }
@@ -166,7 +187,7 @@ def _iteration(state: State, record: IterationRecord) -> dict[str, Any]:
 def _pattern(state: State, record: IterationRecord, pattern: Pattern, strategy: Any) -> dict[str, Any]:
     progress = record.progress.get(pattern.id)
     before = {p.id: p.name for i in state.iterations[: record.number - 1] for p in i.patterns}
-    analysed_model = state.start.name if record.number == 1 else state.iterations[record.number - 2].model
+    analysed_model = state.analysed(record.number)
     seen = next((m.metrics["validation"] for m in state.models if m.name == analysed_model and "validation" in m.metrics), None)
     return {
         **pattern.model_dump(exclude={"row_ids"}),
@@ -180,25 +201,8 @@ def _pattern(state: State, record: IterationRecord, pattern: Pattern, strategy: 
         "must_show": strategy.features if strategy else [],
         "accepted": sum(len(b.accepted) for b in record.batches if strategy and b.strategy_id == strategy.id),
         "analyses": [
-            {"root_cause": _short(a.root_cause), "scenario": _short(a.scenario)}
-            for a in record.analyses
-            if a.row_id in set(pattern.row_ids)
+            {"root_cause": a.root_cause, "scenario": a.scenario} for a in record.analyses if a.row_id in set(pattern.row_ids)
         ][:ANALYSES],
-    }
-
-
-def _sample(batch: Batch, sample: Sample, names: Mapping[str, str]) -> dict[str, Any]:
-    about = names.get(batch.strategy_id, "") if batch.branch == "pattern" else "training errors"
-    return {
-        "id": sample.row.id,
-        "fields": {str(key): _short(str(value)) for key, value in sample.row.fields.items()},
-        "status": sample.status,
-        "reason": _short(sample.reason),
-        "scores": sample.row.scores,
-        "about": about,
-        "focus": batch.focus,
-        "parents": sample.row.provenance.parent_ids,
-        "attempt": sample.row.provenance.attempt,
     }
 
 
@@ -224,7 +228,3 @@ def _judge_check(state: State) -> dict[str, Any] | None:
     """How well the judge tells known-good from known-bad batches; None where nobody measured it."""
     found = next((i.judge_check for i in state.iterations if i.judge_check), None)
     return found.facts(state.run.confidence) if found else None
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH] + " …"

@@ -162,6 +162,10 @@ class State(Record):
             raise InputError("the state has no fine-tuned model to start from; run update_state with step=start for it first")
         return found
 
+    def analysed(self, number: int) -> str:
+        """Name of the model whose failures iteration `number` is about."""
+        return self.start.name if number == 1 else self.iterations[number - 2].model
+
     @property
     def usage(self) -> Usage:
         """What all iterations spent on LLMs."""

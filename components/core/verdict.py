@@ -103,7 +103,7 @@ def _alone(model: Facts) -> str:
 
 
 def _interval(over: Facts) -> str:
-    return f"interval {points(over['low'])} to {points(over['high'])}, p {p_value(over['p'])}"
+    return f"interval {points(over['low'])} to {points(over['high'])}, p\u00a0{p_value(over['p'])}"
 
 
 def notes(facts: Facts) -> list[str]:
@@ -129,8 +129,8 @@ def _of_models(facts: Facts) -> Iterator[str]:
             yield f"{model['label']} was not trained on {plural(model['dropped_rows'], 'row')} longer than the maximum length."
         if start and model["kind"] == "candidate" and _gap(model) - _gap(start) > OVERFIT:
             yield (
-                f"{model['label']} is {points(_gap(model))} points better on validation than on test rows "
-                f"({start['label'].lower()}: {points(_gap(start))}): part of what it learnt is the validation split's own."
+                f"{model['label']} gained {points(_gap(model) - _gap(start))} points more on validation than on test rows: "
+                "part of what it learnt is the validation split's own."
             )
     if start and start["test"] and start["test"]["n"] < SMALL_TEST:
         yield f"With {start['test']['n']} test rows only large differences can be told from chance."

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.backends.evaluated import Evaluated, read_evaluated
+from components.backends.evaluated import Evaluated, read_evaluated, read_shown_rows
 from components.backends.executor import Executor, main, write_atomic
 from components.backends.export import publish
 from components.backends.plan import read_plan
@@ -15,8 +15,11 @@ from components.core.judge_check import JudgeCheck
 from components.core.records import Analysis, Batch, Pattern, SyntheticRow, TrainRow
 from components.core.report import render
 from components.core.settings import UpdateState
+from components.core.shown_rows import FILE as ROWS
+from components.core.shown_rows import ShownRow, draw_rows, with_answers, with_parents
 from components.core.state import FILE, Kind, RunFacts, State
 from components.core.tasks.registry import load_task
+from components.core.tasks.task import Task
 from components.core.verdict import STEP_MATCHED
 from components.update_state import update
 
@@ -28,18 +31,25 @@ def run(ex: Executor) -> None:
         raise InputError(f"step '{step}' is not known; it is start, merge, score or control")
     if before is None and step != "start":
         raise InputError(f"step '{step}' needs the input artifact 'previous_state'; the first step of a run is 'start'")
-    state = State.load(before) if before else State(run=_facts(ex, settings))
+    state = State.load(before) if before else State(run=RunFacts.of(settings, _task(ex, settings).metric))
     earlier = ex.optional_input("previous_synthetic_data", "synthetic.jsonl")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
+    shown = read_shown_rows(before) if before else []
     if step == "merge":
         learnt = _learnt(ex)
         state = update.merge(state, ex.parameter("iteration"), learnt)
         rows += [row for batch in learnt.batches for row in batch.accepted]
+        shown = _with_parents(ex, settings, shown, state, learnt)
     else:
-        state = _evaluated(ex, settings, step, state)
+        state, models = _evaluated(ex, settings, step, state)
+        if step == "start":
+            shown = draw_rows(models[-1].open_predictions, _task(ex, settings), settings.seed)
+        for found in models:
+            shown = with_answers(shown, found.model.name, found.open_predictions)
+    write_records(ex.output("state") / ROWS, shown)
     write_json(ex.output("state") / FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
-    write_atomic(ex.output("report"), render(state))
+    write_atomic(ex.output("report"), render(state, shown))
     if uri := str(ex.parameter("export_uri", "")):
         _export(ex, uri, state)
     ex.set_parameter("go_on", state.decision.go_on)
@@ -61,9 +71,17 @@ def _export(ex: Executor, uri: str, state: State) -> None:
     put(ex.output("synthetic_data") / "synthetic.jsonl", f"{uri}/synthetic.jsonl")
 
 
-def _facts(ex: Executor, settings: UpdateState) -> RunFacts:
-    task = load_task(settings.task.name, settings.task.options, ex.input("train_data", "train.jsonl") / "assets")
-    return RunFacts.of(settings, task.metric)
+def _task(ex: Executor, settings: UpdateState) -> Task:
+    return load_task(settings.task.name, settings.task.options, ex.input("train_data", "train.jsonl") / "assets")
+
+
+def _with_parents(
+    ex: Executor, settings: UpdateState, shown: list[ShownRow], state: State, learnt: update.Learnt
+) -> list[ShownRow]:
+    """`shown` and what the new samples were written from: training rows, and the errors that were made on them."""
+    train = read_records(ex.input("train_data", "train.jsonl") / "train.jsonl", TrainRow)
+    rows = with_parents(shown, train, learnt.batches, _task(ex, settings), settings.seed)
+    return with_answers(rows, state.analysed(state.iterations[-1].number), {"train": learnt.errors})
 
 
 def _learnt(ex: Executor) -> update.Learnt:
@@ -76,35 +94,37 @@ def _learnt(ex: Executor) -> update.Learnt:
         patterns=read_records(analyses / "patterns.jsonl", Pattern),
         strategies=strategies,
         batches=read_records(checked / "batches.jsonl", Batch),
-        training_errors=len(errors),
+        errors=errors,
         usage={stage: Usage.model_validate(value) for stage, value in usages.items()},
         judge_check=JudgeCheck.model_validate(read_json(judged)) if (judged := checked / JUDGE_CHECK).exists() else None,
     )
 
 
-def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> State:
+def _evaluated(ex: Executor, settings: UpdateState, step: str, state: State) -> tuple[State, list[Evaluated]]:
     """The state with the model of this step, and with the one that stands beside it: untuned at the start, else the control."""
     number = ex.parameter("iteration") if step == "score" else 0
     names = {"start": "vanilla", "score": f"iteration-{number}", "control": STEP_MATCHED}
     found = _read(ex, settings, names[step], update.KINDS[step], number)
-    beside = ex.has_input("baseline_report_predictions")
+    models, beside = [found], ex.has_input("baseline_report_predictions")
     if step == "start":
         if beside:
             untuned = _read(ex, settings, "untuned", "untuned", 0, "baseline_")
             state = update.start(state, untuned.model, untuned.groups)
-        return _with_expected(ex, settings, update.start(state, found.model, found.groups))
+            models.insert(0, untuned)
+        return _with_expected(ex, settings, update.start(state, found.model, found.groups)), models
     if step == "score":
         state = update.score(state, found.model, found.groups, settings.loop, settings.budget)
         if not beside:
-            return state
+            return state, models
         found = _read(ex, settings, STEP_MATCHED, "control", 0, "baseline_")
-    return update.control(state, found.model, found.groups)
+        models.append(found)
+    return update.control(state, found.model, found.groups), models
 
 
 def _with_expected(ex: Executor, settings: UpdateState, state: State) -> State:
     """The state with what `pada estimate` says of this run, to stand beside what it will have cost."""
     data = ex.input("train_data", "train.jsonl")
-    task = load_task(settings.task.name, settings.task.options, data / "assets")
+    task = _task(ex, settings)
     train = [row.fields for row in read_records(data / "train.jsonl", TrainRow)]
     validation = state.start.metrics.get("validation")
     stages = estimate(settings, task, train, len(train), validation.n if validation else 0)

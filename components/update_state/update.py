@@ -10,7 +10,7 @@ from components.core.figures import plural
 from components.core.judge_check import JudgeCheck
 from components.core.pattern_rules import Trend, trend
 from components.core.promotion import SPLIT, judge_candidate
-from components.core.records import Analysis, Batch, Pattern, Strategy
+from components.core.records import Analysis, Batch, Pattern, Prediction, Strategy
 from components.core.settings import BudgetSettings, LoopSettings
 from components.core.state import Decision, IterationRecord, Kind, ModelRecord, Progress, State
 
@@ -27,7 +27,7 @@ class Learnt:
     patterns: Sequence[Pattern] = ()
     strategies: Sequence[Strategy] = ()
     batches: Sequence[Batch] = ()
-    training_errors: int = 0
+    errors: Sequence[Prediction] = ()
     usage: Mapping[str, Usage] = field(default_factory=dict)
     judge_check: JudgeCheck | None = None
 
@@ -61,7 +61,7 @@ def merge(state: State, number: int, learnt: Learnt) -> State:
     record = IterationRecord(
         number=number,
         summary=learnt.summary,
-        training_errors=learnt.training_errors,
+        training_errors=len(learnt.errors),
         analyses=list(learnt.analyses),
         patterns=list(learnt.patterns),
         progress=_compared(state, learnt),

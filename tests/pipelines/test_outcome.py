@@ -6,10 +6,12 @@ import json
 import pytest
 from rich.console import Console
 
-from components.backends.storage import write_json
+from components.backends.storage import write_json, write_records
 from components.core.budget import Usage
 from components.core.errors import PadaError
+from components.core.excerpts import Excerpt
 from components.core.records import Prediction, Score
+from components.core.shown_rows import Answer, ShownRow
 from components.core.state import Decision, IterationRecord, ModelRecord, RunFacts, State
 from components.core.statistics import summarise
 from pipelines.outcome import last_state, publish, show, show_stop
@@ -125,6 +127,19 @@ def test_report_and_facts_are_published(state, tmp_path):
     facts = json.loads((tmp_path / "report.json").read_text())
     assert facts["shipped"] == "iteration-1"
     assert facts["baseline"] == "step-matched"
+
+
+def test_the_report_of_a_run_directory_shows_the_rows_beside_its_state(state, tmp_path):
+    text = Excerpt.of("How many apples?")
+    row = ShownRow(id="v-1", split="validation", title=text, question=text, reference=text, drawn=True)
+    answer = Answer(output=Excerpt.of("seven"), correct=False, valid=True, detail=Excerpt.of(""))
+    write_records(state / "rows.jsonl", [row.model_copy(update={"answers": {"vanilla": answer}})])
+    found = State.load(state)
+    models = [m.model_copy(update={"metrics": {**m.metrics, "validation": m.metrics["test"]}}) for m in found.models]
+    write_json(state / "state.json", found.model_copy(update={"models": models}))
+    publish(state, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "How many apples?" in page and "seven" in page
 
 
 def test_the_latest_state_is_the_one_noted_not_the_one_with_the_highest_number(state, tmp_path):

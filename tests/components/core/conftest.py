@@ -1,11 +1,14 @@
 """A small run's state, as the report gets it: two iterations, one promoted, with text that must not become HTML."""
 
 import random
+from collections.abc import Mapping
 
 import pytest
 
 from components.core.budget import Usage
+from components.core.excerpts import Excerpt
 from components.core.records import Analysis, Batch, FeatureCount, Pattern, Provenance, Sample, Strategy, SyntheticRow
+from components.core.shown_rows import Answer, ShownRow
 from components.core.state import Decision, IterationRecord, ModelRecord, Progress, Promotion, RunFacts, State
 from components.core.statistics import SplitMetrics, wilson_interval
 
@@ -26,10 +29,13 @@ def model_record(name: str, kind: str, share: float, seed: int, **more: object) 
     sizes = {s: n for s, n in SIZES.items() if s != "validation" or kind in ("start", "candidate")}
     outcomes = {s: {f"{s}-{i}": rng.random() < share for i in range(n)} for s, n in sizes.items()}
     metrics = {s: split_metrics(list(rows.values())) for s, rows in outcomes.items()}
+    if "validation" in sizes:
+        metrics["train"] = split_metrics([True] * (TRAIN - 2) + [False] * 2)
     return ModelRecord.model_validate({"name": name, "kind": kind, "metrics": metrics, "outcomes": outcomes, **more})
 
 
 SIZES = {"validation": 80, "selection": 80, "test": 200}
+TRAIN = 6
 
 
 def sample(number: int, status: str, reason: str = "") -> Sample:
@@ -121,3 +127,24 @@ def finished_state() -> State:
         incumbent="iteration-1",
         decision=Decision(go_on=False, reason="all 2 iterations are done"),
     )
+
+
+@pytest.fixture
+def shown(finished_state: State) -> list[ShownRow]:
+    """Every validation and training row of that run, as update_state keeps them beside the state."""
+    analysed = [m for m in finished_state.models if "validation" in m.outcomes]
+    answers = {
+        "validation": {r: {m.name: m.outcomes["validation"][r] for m in analysed} for r in analysed[0].outcomes["validation"]},
+        "train": {f"train-{i}": {m.name: i < TRAIN - 2 for m in analysed} for i in range(TRAIN)},
+    }
+    return [shown_row(split, row, given) for split, rows in answers.items() for row, given in rows.items()]
+
+
+def shown_row(split: str, row: str, given: Mapping[str, bool]) -> ShownRow:
+    title = Excerpt.of(f"What about {row}? {HOSTILE}")
+    said = {}
+    for name, right in given.items():
+        output, detail = Excerpt.of(f"{name} says {row} {HOSTILE}"), Excerpt.of("" if right else "gives 7 rows")
+        said[name] = Answer(output=output, correct=right, valid=True, detail=detail)
+    values = {"id": row, "split": split, "title": title, "question": title, "drawn": True, "answers": said}
+    return ShownRow.model_validate({**values, "reference": Excerpt.of(f"the gold of {row}")})

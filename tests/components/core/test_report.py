@@ -2,14 +2,19 @@
 
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from components.core.budget import Usage
+from components.core.excerpts import Excerpt
 from components.core.judge_check import JudgeCheck
+from components.core.records import Sample
 from components.core.report import facts, render
+from components.core.shown_rows import PLACES, ShownRow
 from components.core.state import Decision, ModelRecord, State
 from components.core.statistics import mcnemar_exact
 
@@ -57,19 +62,30 @@ def with_model(state: State, name: str, **change: Any) -> State:
 
 def test_hostile_text_stays_text(finished_state: State) -> None:
     page = Page(render(finished_state))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1, "the page's own"
     assert page.text.count("<script>alert('owned')</script> & \"quoted\"") >= 10  # names, strategies, samples, reasons, analyses
 
 
 def test_nothing_from_outside_and_no_handlers(finished_state: State) -> None:
     html = render(finished_state)
-    names = {name for name, _ in Page(html).attributes}
-    assert not {n for n in names if n.startswith("on")} and not names & {"src", "href", "srcset"}
+    page = Page(html)
+    names = {name for name, _ in page.attributes}
+    assert not {n for n in names if n.startswith("on")} and not names & {"src", "srcset"}
+    assert all(value and value.startswith("#") for name, value in page.attributes if name == "href")
     assert not re.search(r"url\(|@import|https?://", html)
 
 
-def test_the_same_state_gives_the_same_bytes(finished_state: State) -> None:
-    assert render(finished_state) == render(State.model_validate_json(finished_state.model_dump_json()))
+def test_only_its_own_script_may_run(finished_state: State) -> None:
+    """Should escaping ever fail, the browser still refuses: the policy names the script's hash and no address."""
+    html = render(finished_state)
+    (script,) = re.findall(r"<script>(.*)</script>", html, re.DOTALL)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert b64encode(sha256(script.encode()).digest()).decode() in policy
+    assert "default-src 'none'" in policy and "http" not in policy and "unsafe-eval" not in policy
+
+
+def test_the_same_state_gives_the_same_bytes(finished_state: State, shown: list[ShownRow]) -> None:
+    assert render(finished_state, shown) == render(State.model_validate_json(finished_state.model_dump_json()), list(shown))
 
 
 def test_facts_are_json_and_on_the_page(finished_state: State) -> None:
@@ -272,11 +288,114 @@ def test_a_model_without_test_rows_is_left_out_of_the_table(finished_state: Stat
     assert "Untuned model" not in page.text and "Iteration 1" in page.text
 
 
-def test_a_large_run_stays_small(finished_state: State) -> None:
-    batch = finished_state.iterations[0].batches[0]
-    sample = batch.samples[0]
-    long_row = sample.row.model_copy(update={"fields": {"context": "word " * 5000, "question": "q"}})
-    many = batch.model_copy(update={"samples": [sample.model_copy(update={"row": long_row})] * 500})
-    html = render(with_iteration(finished_state, batches=[many], accepted=500, wanted=500))
-    assert len(html.encode()) < 200_000
-    assert "500 accepted samples, the first 40" in html
+def links_of(page: Page) -> set[str | None]:
+    """Addresses of the page's links, each of which is found in it."""
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    links = {value for name, value in page.attributes if name == "href"}
+    assert links <= {f"#{i}" for i in ids}
+    assert {value for name, value in page.attributes if name == "aria-labelledby"} <= set(ids)
+    return links
+
+
+def test_every_link_leads_somewhere(finished_state: State, shown: list[ShownRow]) -> None:
+    whole = links_of(Page(render(finished_state, shown)))
+    assert {"#result", "#notes", "#changes", "#samples", "#cost", "#pattern-it2-p1", "#sample-0"} <= whole
+    begun = finished_state.model_copy(update={"models": [], "iterations": [], "incumbent": ""})
+    assert links_of(Page(render(begun))) == {"#result", "#notes"}
+    idle = with_iteration(
+        begun.model_copy(update={"iterations": finished_state.iterations[:1]}), batches=[], usage={}, patterns=[]
+    )
+    assert "#samples" not in links_of(Page(render(idle)))
+
+
+def test_selection_and_test_rows_are_not_shown(finished_state: State, shown: list[ShownRow]) -> None:
+    html = render(finished_state, shown)
+    assert "validation-17" in html and not re.search(r"(test|selection)-\d", html)
+
+
+def test_what_a_newcomer_asks_first(finished_state: State) -> None:
+    found = facts(finished_state)
+    first = {g["question"]: f"{g['answer']} {g['note']}" for g in found["glance"]}
+    over, vanilla = model_of(found, "iteration-1")["over_baseline"], model_of(found, "vanilla")
+    assert f"{100 * vanilla['test']['accuracy']:.1f}\u00a0% → 8" in first["Did it help?"]
+    assert f"+{100 * over['low']:.1f} to +{100 * over['high']:.1f} points over step-matched" in first["How sure is that?"]
+    assert "hardly chance" in first["How sure is that?"]
+    left = sum(not right for right in finished_state.model("iteration-2").outcomes["validation"].values())
+    assert (
+        first["What did it not understand?"]
+        == f"2 patterns behind 24 validation failures; {left} are left after the last iteration"
+    )
+    assert first["What was done about it?"] == "4 rows let in of 6 written by the teacher, in 2 iterations"
+    assert "0.00 USD 52 LLM calls; 3 min 5 s" in first["What did it cost?"]
+    early = finished_state.model_copy(update={"models": [], "iterations": [], "incumbent": ""})
+    assert [g["answer"] for g in facts(early)["glance"]] == ["–", "–", "0.00 USD"]
+
+
+def test_what_changed_is_counted_row_by_row(finished_state: State) -> None:
+    found = facts(finished_state)["changes"]
+    old, new = (finished_state.model(m).outcomes["validation"] for m in ("vanilla", "iteration-1"))
+    step = found["steps"][0]
+    assert (step["of"], step["to"], step["n"]) == ("vanilla", "iteration-1", 80)
+    assert step["fixed"] == sum(new[r] and not old[r] for r in old) and step["broken"] == sum(old[r] and not new[r] for r in old)
+    assert step["right"] + step["fixed"] == sum(new.values()) and step["wrong"] + step["broken"] == 80 - sum(new.values())
+    (line,) = found["lines"]
+    assert [cell["id"] for cell in line["cells"]] == ["it1-p1", "it2-p1"], "it2-p1 continues it1-p1"
+    second = finished_state.iterations[1]
+    other = second.model_copy(update={"patterns": [second.patterns[0].model_copy(update={"previous_id": ""})]})
+    apart = finished_state.model_copy(update={"iterations": [finished_state.iterations[0], other]})
+    assert [[bool(c) for c in line["cells"]] for line in facts(apart)["changes"]["lines"]] == [[True, False], [False, True]]
+
+
+def grown(state: State, iterations: int, samples: int, text: str) -> State:
+    """As many iterations as may be, each with many samples and patterns, in which every text is a long one."""
+    first = state.iterations[0]
+    batch = first.batches[0]
+    records = []
+    for number in range(1, iterations + 1):
+        ids = [f"it{number}-p{k}" for k in range(10)]
+        said = {"name": text, "description": text, "previous_id": ""}
+        written = {"pattern_name": text, "text": text}
+        rows = [
+            with_row(batch.samples[k % 3], id=f"{number}-{k}", fields={"a": text, "b": text}).model_copy(update={"reason": text})
+            for k in range(samples)
+        ]
+        change = {
+            "number": number,
+            "patterns": [first.patterns[0].model_copy(update={"id": i, **said}) for i in ids],
+            "strategies": [first.strategies[0].model_copy(update={"id": f"s-{i}", "pattern_id": i, **written}) for i in ids],
+            "analyses": [a.model_copy(update={"root_cause": text, "scenario": text}) for a in first.analyses],
+            "batches": [batch.model_copy(update={"strategy_id": f"s-{ids[0]}", "samples": rows})],
+            "progress": {},
+        }
+        records.append(first.model_copy(update=change))
+    return state.model_copy(update={"iterations": records})
+
+
+def with_row(sample: Sample, **change: Any) -> Sample:
+    return sample.model_copy(update={"row": sample.row.model_copy(update=change)})
+
+
+@pytest.mark.parametrize("character", ['"', "\U0001f600"], ids=["five bytes by escaping", "four bytes in utf-8"])
+def test_a_huge_run_stays_below_2_mb_and_says_what_is_left_out(
+    finished_state: State, shown: list[ShownRow], character: str
+) -> None:
+    text = Excerpt.of(character * 5000)
+    answers = {m: shown[0].answers["vanilla"].model_copy(update={"output": text}) for m in ("vanilla", "iteration-1")}
+    change = {"title": text, "question": text, "reference": text, "answers": answers}
+    rows = [
+        shown[0].model_copy(update={**change, "id": f"{split}-{k}", "split": split})
+        for split in ("validation", "train")
+        for k in range(PLACES)
+    ]
+    small = without(finished_state, "untuned", "step-matched", "iteration-2")
+    vanilla = small.start
+    many = {s: m.model_copy(update={"n": 12000, "correct": 7000}) for s, m in vanilla.metrics.items() if s != "test"}
+    metrics = {**many, "test": vanilla.metrics["test"]}
+    html = render(with_model(grown(small, 20, 100, character * 5000), "vanilla", metrics=metrics), rows)
+    assert 200_000 < len(html.encode()) < 2_000_000
+    assert "#sample-0" in links_of(Page(html))
+    text_of_page = " ".join(Page(html).text.split())
+    assert re.search(r"Showing \d+ of 100, drawn by the seed", text_of_page)
+    assert re.search(r"Drawn by the seed: \d+ of 5.000 that vanilla fine-tuning got wrong", text_of_page)
+    assert re.search(r"5.000 characters in all\]", text_of_page)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.backends.evaluated import read_shown_rows
 from components.backends.executor import Executor
 from components.backends.export import fetch_shipped, shipped
 from components.backends.storage import read_records, write_json, write_records
@@ -50,8 +51,8 @@ class Loop:
         )
         self.last: dict[str, Any] = {}
         self.out = folder
-        fields = {"question": "How many are 2 and 3?", "answer": "2 + 3 = 5\n#### 5"}
-        write_records(folder / "train_data" / "train.jsonl", [TrainRow(id=f"t{i}", fields=fields) for i in range(20)])
+        rows = [TrainRow(id=f"train-{i}", fields=fields_of("train", i)) for i in range(SIZES["train"])]
+        write_records(folder / "train_data" / "train.jsonl", rows)
 
     def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
         self.calls += 1
@@ -154,8 +155,13 @@ def rights(selection: int, **splits: int) -> dict[str, int]:
 
 
 def prediction(split: str, number: int, right: bool, group: str = "") -> Prediction:
-    row = {"id": f"{split}-{number}", "split": split, "prompt": "", "output": "", "reference": "", "group": group}
+    row = {"id": f"{split}-{number}", "split": split, "prompt": "", "output": f"#### {number}", "reference": "", "group": group}
+    row["fields"] = fields_of(split, number)
     return Prediction.model_validate({**row, "score": Score(correct=right, valid=True, predicted=str(number))})
+
+
+def fields_of(split: str, number: int) -> dict[str, str]:
+    return {"question": f"{split} question {number}?", "answer": f"#### {number}"}
 
 
 def sample(iteration: int, number: int, status: str) -> Sample:
@@ -223,6 +229,34 @@ def test_a_whole_run(loop: Loop) -> None:
     assert "Step-matched vanilla" in report and "Two steps" in report
     metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
     assert metadata == {"shipped": "iteration-1", "shipped_uri": str(loop.folder / "iteration-1" / "adapter"), "iterations": 2}
+
+
+def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
+    """Validation and training rows, each model's answers, and what samples were written from; never a selection or test row."""
+    loop.begin()
+    assert {r.split for r in read_shown_rows(loop.out / "state")} == {"validation", "train"}
+    (loop.folder / "train_data" / "train.jsonl").unlink()
+    extra = [*range(SIZES["train"]), 77]
+    write_records(
+        loop.folder / "train_data" / "train.jsonl", [TrainRow(id=f"train-{i}", fields=fields_of("train", i)) for i in extra]
+    )
+    learnt = loop.learnt(1)
+    batches = read_records(learnt["checked_batches"] / "batches.jsonl", Batch)
+    source = batches[0].samples[0].row.provenance.model_copy(update={"parent_ids": ["train-77"]})
+    first = batches[0].samples[0].row.model_copy(update={"provenance": source})
+    samples = [batches[0].samples[0].model_copy(update={"row": first}), *batches[0].samples[1:]]
+    write_records(learnt["checked_batches"] / "batches.jsonl", [batches[0].model_copy(update={"samples": samples}), batches[1]])
+    wrong = prediction("train", 77, False).model_copy(update={"output": "the error it was written against"})
+    write_records(learnt["plan"] / "training_errors.jsonl", [wrong])
+    loop.call("merge", learnt, iteration=1)
+    loop.score(1, right=42, validation=36)
+    rows = {r.id: r for r in read_shown_rows(loop.out / "state")}
+    assert [(m, a.correct) for m, a in rows["validation-33"].answers.items()] == [("vanilla", False), ("iteration-1", True)]
+    assert len(rows) == SIZES["validation"] + SIZES["train"] + 1
+    assert str(rows["train-77"].answers["vanilla"].output) == "the error it was written against"
+    report = (loop.out / "report").read_text()
+    assert "validation question 33?" in report and "train question 77?" in report
+    assert "test question" not in report and "selection question" not in report
 
 
 def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
