@@ -20,6 +20,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
+from components.backends.causal_attention import use_causal_blocks
+from components.backends.lean_blocks import use_lean_blocks
 from components.backends.lora_linear import use_lean_layers
 from components.backends.progress import track
 from components.backends.shared_prefix import can_share, prefix_cache, shared_length
@@ -31,7 +33,6 @@ from components.core.slm import Example, Training
 
 NO_LOSS = -100
 SORTED_STEPS = 8  # optimizer steps whose rows are cut into micro batches of like length together
-EAGER_LENGTH = 256  # on a CPU, plain attention beats the fused kernel's backward pass up to rows of this length
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def fit(
     batch = settings.train.micro_batch * settings.train.accumulate
     steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
     order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
-    model = _with_lora(slm, settings, max(len(r.tokens) for r in rows))
+    model = _with_lora(slm, settings)
     resume = checkpoints.resume(_identity(rows, settings, steps, slm))
     trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
     watch = Watch(checkpoints)
@@ -167,7 +168,8 @@ class CompletionTrainer(Trainer):
         labels, prefix = inputs["labels"], int(inputs["prefix"]) if self._share else 0
         targets = labels[:, 1:]
         wanted = targets != NO_LOSS
-        call = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "use_cache": False}
+        # No attention mask: padding is on the right, and no token sees what comes after it.
+        call = {"input_ids": inputs["input_ids"], "use_cache": False}
         if prefix:
             cache = prefix_cache(model, inputs["input_ids"][:1, :prefix], len(labels))
             positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
@@ -227,11 +229,13 @@ class Collator:
         }
 
 
-def _with_lora(slm: Slm, settings: TrainLora, longest: int) -> Any:
+def _with_lora(slm: Slm, settings: TrainLora) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    if slm.device == "cpu" and longest <= EAGER_LENGTH:
-        slm.model.set_attn_implementation("eager")
+    if slm.device == "cpu":
+        use_causal_blocks(slm.model)
+        slm.model.requires_grad_(False)
+        use_lean_blocks(slm.model)
     train = settings.train
     lora = LoraConfig(
         r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
