@@ -63,9 +63,10 @@ def use_lean_blocks(model: nn.Module) -> int:
 
 def _replace(module: Any) -> bool:
     if hasattr(module, "variance_epsilon") and isinstance(getattr(module, "weight", None), nn.Parameter):
-        lean, width, weight = _lean_norm(module), len(module.weight), module.weight
+        weight, width, lean, forward = module.weight, len(module.weight), _lean_norm(module), _unless_trained(module)
     elif all(isinstance(getattr(module, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
-        lean, width, weight = _lean_mlp(module), module.gate_proj.in_features, module.gate_proj.weight
+        weight, width, lean = module.gate_proj.weight, module.gate_proj.in_features, _lean_mlp(module)
+        forward = lean
     else:
         return False
     probe = torch.randn((3, width), generator=torch.Generator().manual_seed(0)).to(weight)
@@ -75,18 +76,18 @@ def _replace(module: Any) -> bool:
         except (RuntimeError, TypeError, ValueError, IndexError):  # one that wants other inputs
             return False
     if same:
-        object.__setattr__(module, "forward", lean)
+        object.__setattr__(module, "forward", forward)
     return same
 
 
 def _lean_norm(module: Any) -> Callable[[Any], Any]:
     product: Any = RmsNorm.apply
-    original = module.forward
+    return lambda x: product(x, module.weight, module.variance_epsilon)
 
-    def forward(x: Any) -> Any:
-        return original(x) if module.weight.requires_grad else product(x, module.weight, module.variance_epsilon)
 
-    return forward
+def _unless_trained(norm: Any) -> Callable[[Any], Any]:
+    lean, original = _lean_norm(norm), norm.forward
+    return lambda x: original(x) if norm.weight.requires_grad else lean(x)
 
 
 def _lean_mlp(module: Any) -> Callable[[Any], Any]:

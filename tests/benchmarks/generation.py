@@ -1,4 +1,4 @@
-"""evaluate_slm's greedy answers beside lm-eval's Hugging Face backend: the same prompts, stops, limit, batch, type and adapter."""
+"""evaluate_slm beside lm-eval's Hugging Face backend: the same prompts, stops, limit, batch, type and adapter, greedy."""
 
 import os
 from pathlib import Path

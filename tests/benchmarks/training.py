@@ -34,8 +34,8 @@ def trl(given: Report, **options: Any) -> Report:
     from transformers import AutoTokenizer, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from components.backends.lora_training import row_order, tokenise
     from components.backends.slm import load_slm
+    from components.backends.training_rows import row_order, tokenise
 
     chosen = settings(given)
     train = chosen.train

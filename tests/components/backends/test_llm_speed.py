@@ -1,6 +1,6 @@
 """The LLM client's own work, measured against an endpoint in another process that takes a fixed time for each answer.
 
-`make benchmark` states the share of the ideal; here only what would be lost by a clear mistake is a failure, on a busy machine too.
+`make benchmark` states the share of the ideal. What fails here is a clear mistake, on a busy machine too.
 """
 
 import asyncio
