@@ -23,11 +23,12 @@ class CausalAttention(torch.autograd.Function):
         ctx.save_for_backward(q, k, v)
         ctx.scale = scale
         out = torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format)
-        for row in range(len(q)):
-            keys, values = k[row].contiguous(), v[row].contiguous()
+        for some in _rows(q, k):
+            keys, values = _flat(k[some]), _flat(v[some])
             for start, end, until in _blocks(q.shape[2], k.shape[2]):
-                _, weights = _weights(q[row], keys, start, end, until, scale)
-                out[row, start:end] = _ungrouped(weights @ values[:, :until], end - start)
+                _, weights = _weights(q[some, :, start:end], keys[:, :until], scale)
+                product = weights @ values[:, :until]
+                out[some, start:end] = product.view(q[some, :, start:end].shape).transpose(1, 2)
         return out
 
     @staticmethod
@@ -35,20 +36,26 @@ class CausalAttention(torch.autograd.Function):
         """Gradients of q, k and v; the weights are computed anew."""
         q, k, v = ctx.saved_tensors
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-        for row in range(len(q)):
-            keys, values = k[row].contiguous(), v[row].contiguous()
-            of_keys, of_values = (torch.zeros(x.shape, device=x.device) for x in (keys, values))
+        for some in _rows(q, k):
+            keys, values = _flat(k[some]), _flat(v[some])
+            of_keys, of_values = (torch.zeros(keys.shape, device=k.device) for _ in range(2))
             for start, end, until in _blocks(q.shape[2], k.shape[2]):
-                queries, weights = _weights(q[row], keys, start, end, until, ctx.scale)
-                grad = _grouped(grads[0][row].transpose(0, 1), len(keys), start, end)
+                queries, weights = _weights(q[some, :, start:end], keys[:, :until], ctx.scale)
+                grad = _grouped(grads[0][some, start:end].transpose(1, 2), len(keys))
                 of_values[:, :until] += weights.transpose(1, 2) @ grad
                 of_weights = grad @ values[:, :until].transpose(1, 2)
                 of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
                 of_keys[:, :until] += of_scores.transpose(1, 2) @ queries
-                of_queries = _ungrouped(of_scores @ keys[:, :until], end - start).transpose(0, 1)
-                torch.mul(of_queries, ctx.scale, out=grad_q[row, :, start:end])
-            grad_k[row], grad_v[row] = of_keys, of_values
+                of_queries = (of_scores @ keys[:, :until]).mul_(ctx.scale)
+                grad_q[some, :, start:end] = of_queries.view(q[some, :, start:end].shape)
+            grad_k[some], grad_v[some] = of_keys.view(k[some].shape), of_values.view(v[some].shape)
         return grad_q, grad_k, grad_v, None
+
+
+def _rows(q: Any, k: Any) -> Iterator[slice]:
+    """Rows at once: more than one where they are short."""
+    count = max(1, BLOCK * BLOCK // (min(q.shape[2], BLOCK) * k.shape[2]))
+    return (slice(start, start + count) for start in range(0, len(q), count))
 
 
 def _blocks(own: int, every: int) -> Iterator[tuple[int, int, int]]:
@@ -58,21 +65,21 @@ def _blocks(own: int, every: int) -> Iterator[tuple[int, int, int]]:
         yield start, end, every - own + end
 
 
-def _grouped(x: Any, groups: int, start: int, end: int) -> Any:
-    """(heads, own, d) -> (groups, heads of a group x block, d): heads that share keys become one product."""
-    heads, _, size = x.shape
-    return x[:, start:end].reshape(groups, heads // groups * (end - start), size)
+def _flat(x: Any) -> Any:
+    """(rows, groups, length, d) -> (rows x groups, length, d)"""
+    return x.reshape(-1, *x.shape[2:])
 
 
-def _ungrouped(x: Any, block: int) -> Any:
-    """(groups, heads of a group x block, d) -> (block, heads, d)"""
-    return x.view(-1, block, x.shape[-1]).transpose(0, 1)
+def _grouped(x: Any, groups: int) -> Any:
+    """(rows, heads, block, d) -> (rows x groups, heads of a group x block, d): heads that share keys become one product."""
+    return x.reshape(groups, -1, x.shape[-1])
 
 
-def _weights(q: Any, keys: Any, start: int, end: int, until: int, scale: float) -> tuple[Any, Any]:
-    """Scaled queries of a block, grouped, and their weights on the keys (groups, heads of a group x block, until)."""
-    queries, block = _grouped(q, len(keys), start, end) * scale, end - start
-    scores = queries @ keys[:, :until].transpose(1, 2)
+def _weights(q: Any, keys: Any, scale: float) -> tuple[Any, Any]:
+    """Scaled queries of a block, grouped, and their weights on the keys: (rows x groups, heads of a group x block, keys)."""
+    block, until = q.shape[2], keys.shape[1]
+    queries = _grouped(q, len(keys)) * scale
+    scores = queries @ keys.transpose(1, 2)
     later = torch.full((block, block), float("-inf"), dtype=q.dtype, device=q.device).triu_(1)
     scores.view(-1, block, until)[..., until - block :] += later
     return queries, scores.softmax(-1)
