@@ -45,6 +45,7 @@ def trl(given: Report, **options: Any) -> Report:
     order = row_order([len(r.tokens) for r in rows], steps, train.micro_batch, 1, chosen.seed)
     data = [{"input_ids": rows[i].tokens, "completion_mask": mask(rows[i])} for i in order]
     folder = slm.model.config._name_or_path
+    half = slm.dtype == "bfloat16"
     del slm
     set_seed(chosen.seed)
     lora = LoraConfig(
@@ -70,6 +71,7 @@ def trl(given: Report, **options: Any) -> Report:
             "report_to": [],
             "disable_tqdm": True,
             "use_cpu": True,
+            "bf16": half,
             "dataloader_pin_memory": False,
             "train_sampling_strategy": "sequential",
         }
@@ -98,7 +100,7 @@ def settings(given: Report) -> Any:
     return TrainLora.model_validate(
         {
             "task": {"name": "squad", "train": "-", "validation": "-", "test": "-"},
-            "slm": {"model": given["model"], "device": "cpu", "max_length": 1024},
+            "slm": {"model": given["model"], "device": "cpu", "max_length": 1024, "dtype": given.get("dtype", "auto")},
             "train": {"epochs": 1, "micro_batch": given["batch"], "accumulate": 1, "checkpoints": 0} | given.get("train", {}),
         }
     )

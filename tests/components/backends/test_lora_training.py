@@ -107,6 +107,18 @@ def test_without_attention_in_blocks_losses_are_the_same(tmp_path, tiny_slm, mon
         assert blocks.losses == pytest.approx(plain.losses, rel=2e-5)
 
 
+def test_training_on_a_cpu_keeps_no_more_than_it_must(tmp_path, tiny_slm, monkeypatch):
+    found, set_up = [], CompletionTrainer.__init__
+
+    def watched(self, slm, *rest):
+        set_up(self, slm, *rest)
+        found.append((slm.model.config._attn_implementation, "forward" in vars(slm.model.model.norm)))
+
+    monkeypatch.setattr(CompletionTrainer, "__init__", watched)
+    run(tmp_path, tiny_slm, max_steps=1)
+    assert found == [("causal_blocks", True)]
+
+
 def test_logits_are_made_where_there_is_loss_and_nowhere_else(tmp_path, tiny_slm, monkeypatch):
     made, set_up = [], CompletionTrainer.__init__
 
