@@ -96,13 +96,13 @@ def use_causal_blocks(model: Any) -> None:
     model.set_attn_implementation(NAME)
 
 
-def mask(*sizes: Any, mask_function: Any, attention_mask: Any = None, **how: Any) -> Any:
+def mask(*, mask_function: Any, attention_mask: Any = None, **how: Any) -> Any:
     """None for plain causality, also behind a prefix that is in the cache; else the mask that PyTorch is given."""
     from transformers.masking_utils import causal_mask_function, sdpa_mask
 
     if mask_function is causal_mask_function and attention_mask is None:
         return None
-    return sdpa_mask(*sizes, mask_function=mask_function, attention_mask=attention_mask, **how)
+    return sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **how)
 
 
 def attend(module: Any, q: Any, k: Any, v: Any, attention_mask: Any, scaling: Any = None, **how: Any) -> tuple[Any, None]:

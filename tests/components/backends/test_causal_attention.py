@@ -70,8 +70,9 @@ def test_layers_that_see_a_window_go_the_usual_way(slm, monkeypatch):
 
     from components.backends.causal_attention import attend, mask
 
-    assert mask(1, 4, 4, mask_function=causal_mask_function) is None
-    assert mask(1, 8, 8, mask_function=sliding_window_causal_mask_function(4), local_size=4).sum() < 8 * 9 / 2
+    sizes = {"batch_size": 1, "q_length": 8, "kv_length": 8}
+    assert mask(**sizes, mask_function=causal_mask_function) is None
+    assert mask(**sizes, mask_function=sliding_window_causal_mask_function(4), local_size=4).sum() < 8 * 9 / 2
     monkeypatch.setattr(CausalAttention, "apply", None)
     q = torch.randn(1, 2, 8, 4)
     layer = slm.model.model.layers[0].self_attn
