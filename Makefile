@@ -5,6 +5,7 @@ PIP_ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 COMPLETE := .venv/.complete
+PEERS := .venv/.peers
 # With an NVIDIA GPU pip takes PyTorch's CUDA build; without one it is held to the version that also comes as a CPU build.
 CONSTRAINT = $(if $(shell command -v nvidia-smi 2>/dev/null),,-c constraints-cpu.txt)
 
@@ -47,8 +48,8 @@ format: $(COMPLETE)  ## Put all files into the one style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-benchmark: $(COMPLETE)  ## Measure training and generation speed of the quickstart model on this machine
-	@$(BIN)/python tests/benchmarks/slm_speed.py
+benchmark: $(PEERS)  ## Speed and memory beside TRL, lm-eval and an ideal LLM client: about 20 minutes
+	@$(BIN)/python tests/benchmarks $(BENCHMARK)
 
 images: $(ROLES:%=image-%)  ## Build the three images; REGISTRY=... TAG=... name them, SLM=cpu does without CUDA
 
@@ -89,4 +90,9 @@ $(READY): pyproject.toml constraints-cpu.txt
 $(COMPLETE): $(READY)
 	@echo "Adding what tests and clusters need ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,kfp,vertex,storage,dev]'
+	@touch $@
+
+$(PEERS): $(READY)
+	@echo "Adding what the benchmark compares with ..."
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local,benchmark]'
 	@touch $@

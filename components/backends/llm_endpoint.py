@@ -61,8 +61,10 @@ class Endpoint:
         """A client of the `openai` package. Raises EndpointError when there is no key; its own retries are off."""
         import openai
 
-        # A proxy from the environment does not lead to this machine's own loopback.
-        http = openai.DefaultAsyncHttpxClient(trust_env=False) if self.loopback else None
+        from components.backends.llm_lanes import lanes
+
+        # A proxy from the environment does not lead to this machine's own loopback; to others it takes the place of the lanes.
+        http = openai.DefaultAsyncHttpxClient(transport=lanes(), trust_env=not self.loopback)
         return openai.AsyncOpenAI(
             api_key=self._key(),
             base_url=self.url,

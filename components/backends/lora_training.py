@@ -6,41 +6,27 @@ end-of-turn token is trained and that the saved adapter changes the model.
 
 import math
 import os
-import random
-import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
+from components.backends.causal_attention import use_causal_blocks
+from components.backends.lean_blocks import use_lean_blocks
 from components.backends.lora_linear import use_lean_layers
 from components.backends.progress import track
-from components.backends.shared_prefix import can_share, prefix_cache, shared_length
+from components.backends.shared_prefix import can_share, prefix_cache
 from components.backends.slm import Slm, load_slm
 from components.backends.training_checkpoints import Checkpoints, Watch
+from components.backends.training_rows import NO_LOSS, Collator, Row, Rows, row_order, tokenise
 from components.core.errors import InputError, ModelError
 from components.core.settings import TrainLora
 from components.core.slm import Example, Training
-
-NO_LOSS = -100
-SORTED_STEPS = 8  # optimizer steps whose rows are cut into micro batches of like length together
-EAGER_LENGTH = 256  # on a CPU, plain attention beats the fused kernel's backward pass up to rows of this length
-
-
-@dataclass(frozen=True)
-class Row:
-    """A tokenised example: the loss is on `tokens[prompt:]`."""
-
-    id: str
-    tokens: list[int]
-    prompt: int
 
 
 def fit(
@@ -58,7 +44,7 @@ def fit(
     batch = settings.train.micro_batch * settings.train.accumulate
     steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
     order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
-    model = _with_lora(slm, settings, max(len(r.tokens) for r in rows))
+    model = _with_lora(slm, settings)
     resume = checkpoints.resume(_identity(rows, settings, steps, slm))
     trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
     watch = Watch(checkpoints)
@@ -94,55 +80,6 @@ def _first_bad(losses: Sequence[float]) -> int:
     return next(step for step, loss in enumerate(losses, 1) if not math.isfinite(loss))
 
 
-def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[list[Row], list[str]]:
-    """Rows with their completion's end-of-turn token last, and the ids of examples that are too long.
-
-    Raises InputError when none is left.
-    """
-    longest = min(max_length, slm.context)
-    rows, dropped = [], []
-    for example in examples:
-        prompt = slm.chat.prompt(example.messages)
-        try:
-            row = Row(example.id, prompt + slm.chat.completion(example.target), len(prompt))
-        except InputError as e:
-            raise InputError(f"row {example.id}: {e}") from e
-        if row.tokens[-1] != slm.chat.end_of_turn:
-            raise ModelError(f"row {example.id}: its last trained token is not the end-of-turn token")
-        if len(row.tokens) > longest:
-            dropped.append(example.id)
-        else:
-            rows.append(row)
-    if not rows:
-        shown = ", ".join(dropped[:3])
-        raise InputError(f"all {len(dropped)} rows are longer than {longest} tokens (e.g. {shown}); raise slm.max_length")
-    if dropped:
-        print(f"  {len(dropped)} of {len(examples)} rows are longer than {longest} tokens and left out", file=sys.stderr)
-    return rows, dropped
-
-
-def row_order(lengths: Sequence[int], steps: int, micro: int, accumulate: int, seed: int) -> list[int]:
-    """Indices of the rows in the order of training: `steps` x `micro` x `accumulate` of them, each row once a pass.
-
-    Micro batches are cut from rows of like length, among those of a few steps, and shuffled: little padding, and steps that
-    are not sorted by length.
-    """
-    chance = random.Random(seed)
-    needed = steps * micro * accumulate
-    order: list[int] = []
-    while len(order) < needed:
-        order += chance.sample(range(len(lengths)), len(lengths))
-    order = order[:needed]
-    window = SORTED_STEPS * micro * accumulate
-    result: list[int] = []
-    for start in range(0, needed, window):
-        rows = sorted(order[start : start + window], key=lambda i: lengths[i])
-        batches = [rows[i : i + micro] for i in range(0, len(rows), micro)]
-        chance.shuffle(batches)
-        result += [i for rows_ in batches for i in rows_]
-    return result
-
-
 class CompletionTrainer(Trainer):
     """Loss on completion tokens, as a mean over the tokens of the whole optimizer step."""
 
@@ -167,7 +104,8 @@ class CompletionTrainer(Trainer):
         labels, prefix = inputs["labels"], int(inputs["prefix"]) if self._share else 0
         targets = labels[:, 1:]
         wanted = targets != NO_LOSS
-        call = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"], "use_cache": False}
+        # No attention mask: padding is on the right, and no token sees what comes after it.
+        call = {"input_ids": inputs["input_ids"], "use_cache": False}
         if prefix:
             cache = prefix_cache(model, inputs["input_ids"][:1, :prefix], len(labels))
             positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
@@ -195,43 +133,13 @@ class CompletionTrainer(Trainer):
             self._checkpoints.saved(self.state.global_step)
 
 
-class Rows(Dataset[Row]):
-    """The rows in their order of training."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Row:
-        return self._rows[index]
-
-
-@dataclass(frozen=True)
-class Collator:
-    """Rows to tensors (rows, longest row), padded on the right."""
-
-    pad: int
-
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        longest = max(len(r.tokens) for r in rows)
-        free = [longest - len(r.tokens) for r in rows]
-        labels = [[NO_LOSS] * r.prompt + r.tokens[r.prompt :] + [NO_LOSS] * n for r, n in zip(rows, free, strict=True)]
-        return {
-            "input_ids": torch.tensor([r.tokens + [self.pad] * n for r, n in zip(rows, free, strict=True)]),
-            "attention_mask": torch.tensor([[1] * len(r.tokens) + [0] * n for r, n in zip(rows, free, strict=True)]),
-            "labels": torch.tensor(labels),
-            # The token before the completion predicts its first and must be in each row's own part.
-            "prefix": torch.tensor(shared_length([r.tokens[: r.prompt] for r in rows])),
-        }
-
-
-def _with_lora(slm: Slm, settings: TrainLora, longest: int) -> Any:
+def _with_lora(slm: Slm, settings: TrainLora) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    if slm.device == "cpu" and longest <= EAGER_LENGTH:
-        slm.model.set_attn_implementation("eager")
+    if slm.device == "cpu":
+        use_causal_blocks(slm.model)
+        slm.model.requires_grad_(False)
+        use_lean_blocks(slm.model)
     train = settings.train
     lora = LoraConfig(
         r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from email.utils import formatdate
 
@@ -697,11 +698,13 @@ def test_while_the_ledger_cannot_be_written_no_more_is_paid_than_goes_at_once(ll
 
 
 def test_two_processes_on_one_ledger_the_second_refuses(llm_stub, tmp_path):
-    llm_stub.on("rate", reply={"score": 2}, delay=0.05)
+    refused = threading.Event()
+    llm_stub.on("rate", reply=lambda a: (a.number == 1 or refused.wait(60), {"score": 2})[1])
     first = child(llm_stub, tmp_path / "l.jsonl")
     while not llm_stub.paid:
         time.sleep(0.01)
     second = child(llm_stub, tmp_path / "l.jsonl")
     assert "another process is using it" in second.communicate()[1].splitlines()[-1]
+    refused.set()
     assert first.communicate()[0].endswith(" 60 0\n")
     assert llm_stub.paid == 60

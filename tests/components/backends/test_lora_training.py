@@ -10,11 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from components.backends import lora_training
 from components.backends.lora_linear import use_lean_layers
-from components.backends.lora_training import NO_LOSS, Collator, CompletionTrainer, Row, fit, row_order, tokenise
+from components.backends.lora_training import CompletionTrainer, fit
 from components.backends.shared_prefix import shared_length
 from components.backends.slm import load_slm
 from components.backends.training_checkpoints import Checkpoints
+from components.backends.training_rows import NO_LOSS, Collator, Row, row_order, tokenise
 from components.core.errors import InputError, ModelError
 from components.core.settings import SlmSettings, TrainLora
 from components.core.slm import Example
@@ -93,6 +95,45 @@ def test_losses_are_those_of_a_plain_loop(tmp_path, tiny_slm, system):
     assert made.steps == 6  # 11 rows, 2 passes, 4 rows a step: 22 / 4
     assert made.losses == pytest.approx(plain_losses(tiny_slm, chosen, tokenised, 6), rel=2e-5)
     assert made.losses[-1] < made.losses[0]
+
+
+def test_without_attention_in_blocks_losses_are_the_same(tmp_path, tiny_slm, monkeypatch):
+    for system in (SYSTEM, None):
+        blocks, _ = run(tmp_path, tiny_slm, examples(system), name=f"blocks-{bool(system)}")
+        with monkeypatch.context() as patched:  # as on a GPU
+            patched.setattr(lora_training, "use_causal_blocks", lambda model: None)
+            patched.setattr(lora_training, "use_lean_blocks", lambda model: None)
+            plain, _ = run(tmp_path, tiny_slm, examples(system), name=f"plain-{bool(system)}")
+        assert blocks.losses == pytest.approx(plain.losses, rel=2e-5)
+
+
+def test_training_on_a_cpu_keeps_no_more_than_it_must(tmp_path, tiny_slm, monkeypatch):
+    found, set_up = [], CompletionTrainer.__init__
+
+    def watched(self, slm, *rest):
+        set_up(self, slm, *rest)
+        found.append((slm.model.config._attn_implementation, "forward" in vars(slm.model.model.norm)))
+
+    monkeypatch.setattr(CompletionTrainer, "__init__", watched)
+    run(tmp_path, tiny_slm, max_steps=1)
+    assert found == [("causal_blocks", True)]
+
+
+def test_logits_are_made_where_there_is_loss_and_nowhere_else(tmp_path, tiny_slm, monkeypatch):
+    made, set_up = [], CompletionTrainer.__init__
+
+    def watch(module, inputs, logits):
+        if module.training:
+            made.append(tuple(logits.shape[:-1]))
+
+    def watched(self, slm, *rest):
+        set_up(self, slm, *rest)
+        slm.model.get_output_embeddings().register_forward_hook(watch)
+
+    monkeypatch.setattr(CompletionTrainer, "__init__", watched)
+    training, _ = run(tmp_path, tiny_slm, examples(None))
+    assert sum(shape[0] for shape in made if len(shape) == 1) == training.trained_tokens
+    assert {shape for shape in made if len(shape) > 1} <= {(1, 1)}  # the last token of what a batch has in common
 
 
 def test_loss_is_on_the_completion_and_its_end_to_the_token(tiny_slm):
