@@ -54,7 +54,7 @@ def test_many_calls_at_once_take_little_more_than_the_endpoint_does(tmp_path, sl
     assert sum(written) == len(replies)  # each reply is on the disk
     assert len(written) <= len(replies) / 4  # those that come together are written together
     assert len(lanes) == len(replies) + 1
-    # About 2.5 ms here; at 200 ms a call 64 at once leave the one core that the client has 3.1 ms. Slower machines may take twice that.
+    # At 200 ms a call 64 at once leave the one core that the client has 3.1 ms for each; slower machines may take twice that.
     assert used / len(replies) < 0.006
     if os.getloadavg()[0] < os.cpu_count():
         assert ROUNDS * SECONDS / seconds >= 0.6
