@@ -163,7 +163,7 @@ class _Sizes:
         chosen = random.Random(0).sample(sorted(rows, key=repr), min(SAMPLED, len(rows)))
         self._shown = [{"question": task.question(f), "reference": task.reference(f)} for f in chosen]
         self._samples = [task.sample_of(f).model_dump_json() for f in chosen]
-        needs = Counter(feature for f in chosen for feature in task.features(f))
+        needs = Counter(feature for f in chosen for feature in sorted(task.features(f)))  # ties fall alike in each process
         self._counts = [{"feature": name, "failed": n, "passed": n} for name, n in needs.most_common(COUNTS_SHOWN)]
         self._features = [str(count["feature"]) for count in self._counts[:1]]
         self._labels = max((task.options_of(f) for f in chosen), key=len)

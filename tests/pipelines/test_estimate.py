@@ -9,6 +9,9 @@ quickstart_usage.json is what `make quickstart` left in its report.json, the sum
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,16 @@ from pipelines.estimate import estimated, together
 RECORDED = {
     stage: Usage(**counts) for stage, counts in json.loads(Path(__file__).with_name("quickstart_usage.json").read_text()).items()
 }
+SOME_ROWS = """
+import json, pathlib, sys
+from components.core.estimate import estimate
+from components.core.tasks.registry import load_task
+from pipelines.config import read_config
+settings = read_config(pathlib.Path(sys.argv[1]))
+task = load_task(settings.task.name, settings.task.options)
+lines = pathlib.Path(settings.task.train).read_text().splitlines()[:40]
+print(estimate(settings, task, [task.read(json.loads(line)) for line in lines], 40, 8))
+"""
 PRICES = {"usd_per_million_input": 0.25, "usd_per_million_output": 2.0}
 
 
@@ -45,3 +58,11 @@ def test_so_does_each_of_its_stages(stages):
         assert stage.expected.calls == pytest.approx(actual.calls, rel=0.25), stage.stage
         assert stage.expected.tokens == pytest.approx(actual.tokens, rel=0.25), stage.stage
         assert stage.low.calls <= actual.calls <= stage.high.calls, stage.stage
+
+
+def test_each_process_expects_the_same():
+    """It stands in the state, and a run that goes on elsewhere must reach the same one."""
+    environments = [{**os.environ, "PYTHONHASHSEED": seed} for seed in "01234567"]
+    command = [sys.executable, "-c", SOME_ROWS, str(QUICKSTART / "config.yaml")]
+    said = [subprocess.run(command, env=e, check=True, capture_output=True, text=True).stdout for e in environments]
+    assert "analyze_patterns" in said[0] and len(set(said)) == 1

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 from llm_stub import serving
-from whole_run import TASK, spread, teach
+from whole_run import TASK, spread, state_of, teach
 
 from pipelines import local
 from pipelines.config import read_config
@@ -76,7 +76,7 @@ def run(config, tmp_path, monkeypatch, capsys):
     return start
 
 
-def test_what_was_spent_is_what_was_paid_beside_what_was_expected(run, stub, config):
+def test_what_was_spent_is_what_was_paid_beside_what_was_expected(run, stub, config, tmp_path):
     facts, said = run()
     spent, expected = facts["usage"]["total"], facts["usage"]["expected"]["all"]
     assert len(facts["iterations"]) == 2
@@ -92,7 +92,8 @@ def test_what_was_spent_is_what_was_paid_beside_what_was_expected(run, stub, con
     assert re.search(rf"LLM calls: {stub.paid} \({expected['calls']} expected\)\. Tokens: {120 * stub.paid:,} \(", said)
     assert "Warning: The judge gives good and bad batches the same score (8.3 or 8.5)" in said
     assert "Warning: The judge gives good and bad" in facts["verdict"]["details"][-1]
-    known = {sample["id"] for i in facts["iterations"] for kind in i["samples"].values() for sample in kind}
+    iterations = state_of(tmp_path / "run")["iterations"]
+    known = {sample["row"]["id"] for i in iterations for batch in i["batches"] for sample in batch["samples"]}
     assert known and not [name for name in known if "check" in name]
 
 
