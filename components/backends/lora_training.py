@@ -20,7 +20,7 @@ from components.backends.causal_attention import use_causal_blocks
 from components.backends.lean_blocks import use_lean_blocks
 from components.backends.lora_linear import use_lean_layers
 from components.backends.progress import track
-from components.backends.shared_prefix import can_share, prefix_cache
+from components.backends.shared_prefix import can_share, prefix_cache, repeated
 from components.backends.slm import Slm, load_slm
 from components.backends.training_checkpoints import Checkpoints, Watch
 from components.backends.training_rows import NO_LOSS, Collator, Row, Rows, row_order, tokenise
@@ -107,7 +107,7 @@ class CompletionTrainer(Trainer):
         # No attention mask: padding is on the right, and no token sees what comes after it.
         call = {"input_ids": inputs["input_ids"], "use_cache": False}
         if prefix:
-            cache = prefix_cache(model, inputs["input_ids"][:1, :prefix], len(labels))
+            cache = repeated(prefix_cache(model, inputs["input_ids"][:1, :prefix]), len(labels))
             positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
             call |= {"input_ids": inputs["input_ids"][:, prefix:], "past_key_values": cache, "position_ids": positions}
         last = torch.zeros_like(wanted[:, :1])

@@ -5,9 +5,11 @@ and repeated for the others. Outputs and gradients are those of the plain run; L
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 WORTH = 16  # tokens; below, a second pass through the layers costs more than it saves
 
@@ -36,8 +38,27 @@ def can_share(model: Any) -> bool:
     return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def prefix_cache(model: Any, prefix: Any, rows: int) -> Any:
-    """Keys and values of `prefix`, a (1, length) tensor of tokens, repeated for `rows` rows."""
-    cache = model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
+def prefix_cache(model: Any, prefix: Any) -> Any:
+    """Keys and values of `prefix`, a (1, length) tensor of tokens."""
+    return model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
+
+
+def repeated(cache: Any, rows: int) -> Any:
+    """A copy of a cache of one row for `rows` rows."""
+    cache = copy(cache)
+    cache.layers = [copy(layer) for layer in cache.layers]  # a layer replaces its tensors and never writes into them
     cache.batch_repeat_interleave(rows)
     return cache
+
+
+def side_by_side(caches: Sequence[Any]) -> Any:
+    """One cache of all their rows, padded on the left to the longest. The caches given are used up."""
+    first, *others = caches
+    longest = max(cache.get_seq_length() for cache in caches)
+    for i, layer in enumerate(first.layers if others else []):
+        for name in ("keys", "values"):
+            parts = [getattr(cache.layers[i], name) for cache in caches]
+            setattr(layer, name, torch.cat([functional.pad(part, (0, 0, longest - part.shape[2], 0)) for part in parts]))
+            for other in others:
+                setattr(other.layers[i], name, None)
+    return first

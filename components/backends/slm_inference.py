@@ -8,15 +8,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from components.backends.lora_linear import use_lean_layers
 from components.backends.progress import track
-from components.backends.shared_prefix import can_share, prefix_cache, shared_length
+from components.backends.shared_prefix import can_share, prefix_cache, repeated, shared_length, side_by_side
 from components.backends.slm import Slm
 from components.core.errors import InputError, ModelError
 from components.core.slm import Prompt
 
 Tokens = list[int]
+READ_TOGETHER = 512  # tokens of prompts, on a CPU: fewer do not keep it busy, more do nothing but add padding
 
 
 class Generator:
@@ -70,33 +72,60 @@ class Generator:
 
     def _greedy(self, rows: Sequence[Tokens], most: int) -> Iterator[tuple[int, int]]:
         """(row, token) in order of generation."""
-        model, device = self._slm.model, self._slm.device
+        device = self._slm.device
         stops = torch.tensor(sorted(self._slm.chat.stop_ids), device=device)
         alive = torch.arange(len(rows), device=device)
-        prefix = shared_length(rows)
-        tokens, mask = self._pad(rows, prefix)
-        cache = prefix_cache(model, torch.tensor([rows[0][:prefix]], device=device), len(rows)) if prefix else None
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, prefix:]
-        for _ in range(most):
-            out = model(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache, tokens = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+        tokens, mask, cache = self._read(rows)
+        for room in range(most - 1, -1, -1):
             yield from zip(alive.tolist(), tokens[:, 0].tolist(), strict=True)
             going = ~torch.isin(tokens[:, 0], stops)
-            if not going.any():
+            if not room or not going.any():
                 return
             if not going.all():
                 kept = going.nonzero()[:, 0]
                 cache.batch_select_indices(kept)
                 alive, tokens, mask = alive[kept], tokens[kept], mask[kept]
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
-            positions = mask.sum(1, keepdim=True) - 1
+            tokens, cache = self._next(tokens, mask, cache)
+
+    def _read(self, rows: Sequence[Tokens]) -> tuple[Any, Any, Any]:
+        """The first token of each answer, (rows, 1), then mask (rows, longest row), keys and values of all rows."""
+        prefix = shared_length(rows)
+        shared = prefix_cache(self._slm.model, torch.tensor([rows[0][:prefix]], device=self._slm.device)) if prefix else None
+        firsts, masks, caches = [], [], []
+        for group in self._groups(rows, prefix):
+            tokens, mask = self._pad(group, prefix)
+            first, cache = self._next(tokens, mask, repeated(shared, len(group)) if prefix else None)
+            firsts.append(first)
+            masks.append(mask)
+            caches.append(cache)
+        longest = max(mask.shape[1] for mask in masks)
+        masks = [functional.pad(mask, (longest - mask.shape[1], 0)) for mask in masks]
+        return torch.cat(firsts), torch.cat(masks), side_by_side(caches)
+
+    def _groups(self, rows: Sequence[Tokens], prefix: int) -> list[Sequence[Tokens]]:
+        """Rows, longest first, that are read at once."""
+        if self._slm.device != "cpu":
+            return [rows]
+        groups: list[Sequence[Tokens]] = []
+        while rows:
+            count = max(1, READ_TOGETHER // (len(rows[0]) - prefix))
+            groups.append(rows[:count])
+            rows = rows[count:]
+        return groups
+
+    def _next(self, tokens: Any, mask: Any, cache: Any) -> tuple[Any, Any]:
+        """The likeliest token behind each row of `tokens` (rows, new), and the cache with the new ones."""
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        out = self._slm.model(
+            input_ids=tokens,
+            attention_mask=None if mask.all() else mask,  # without padding PyTorch computes but the causal half
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
 
     def _pad(self, rows: Sequence[Tokens], prefix: int) -> tuple[Any, Any]:
         """Tokens after the prefix, padded on the left, (rows, longest own part), and the mask (rows, longest row)."""

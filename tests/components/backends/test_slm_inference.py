@@ -44,8 +44,9 @@ def stopping(slm):
 
 
 @pytest.mark.parametrize("system", [SYSTEM, ""], ids=["common beginning", "nothing in common"])
-@pytest.mark.parametrize("batch", [1, 5, 64])
-def test_batches_answer_as_single_rows_do(stopping, batch, system):
+@pytest.mark.parametrize(("batch", "at_once"), [(1, 512), (5, 512), (64, 512), (64, 60), (64, 1)])
+def test_batches_answer_as_single_rows_do(stopping, monkeypatch, batch, at_once, system):
+    monkeypatch.setattr(slm_inference, "READ_TOGETHER", at_once)
     rows = prompts(system=system)
     tokens = [stopping.chat.prompt(p.messages) for p in rows]
     assert bool(shared_length(tokens)) is bool(system)
@@ -80,6 +81,20 @@ def test_finished_rows_leave_the_batch(stopping, monkeypatch):
     assert steps[0] == 13
     assert steps[-1] < 13
     assert steps == sorted(steps, reverse=True)
+
+
+def test_long_prompts_are_read_in_groups_without_much_padding(slm, monkeypatch):
+    generator, shapes = Generator(slm, 64), []
+    forward = slm.model.forward
+    monkeypatch.setattr(slm.model, "forward", lambda **k: (shapes.append(tuple(k["input_ids"].shape)), forward(**k))[1])
+    monkeypatch.setattr(slm_inference, "READ_TOGETHER", 60)
+    rows = prompts(system="")
+    generator(rows, 1)
+    assert sum(count for count, _ in shapes) == len(rows)
+    assert all(count * length <= 60 or count == 1 for count, length in shapes)
+    lengths = [len(slm.chat.prompt(p.messages)) for p in rows]
+    padding = sum(count * length for count, length in shapes) / sum(lengths) - 1
+    assert padding < 0.5 * (len(rows) * max(lengths) / sum(lengths) - 1)
 
 
 def test_answers_stop_at_the_limit(slm, monkeypatch):
