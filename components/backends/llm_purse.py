@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from components.backends.ledger import Call
-from components.core.budget import Limit, Usage
+from components.core.budget import Cost, Limit, Usage
 from components.core.settings import LlmSettings
 
 
@@ -17,7 +17,7 @@ class Purse:
     def __init__(self, settings: LlmSettings, limits: Sequence[Limit]) -> None:
         self.usage = Usage()
         self._settings, self._limits = settings, limits
-        self._reserved: list[Usage] = []
+        self._reserved: list[Cost] = []
         self._released = asyncio.Event()
         self._counted: set[str] = set()
 
@@ -26,13 +26,13 @@ class Purse:
         self._reserved.clear()
         self._released = asyncio.Event()
 
-    def most(self, body: dict[str, Any], max_tokens: int) -> Usage:
+    def most(self, body: dict[str, Any], max_tokens: int) -> Cost:
         """The most a call can cost: its input taken high, with the schema and the chat template, and all its room for output."""
         asked = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
         size = len(asked.encode(errors="replace")) // 2 + 64
-        return Usage(calls=1, input_tokens=size, output_tokens=max_tokens, usd=self._usd(size, max_tokens))
+        return Cost(1, size + max_tokens, self._usd(size, max_tokens))
 
-    def fits(self, cost: Usage) -> bool | None:
+    def fits(self, cost: Cost) -> bool | None:
         """Whether a call may be sent now; None: not while others are on their way, ask again after `changed`."""
         if self.usage.capped:
             return False
@@ -45,7 +45,7 @@ class Purse:
         return False
 
     @contextmanager
-    def holding(self, cost: Usage) -> Iterator[None]:
+    def holding(self, cost: Cost) -> Iterator[None]:
         """Reserve a call's cost while it is on its way."""
         self._reserved.append(cost)
         try:
@@ -78,10 +78,11 @@ class Purse:
         for kind in kinds:
             counts[kind] = counts.get(kind, 0) + 1
 
-    def _cap_reached(self, cost: Usage) -> str:
+    def _cap_reached(self, cost: Cost) -> str:
         if not self._limits:
             return ""
-        more = sum(self._reserved, self.usage + cost)
+        spent = Cost(self.usage.calls, self.usage.tokens, self.usage.usd)
+        more = Cost(*map(sum, zip(*self._reserved, spent, cost, strict=True)))
         cap = next((cap for limit in self._limits if (cap := limit.exceeded(more))), "")
         return f"the cap {cap} is reached" if cap else ""
 

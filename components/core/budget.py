@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,6 +46,14 @@ class Usage(BaseModel):
         return self.input_tokens + self.output_tokens
 
 
+class Cost(NamedTuple):
+    """What caps are about."""
+
+    calls: int
+    tokens: int
+    usd: float
+
+
 @dataclass(frozen=True)
 class Limit:
     """Caps, what they are called, and what was spent under them before."""
@@ -53,7 +62,7 @@ class Limit:
     caps: Caps
     spent: Usage
 
-    def exceeded(self, more: Usage) -> str:
+    def exceeded(self, more: Cost) -> str:
         """The cap that would be exceeded if `more` were spent too, '' if none."""
         for name in CAPS:
             cap = getattr(self.caps, name)
