@@ -14,10 +14,11 @@ The shape is Kubeflow's ExecutorInput message (kubeflow/pipelines api/v2alpha1/p
 import errno
 import json
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,7 @@ from components.core.errors import InputError, PadaError
 from components.core.settings import Settings
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+FULL = 2**20  # bytes: torch and safetensors have no error of their own for a disk with less
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -45,12 +47,29 @@ def local_path(uri: str, custom_path: str = "") -> Path:
 
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash. InputError: the disk is full."""
-    try:
+    with room_at(path):
         _write_atomic(path, data.encode() if isinstance(data, str) else data)
-    except OSError as e:
-        if e.errno not in {errno.ENOSPC, errno.EDQUOT}:
+
+
+@contextmanager
+def room_at(path: Path) -> Iterator[None]:
+    """Where the block writes `path`: the error of a full disk, in whatever words a library has for it, becomes InputError."""
+    try:
+        yield
+    except (PadaError, MemoryError):
+        raise
+    except Exception as e:
+        if not _is_full(e, path):
             raise
-        raise InputError(f"{path}: {e.strerror}; make room and start again: what is finished is kept") from e
+        message = f"{path}: {os.strerror(errno.ENOSPC)}; make room and start again: what is finished is kept"
+        raise InputError(message) from e
+
+
+def _is_full(error: Exception, path: Path) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free < FULL
 
 
 def _write_atomic(path: Path, raw: bytes) -> None:

@@ -18,6 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from components.backends.causal_attention import use_causal_blocks
 from components.backends.lean_blocks import use_lean_blocks
+from components.backends.executor import room_at
 from components.backends.lora_linear import use_lean_layers
 from components.backends.progress import track
 from components.backends.shared_prefix import can_share, prefix_cache, repeated
@@ -128,7 +129,8 @@ class CompletionTrainer(Trainer):
         return torch.utils.data.SequentialSampler(range(self._rows))  # the rows are in their order already
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        with room_at(self._checkpoints.folder):
+            super()._save_checkpoint(model, trial)
         if self.args.should_save:
             self._checkpoints.saved(self.state.global_step)
 

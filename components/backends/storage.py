@@ -19,7 +19,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ValidationError
 
-from components.backends.executor import validation_message, write_atomic
+from components.backends.executor import room_at, validation_message, write_atomic
 from components.core.errors import InputError, PadaError
 
 M = TypeVar("M", bound=BaseModel)
@@ -70,7 +70,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        yield work
+        with room_at(path):
+            yield work
         for part in (work, *work.rglob("*")):  # a next stage may run as another user, whom mkdtemp and safetensors lock out
             part.chmod(0o755 if part.is_dir() else 0o644)
         _replace(work, path)

@@ -56,7 +56,7 @@ def on_small_disk(tmp_path, llm_stub):
             [*command, sys.executable, "-c", code, str(disk), llm_stub.url],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         if "unshare" in done.stderr or "mount:" in done.stderr or "permission denied" in done.stderr:
@@ -125,3 +125,49 @@ def test_what_a_stage_writes_to_a_full_disk_is_one_line_and_leaves_what_was_ther
     said, left = on_small_disk("512k", lines).splitlines()
     assert said.endswith("/state.json: No space left on device; make room and start again: what is finished is kept")
     assert left == "old ['filler', 'state.json']"
+
+
+def test_a_checkpoint_and_an_adapter_that_do_not_fit_are_one_line(on_small_disk, tiny_slm):
+    lines = f"""
+        import torch
+        from safetensors.torch import save_file
+        from components.backends.lora_training import fit
+        from components.backends.storage import whole_directory
+        from components.backends.training_checkpoints import Checkpoints
+        from components.core.settings import TrainLora
+        from components.core.slm import Example
+
+        chat = [{{"role": "user", "content": "Where?"}}]
+        rows = [Example(id=f"row-{{i}}", messages=chat, target=f"in {{i}}") for i in range(4)]
+        task = dict(name="squad", train="-", validation="-", test="-")
+        slm = dict(model={str(tiny_slm)!r}, dtype="float32", device="cpu")
+        train = dict(epochs=2, micro_batch=1, accumulate=1, learning_rate=0.01, rank=64)
+        settings = TrainLora.model_validate(dict(task=task, slm=slm, train=train))
+
+        def refused(left, write):
+            fill(left)
+            try:
+                write()
+            except InputError as e:
+                print(e)
+            finally:
+                os.remove(disk / "filler")
+
+        def train():
+            fit(rows, settings, disk / "adapter", Checkpoints(str(disk / "checkpoints")))
+            print("trained")
+
+        def save():
+            with whole_directory(disk / "model") as folder:
+                save_file({{"weights": torch.zeros(300_000)}}, folder / "model.safetensors")
+
+        refused(65536, train)
+        refused(1 << 18, train)
+        refused(1 << 19, save)
+        refused(1 << 30, train)
+    """
+    *refused, at_last = on_small_disk("8m", lines).splitlines()
+    assert len(refused) == 3
+    for line in refused:
+        assert line.endswith(": No space left on device; make room and start again: what is finished is kept")
+    assert at_last == "trained"
