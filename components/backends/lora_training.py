@@ -17,8 +17,8 @@ from torch.nn import functional
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from components.backends.causal_attention import use_causal_blocks
-from components.backends.lean_blocks import use_lean_blocks
 from components.backends.executor import room_at
+from components.backends.lean_blocks import use_lean_blocks
 from components.backends.lora_linear import use_lean_layers
 from components.backends.progress import track
 from components.backends.shared_prefix import can_share, prefix_cache, repeated
