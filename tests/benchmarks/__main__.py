@@ -74,9 +74,16 @@ def generation(given: dict[str, Any], rounds: int) -> None:
         print(f"\nevaluate_slm beside lm-eval {version('lm-eval')}, {name}, {given['rows']} rows, {given['batch']} at once")
         line("rows/s", speed(ours), speed(theirs), "at least 1.5 times", speed(ours) >= 1.5 * speed(theirs))
         line("peak memory, GiB", peak(ours), peak(theirs))
-        equal = sum(a == b for a, b in zip(ours[0]["answers"], theirs[0]["answers"], strict=True))
         right = [sum(map(bool, run[0]["right"])) for run in (ours, theirs)]
-        print(f"  equal answers: {equal} of {given['rows']}; right: {right[0]} and {right[1]}")
+        print(f"  equal answers in the type evaluated in: {equal(sides)} of {given['rows']}; right: {right[0]} and {right[1]}")
+    exact = given | {"dtype": "float32", "rows": given["rows"] // 4}
+    same = equal(in_turns(str(HERE / "generation.py"), ["ours", "lm_eval"], exact, 1))
+    print(f"  equal answers in float32, tuned: {same} of {exact['rows']}  goal: all, {met(same == exact['rows'])}", flush=True)
+
+
+def equal(sides: dict[str, Runs]) -> int:
+    """How many answers both sides gave."""
+    return sum(a == b for a, b in zip(sides["ours"][0]["answers"], sides["lm_eval"][0]["answers"], strict=True))
 
 
 def calls(given: dict[str, Any], rounds: int) -> None:
