@@ -31,7 +31,8 @@ from components.core.errors import InputError, PadaError
 from components.core.settings import Settings
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
-FULL = 2**20  # bytes: torch and safetensors have no error of their own for a disk with less
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+NEARLY_NONE = 2**20  # bytes free: torch and safetensors have no error of their own for a full disk
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -59,17 +60,18 @@ def room_at(path: Path) -> Iterator[None]:
     except (PadaError, MemoryError):
         raise
     except Exception as e:
-        if not _is_full(e, path):
+        number = _error_number(e, path)
+        if number not in DISK_FULL:
             raise
-        message = f"{path}: {os.strerror(errno.ENOSPC)}; make room and start again: what is finished is kept"
-        raise InputError(message) from e
+        raise InputError(f"{path}: {os.strerror(number)}; make room and start again: what is finished is kept") from e
 
 
-def _is_full(error: Exception, path: Path) -> bool:
+def _error_number(error: Exception, path: Path) -> int:
+    """The system's own, else what the free space says; 0 for an error that is not about it."""
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+        return error.errno
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    return shutil.disk_usage(there).free < FULL
+    return errno.ENOSPC if shutil.disk_usage(there).free < NEARLY_NONE else 0
 
 
 def _write_atomic(path: Path, raw: bytes) -> None:

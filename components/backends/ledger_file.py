@@ -3,7 +3,6 @@
 Beside it lies room for the replies that are on their way when the disk becomes full: <ledger>.reserve, given up then.
 """
 
-import errno
 import fcntl
 import os
 import sys
@@ -11,10 +10,10 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from components.backends.executor import DISK_FULL
 from components.core.errors import InputError
 
 RESERVE = 1 << 20  # bytes: more than the replies of any concurrency
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class LedgerFile:
@@ -38,7 +37,7 @@ class LedgerFile:
         A line that could not be written whole is taken back out of the file.
         """
         kept, error = self._write(lines)
-        if error and error.errno in FULL and not self.full:
+        if error and error.errno in DISK_FULL and not self.full:
             self.full = error.strerror or "the disk is full"
             self._reserve.unlink(missing_ok=True)
             _, error = self._write(lines[kept:])
@@ -96,7 +95,7 @@ def _fill(reserve: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, RESERVE)
     except OSError as e:
         reserve.unlink(missing_ok=True)
-        if e.errno in FULL:
+        if e.errno in DISK_FULL:
             raise InputError(f"ledger {reserve.parent}: no room for paid replies ({e.strerror}); make room") from e
 
 

@@ -54,8 +54,10 @@ def repeated(cache: Any, rows: int) -> Any:
 def side_by_side(caches: Sequence[Any]) -> Any:
     """One cache of all their rows, padded on the left to the longest. The caches given are used up."""
     first, *others = caches
+    if not others:
+        return first
     longest = max(cache.get_seq_length() for cache in caches)
-    for i, layer in enumerate(first.layers if others else []):
+    for i, layer in enumerate(first.layers):
         for name in ("keys", "values"):
             parts = [getattr(cache.layers[i], name) for cache in caches]
             setattr(layer, name, torch.cat([functional.pad(part, (0, 0, longest - part.shape[2], 0)) for part in parts]))

@@ -119,7 +119,7 @@ class Generator:
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
         out = self._slm.model(
             input_ids=tokens,
-            attention_mask=None if mask.all() else mask,  # without padding PyTorch computes but the causal half
+            attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
