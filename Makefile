@@ -40,6 +40,7 @@ test-containers: $(COMPLETE)  ## Build the images and run the loop container by 
 lint: $(COMPLETE)  ## Style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@mkdir -p .venv/source/pada_agent && ln -sfn ../../../components ../../../pipelines .venv/source/pada_agent/
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
 	@tail -n 2 .venv/lint-imports.txt

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from components.core.errors import InputError, PadaError
-from pipelines.config import read_config
+from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.pipelines.config import read_config
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -40,9 +40,9 @@ def run(
     seed: Seed = None,
 ) -> None:
     """Run the whole loop here, or go on with one that was stopped."""
-    from pipelines import local
-    from pipelines.outcome import show, show_stop
-    from pipelines.run_log import RunLog
+    from pada_agent.pipelines.local import run as local
+    from pada_agent.pipelines.local.log import RunLog
+    from pada_agent.pipelines.local.outcome import show, show_stop
 
     settings = read_config(config, seed)
     folder = run_dir or str(default_run_dir(config, seed))
@@ -60,7 +60,7 @@ def run(
 @app.command()
 def estimate(config: Config, seed: Seed = None) -> None:
     """Say what a run will ask of the LLMs, and what that costs at most, before anything is spent."""
-    from pipelines.estimate import show_estimate
+    from pada_agent.pipelines.cost_table import show_estimate
 
     show_estimate(read_config(config, seed))
 
@@ -68,8 +68,8 @@ def estimate(config: Config, seed: Seed = None) -> None:
 @app.command()
 def report(run_dir: Annotated[str, typer.Option("--run-dir", help="of a run that has been started")]) -> None:
     """Write report.html and report.json of a run again."""
-    from pipelines.outcome import last_state, publish
-    from pipelines.remote_run import open_run
+    from pada_agent.pipelines.local.outcome import last_state, publish
+    from pada_agent.pipelines.local.remote_run import open_run
 
     directory = open_run(run_dir)
     with directory.brought() as folder:
@@ -94,14 +94,14 @@ def doctor(
     """Check that this machine, or a cluster, has what a run needs; say the command that mends what is missing."""
     settings = read_config(config) if config else None
     if target == "local":
-        from pipelines.doctor import examine
-        from pipelines.run_order import check_options
+        from pada_agent.pipelines.doctor import examine
+        from pada_agent.pipelines.kubeflow.run_order import check_options
 
         given = {"kubeconfig": kubeconfig, "context": context, "host": host, "token_env": token_env, "ca_cert": ca_cert}
         check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri})
         well = examine(settings)
     else:
-        from pipelines.doctor_kubernetes import Patient, examine_cluster
+        from pada_agent.pipelines.kubeflow.cluster.doctor import Patient, examine_cluster
 
         uris = {"--work-uri": work_uri, "--export-uri": export_uri}
         well = examine_cluster(settings, Patient(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
@@ -139,9 +139,9 @@ def submit(
     api_endpoint: Annotated[str, typer.Option("--api-endpoint", help="vertex: of a private endpoint")] = "",
 ) -> None:
     """Start a run on Kubeflow Pipelines or Vertex AI, with the whole config as its parameter."""
-    from pipelines import submit as to
-    from pipelines.run_order import check_options
-    from pipelines.run_watch import Patience
+    from pada_agent.pipelines.kubeflow import submit as to
+    from pada_agent.pipelines.kubeflow.run_order import check_options
+    from pada_agent.pipelines.kubeflow.watch import Patience
 
     uris = {"work_uri": work_uri, "export_uri": export_uri}
     patience = Patience(60 * timeout) if wait or timeout else None
@@ -169,7 +169,7 @@ def study(
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="seeds at a time, each with its share of the cores")] = 1,
 ) -> None:
     """Repeat a run over seeds and compare PaDA with step-matched vanilla."""
-    from pipelines.study import conduct, parse_seeds
+    from pada_agent.pipelines.study.run import conduct, parse_seeds
 
     settings = read_config(config)
     if ":/" in str(out):
@@ -197,8 +197,8 @@ def compile_package(
     model_cache: Annotated[str, typer.Option("--model-cache", help="kubernetes: PVC for downloaded models")] = "",
 ) -> None:
     """Write the loop as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
-    from pipelines.compile import placement, write_package
-    from pipelines.improvement_loop import Shape
+    from pada_agent.pipelines.kubeflow.compile import placement, write_package
+    from pada_agent.pipelines.kubeflow.pipeline import Shape
 
     place = placement(target, registry, tag, gpu=gpu, node_selector=node_selector or [], model_cache=model_cache)
     file = output or Path(f"improvement_loop.{target}.yaml")

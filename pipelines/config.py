@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from components.backends.executor import validation_message
-from components.core.errors import InputError
-from components.core.settings import Settings
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.validation import validation_message
 
 _DATA = ("train", "validation", "selection", "test")
 _OPTION_FILE = re.compile(r"([^{}\n]*[^{}\n/]\.[a-zA-Z]\w{0,6})(?::\w+)?")

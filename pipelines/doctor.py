@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from components.core.errors import PadaError
-from components.core.settings import BudgetSettings, LlmSettings, Settings
-from pipelines.config import local_files
-from pipelines.embedded import EMBEDDED
+from pada_agent.components.core.errors import PadaError
+from pada_agent.components.core.settings import BudgetSettings, LlmSettings, Settings
+from pada_agent.pipelines.config import local_files
+from pada_agent.pipelines.local.embedded_servers import EMBEDDED
 
 GIB = 1 << 30
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn", "openai")
@@ -110,7 +110,7 @@ def _sqlite() -> Check:
 
 
 def _sandbox(needed: bool) -> Iterator[Check]:
-    from components.backends.sandbox import run_code, sandbox_canary
+    from pada_agent.components.backends.sandbox.run import run_code, sandbox_canary
 
     try:
         sandbox_canary()
@@ -136,7 +136,7 @@ def _file(key: str, path: Path) -> Check:
 
 
 def _model(role: str, name: str) -> Check:
-    from components.backends.model_check import check_model
+    from pada_agent.components.backends.models.availability import check_model
 
     try:
         return Check(role, f"{name}: {check_model(name)}")
@@ -146,8 +146,8 @@ def _model(role: str, name: str) -> Check:
 
 def endpoint(role: str, llm: LlmSettings) -> Check:
     """Ask the smallest question there is; that proves address, key, model and JSON at once, for a few tokens."""
-    from components.backends.llm import open_llm
-    from components.core.llm import LlmRequest
+    from pada_agent.components.backends.llm.client import open_llm
+    from pada_agent.components.core.llm_interface import LlmRequest
 
     quick = llm.model_copy(update={"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": 64})
     schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 10}}, "required": ["word"]}

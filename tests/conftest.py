@@ -1,31 +1,14 @@
 """Fixtures for all tests."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import http_stub as HTTP
+import llm_stub as STUB
 import pytest
-
-
-def _load(name: str) -> Any:
-    """Make tests/NAME.py importable as NAME. The folder cannot go on sys.path: its `components` would hide the real one."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-STUB = _load("llm_stub")
-HTTP = _load("http_stub")
-CASES = _load("cluster_cases")
-TINY = _load("tiny_slm")
-_load("forks")
-_load("package_runner")
-_load("whole_run")
+import tiny_slm as TINY
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class Forks:
 def forks() -> Iterator[Forks]:
     """The mother process, ready to fork, until the block ends."""
     environment = {**os.environ, "OPENAI_API_KEY": "test-key", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-P", __file__]  # not with tests/components in front of components
+    command = [sys.executable, __file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as mother:
         found = Forks(mother)
         yield found
@@ -112,8 +112,13 @@ def _import_all() -> None:
         "update_state",
     )
     for name in (
-        *(f"components.{stage}.__main__" for stage in stages),
-        *("components.backends.lora_training", "components.backends.slm_inference", "pipelines.cli", "pipelines.local"),
+        *(f"pada_agent.components.{stage}.__main__" for stage in stages),
+        *(
+            "pada_agent.components.backends.slm.training",
+            "pada_agent.components.backends.slm.inference",
+            "pada_agent.pipelines.cli",
+            "pada_agent.pipelines.local.run",
+        ),
         *("accelerate", "httpx2", "openai", "peft", "sentence_transformers", "sklearn.cluster", "json_repair"),
         "transformers.models.llama.modeling_llama",
     ):
@@ -122,7 +127,7 @@ def _import_all() -> None:
 
 
 def _child(order: dict[str, Any]) -> None:
-    from pipelines import cli
+    from pada_agent.pipelines import cli
 
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)

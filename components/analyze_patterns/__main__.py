@@ -4,21 +4,22 @@ from functools import partial
 
 import yaml
 
-from components.analyze_patterns.analyze import Tools, analyze
-from components.analyze_patterns.screen import answer_screen, first_hit, word_screen
-from components.backends.embeddings import embedder
-from components.backends.executor import Executor, main, write_atomic
-from components.backends.kmeans import cluster
-from components.backends.llm import open_llm
-from components.backends.predictions import read_predictions
-from components.backends.storage import read_records, write_json, write_records
-from components.core.budget import by_stage
-from components.core.clustering import match_patterns
-from components.core.leakage import Fingerprints
-from components.core.records import TrainRow
-from components.core.settings import AnalyzePatterns
-from components.core.state import FILE, State
-from components.core.tasks.registry import load_task
+from pada_agent.components.analyze_patterns.analyze import Tools, analyze
+from pada_agent.components.analyze_patterns.screen import answer_screen, first_hit, word_screen
+from pada_agent.components.backends.artifacts.predictions import read_predictions
+from pada_agent.components.backends.embeddings import embedder
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.kmeans import cluster
+from pada_agent.components.backends.llm.client import open_llm
+from pada_agent.components.backends.record_files import read_records, write_json, write_records
+from pada_agent.components.core.cost.budget import by_stage
+from pada_agent.components.core.patterns.clustering import match_patterns
+from pada_agent.components.core.records import TrainRow
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.settings import AnalyzePatterns
+from pada_agent.components.core.state import FILE, State
+from pada_agent.components.core.tasks.registry import load_task
 
 
 def run(ex: Executor) -> None:

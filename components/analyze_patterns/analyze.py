@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.analyze_patterns.grounding import (
+from pada_agent.components.analyze_patterns.grounding import (
     count_features,
     covering_features,
     grounded_vectors,
     rank_seeds,
     telling_features,
 )
-from components.analyze_patterns.texts import Builder, Texts, ask_screened, parse_texts, text_schema
-from components.core.clustering import Clustering
-from components.core.llm import Llm, LlmRequest
-from components.core.prompts import render
-from components.core.records import Analysis, FeatureCount, Pattern, Prediction, Strategy, TrainRow
-from components.core.settings import AnalyzeSettings
-from components.core.tasks.task import Task
+from pada_agent.components.analyze_patterns.texts import Builder, Texts, ask_screened, parse_texts, text_schema
+from pada_agent.components.core.llm_interface import Llm, LlmRequest
+from pada_agent.components.core.patterns.clustering import Clustering
+from pada_agent.components.core.prompts import render
+from pada_agent.components.core.records import Analysis, FeatureCount, Pattern, Prediction, Strategy, TrainRow
+from pada_agent.components.core.settings import AnalyzeSettings
+from pada_agent.components.core.tasks.task import Task
 
 Vectors = NDArray[np.floating[Any]]
 STAGE = "analyze_patterns"

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -36,6 +36,6 @@ def analyze_patterns(
     """
     return dsl.ContainerSpec(
         image=image("analyze_patterns"),
-        command=["python", "-m", "components.analyze_patterns"],
+        command=["python", "-m", "pada_agent.components.analyze_patterns"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.records import FeatureCount
-from components.core.statistics import wilson_interval
+from pada_agent.components.core.records import FeatureCount
+from pada_agent.components.core.statistics import wilson_interval
 
 CONFIDENCE = 0.8  # of the interval whose lower end must lie above the failure rate of all rows
 FEATURE_WEIGHT = 0.7  # of the squared length of a clustered vector; the rest is the text

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from components.core.duplicates import FUNCTION_WORD, telling_values, tokens
-from components.core.leakage import Fingerprints
-from components.core.records import Prediction, TrainRow
-from components.core.tasks.task import Task
+from pada_agent.components.core.records import Prediction, TrainRow
+from pada_agent.components.core.separation.duplicates import FUNCTION_WORD, telling_values, tokens
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.tasks.task import Task
 
 Screen = Callable[[str], str]
 GENERAL = Path(__file__).with_name("general_words.txt")

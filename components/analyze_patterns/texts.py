@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.core.llm import Llm, LlmRequest
+from pada_agent.components.core.llm_interface import Llm, LlmRequest
 
 Texts = dict[str, str]
 Builder = Callable[[str, int], LlmRequest[Texts]]  # feedback and attempt -> request

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from components.backends.model_sources import resolve_model
-from components.core.errors import ModelError
+from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.core.errors import ModelError
 
 Embedder = Callable[[Sequence[str]], Any]
 

@@ -11,15 +11,10 @@ A stage is started with one argument, the executor input, and reads and writes e
 The shape is Kubeflow's ExecutorInput message (kubeflow/pipelines api/v2alpha1/pipeline_spec.proto).
 """
 
-import errno
 import json
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from difflib import get_close_matches
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -27,12 +22,12 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.core.errors import InputError, PadaError
-from components.core.settings import Settings
+from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.validation import validation_message
 
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-NEARLY_NONE = 2**20  # bytes free: torch and safetensors have no error of their own for a full disk
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -44,48 +39,6 @@ def local_path(uri: str, custom_path: str = "") -> Path:
         if uri.startswith(scheme):
             return Path(mount) / uri[len(scheme) :]
     return Path(uri.removeprefix("file://"))
-
-
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, also after a crash. InputError: the disk is full."""
-    with room_at(path):
-        _write_atomic(path, data.encode() if isinstance(data, str) else data)
-
-
-@contextmanager
-def room_at(path: Path) -> Iterator[None]:
-    """Where the block writes `path`: the error of a full disk, in whatever words a library has for it, becomes InputError."""
-    try:
-        yield
-    except (PadaError, MemoryError):
-        raise
-    except Exception as e:
-        number = _error_number(e, path)
-        if number not in DISK_FULL:
-            raise
-        raise InputError(f"{path}: {os.strerror(number)}; make room and start again: what is finished is kept") from e
-
-
-def _error_number(error: Exception, path: Path) -> int:
-    """The system's own, else what the free space says; 0 for an error that is not about it."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    return errno.ENOSPC if shutil.disk_usage(there).free < NEARLY_NONE else 0
-
-
-def _write_atomic(path: Path, raw: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
-        try:
-            f.write(raw)
-            f.flush()
-            os.fsync(f.fileno())
-            os.fchmod(f.fileno(), 0o644)  # the next stage may run as another user
-            os.replace(f.name, path)
-        except BaseException:
-            Path(f.name).unlink(missing_ok=True)
-            raise
 
 
 class Executor:
@@ -233,35 +186,6 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def validation_message(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """The first complaint of pydantic in one line: where and what, and how many more there are.
-
-    An unknown key goes first, since it often explains what is missing. With `model`, for settings, a key with a similar name
-    is suggested and the wrong value shown; of a row nothing is shown, since it may be held out.
-    """
-    first, *rest = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"]) or "value"
-    if first["type"] == "extra_forbidden":
-        close = get_close_matches(str(first["loc"][-1]), _keys(model, first["loc"][:-1]), n=1, cutoff=0.6)
-        parent = where.rpartition(".")[0]
-        suggestion = f" (did you mean '{f'{parent}.' if parent else ''}{close[0]}'?)" if close else ""
-        text = f"unknown key '{where}'{suggestion}"
-    elif first["type"] == "missing":
-        text = f"'{where}' is missing"
-    else:
-        given = "" if model is None or isinstance(first["input"], dict) else f" (it is {first['input']!r})"
-        text = f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
-    return text + (f"; and {len(rest)} more" if rest else "")
-
-
-def _keys(model: Any, location: Sequence[int | str]) -> list[str]:
-    """Names of the fields at a place in `model`; none where there is no model to ask."""
-    for part in location:
-        fields = getattr(model, "model_fields", {})
-        model = fields[str(part)].annotation if str(part) in fields else None
-    return list(getattr(model, "model_fields", {}))
-
-
 def main(stage: Callable[[Executor], None]) -> None:
     """Entry point of every stage: `python -m components.<stage> --executor-input JSON`.
 
@@ -269,7 +193,7 @@ def main(stage: Callable[[Executor], None]) -> None:
     """
     arguments = sys.argv[1:]
     if len(arguments) != 2 or arguments[0] != "--executor-input":
-        sys.exit(f"usage: python -m components.{stage.__module__.split('.')[-2]} --executor-input JSON")
+        sys.exit(f"usage: python -m pada_agent.components.{stage.__module__.split('.')[-2]} --executor-input JSON")
     try:
         executor = Executor(arguments[1])
         executor.check_contract(Path(sys.modules[stage.__module__].__file__ or "").with_name("component.yaml"))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.core.clustering import Algorithms, Clustering, Labels, Vectors, choose_clusters
+from pada_agent.components.core.patterns.clustering import Algorithms, Clustering, Labels, Vectors, choose_clusters
 
 STARTS = 20  # with 10, another seed gave another elbow in 38 to 70 % of draws without clear clusters
 

@@ -1,20 +1,20 @@
 """Entry point: batches in, batches with verdicts out."""
 
-from components.backends.executor import Executor, main
-from components.backends.llm import open_llm
-from components.backends.plan import read_plan
-from components.backends.sandbox import run_code
-from components.backends.storage import read_json, read_records, write_json, write_records
-from components.control_quality.control import Known, Tools, control
-from components.control_quality.judge_check import measure_judge
-from components.core.budget import Usage, by_stage
-from components.core.chain import work_left
-from components.core.judge_check import FILE
-from components.core.leakage import Fingerprints
-from components.core.quality import check_judge
-from components.core.records import Batch, SyntheticRow, TrainRow
-from components.core.settings import ControlQuality
-from components.core.tasks.registry import load_task
+from pada_agent.components.backends.artifacts.plan import read_plan
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.llm.client import open_llm
+from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.control_quality.control import Known, Tools, control
+from pada_agent.components.control_quality.measure_judge import measure_judge
+from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.quality.chain import work_left
+from pada_agent.components.core.quality.judge_check import FILE
+from pada_agent.components.core.quality.rules import check_judge
+from pada_agent.components.core.records import Batch, SyntheticRow, TrainRow
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.settings import ControlQuality
+from pada_agent.components.core.tasks.registry import load_task
 
 
 def run(ex: Executor) -> None:

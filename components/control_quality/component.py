@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -36,6 +36,6 @@ def control_quality(
     """
     return dsl.ContainerSpec(
         image=image("control_quality"),
-        command=["python", "-m", "components.control_quality"],
+        command=["python", "-m", "pada_agent.components.control_quality"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.core.duplicates import NearDuplicates
-from components.core.llm import Llm, LlmRequest
-from components.core.prompts import render
-from components.core.quality import DIMENSIONS, feedback_text, mean_score, parse_scores
-from components.core.records import Batch, Branch, Fields, Sample, Strategy, SyntheticRow, TrainRow
-from components.core.settings import ControlSettings, GenerateSettings
-from components.core.tasks.task import CodeRunner, Task
+from pada_agent.components.core.llm_interface import Llm, LlmRequest
+from pada_agent.components.core.prompts import render
+from pada_agent.components.core.quality.rules import DIMENSIONS, feedback_text, mean_score, parse_scores
+from pada_agent.components.core.records import Batch, Branch, Fields, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.core.separation.duplicates import NearDuplicates
+from pada_agent.components.core.settings import ControlSettings, GenerateSettings
+from pada_agent.components.core.tasks.task import CodeRunner, Task
 
 STAGE = "control_quality"
 FEEDBACK_LENGTH = 300

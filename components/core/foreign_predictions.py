@@ -14,9 +14,9 @@ A plain file needs the model's output, the verdict, and the task's own fields, i
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from components.core.errors import InputError
-from components.core.records import Fields, Prediction, Score
-from components.core.tasks.task import Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Prediction, Score
+from pada_agent.components.core.tasks.task import Task
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")

@@ -17,9 +17,9 @@ selection rows, of 14.5 on 100, of 7 on 300. Half of such a gain is mostly kept 
 
 from collections.abc import Mapping
 
-from components.core.errors import InputError
-from components.core.state import ModelRecord, Promotion
-from components.core.statistics import Paired, paired_test, wilson_interval
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.state import ModelRecord, Promotion
+from pada_agent.components.core.statistics import Paired, paired_test, wilson_interval
 
 SPLIT = "selection"
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from components.core.tasks.task import Message
+from pada_agent.components.core.tasks.task import Message
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
 
 
 @cache
 def _parts(stage: str, name: str) -> tuple[tuple[str, Template], ...]:
-    text = (files(f"components.{stage}") / "prompts" / f"{name}.txt").read_text(encoding="utf-8")
+    text = (files(f"pada_agent.components.{stage}") / "prompts" / f"{name}.txt").read_text(encoding="utf-8")
     pieces = re.split(r"^=== (system|user|assistant)\n", text, flags=re.MULTILINE)[1:]
     return tuple((role, _ENVIRONMENT.from_string(body.strip())) for role, body in zip(pieces[::2], pieces[1::2], strict=True))
 

@@ -14,13 +14,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from components.core.budget import Usage, by_stage
-from components.core.errors import InputError
-from components.core.judge_check import JudgeCheck
-from components.core.pattern_rules import Trend
-from components.core.records import Analysis, Batch, Pattern, Record, Strategy, SyntheticRow
-from components.core.settings import UpdateState
-from components.core.statistics import SplitMetrics
+from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.patterns.pattern_rules import Trend
+from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.records import Analysis, Batch, Pattern, Record, Strategy, SyntheticRow
+from pada_agent.components.core.settings import UpdateState
+from pada_agent.components.core.statistics import SplitMetrics
 
 VERSION: Literal[1] = 1
 FILE = "state.json"

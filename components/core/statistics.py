@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.records import Prediction
+from pada_agent.components.core.records import Prediction
 
 RESAMPLES = 2000
 MIN_FOR_COLLAPSE = 10  # answers below which "nearly all the same" says nothing

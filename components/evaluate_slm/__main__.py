@@ -4,15 +4,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components.backends.executor import Executor, main
-from components.backends.sandbox import run_code
-from components.backends.storage import read_records, whole_directory, write_json, write_records
-from components.core.records import HeldOutRow, Prediction, TrainRow
-from components.core.settings import EvaluateSettings, EvaluateSlm
-from components.core.statistics import summarise
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeResult
-from components.evaluate_slm.evaluate import Row, evaluate, parse_splits
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.files import whole_directory
+from pada_agent.components.backends.record_files import read_records, write_json, write_records
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
+from pada_agent.components.core.settings import EvaluateSettings, EvaluateSlm
+from pada_agent.components.core.statistics import summarise
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeResult
+from pada_agent.components.evaluate_slm.evaluate import Row, evaluate, parse_splits
 
 OUTPUTS = {"predictions": ("train", "validation"), "report_predictions": ("selection", "test")}
 NOT_EVALUATED = -1.0
@@ -20,8 +21,8 @@ NOT_EVALUATED = -1.0
 
 def run(ex: Executor) -> None:
     """Read, generate, score, write."""
-    from components.backends.slm import load_slm
-    from components.backends.slm_inference import Generator
+    from pada_agent.components.backends.slm.inference import Generator
+    from pada_agent.components.backends.slm.loading import load_slm
 
     settings = ex.settings(EvaluateSlm)
     data = ex.input("train_data", "train.jsonl")

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -34,6 +34,6 @@ def evaluate_slm(
     """
     return dsl.ContainerSpec(
         image=image("evaluate_slm"),
-        command=["python", "-m", "components.evaluate_slm"],
+        command=["python", "-m", "pada_agent.components.evaluate_slm"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

@@ -5,11 +5,11 @@ Before that the scoring itself is tried on every row (core/tasks/trial.py).
 
 from collections.abc import Mapping, Sequence
 
-from components.core.errors import InputError
-from components.core.records import HeldOutRow, Prediction, TrainRow
-from components.core.slm import Generate, Prompt
-from components.core.tasks.task import CodeRunner, Message, Task
-from components.core.tasks.trial import try_scorer
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
+from pada_agent.components.core.slm_interface import Generate, Prompt
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.trial import try_scorer
 
 Row = TrainRow | HeldOutRow
 SPLITS = ("train", "validation", "selection", "test")

@@ -1,16 +1,16 @@
 """Entry point: plan (and the checked batches of the link before) in, batches with new samples out."""
 
-from components.backends.executor import Executor, main
-from components.backends.llm import open_llm
-from components.backends.plan import read_plan
-from components.backends.storage import read_json, read_records, write_json, write_records
-from components.core.budget import Usage, allocation, by_stage
-from components.core.judge_check import FILE as JUDGE_CHECK
-from components.core.records import Batch, TrainRow
-from components.core.settings import GenerateData
-from components.core.tasks.registry import load_task
-from components.generate_data.batches import Sources, first_batches, next_batches
-from components.generate_data.generate import generate
+from pada_agent.components.backends.artifacts.plan import read_plan
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.llm.client import open_llm
+from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.core.cost.budget import Usage, allocation, by_stage
+from pada_agent.components.core.quality.judge_check import FILE as JUDGE_CHECK
+from pada_agent.components.core.records import Batch, TrainRow
+from pada_agent.components.core.settings import GenerateData
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.generate_data.batches import Sources, first_batches, next_batches
+from pada_agent.components.generate_data.generate import generate
 
 
 def run(ex: Executor) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.core.budget import Allocation
-from components.core.chain import REFILL, refillable
-from components.core.records import Batch, Prediction, Strategy, TrainRow
-from components.core.settings import GenerateSettings
-from components.core.tasks.task import Task
+from pada_agent.components.core.cost.budget import Allocation
+from pada_agent.components.core.quality.chain import REFILL, refillable
+from pada_agent.components.core.records import Batch, Prediction, Strategy, TrainRow
+from pada_agent.components.core.settings import GenerateSettings
+from pada_agent.components.core.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -30,6 +30,6 @@ def generate_data(
     """
     return dsl.ContainerSpec(
         image=image("generate_data"),
-        command=["python", "-m", "components.generate_data"],
+        command=["python", "-m", "pada_agent.components.generate_data"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.core.errors import InputError
-from components.core.llm import Llm, LlmReply, LlmRequest
-from components.core.prompts import render
-from components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
-from components.core.settings import GenerateSettings
-from components.core.tasks.task import Message, Task
-from components.generate_data.batches import Sources
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
+from pada_agent.components.core.prompts import render
+from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.core.settings import GenerateSettings
+from pada_agent.components.core.tasks.task import Message, Task
+from pada_agent.components.generate_data.batches import Sources
 
 STAGE = "generate_data"
 AVOID_SHOWN = 8

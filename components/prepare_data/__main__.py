@@ -8,16 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from components.backends.executor import Executor, main, write_atomic
-from components.backends.row_sources import read_rows
-from components.backends.sandbox import run_code
-from components.backends.storage import whole_directory, write_json, write_records
-from components.core.errors import InputError
-from components.core.settings import PrepareData
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import Task
-from components.core.tasks.trial import try_scorer
-from components.prepare_data.prepare import HELD_OUT, Prepared, prepare
+from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.files import whole_directory, write_atomic
+from pada_agent.components.backends.record_files import write_json, write_records
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import PrepareData
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.trial import try_scorer
+from pada_agent.components.prepare_data.prepare import HELD_OUT, Prepared, prepare
 
 TRIED_IN_SANDBOX = 3  # rows of each split; evaluate_slm tries all
 

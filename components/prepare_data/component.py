@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -26,6 +26,6 @@ def prepare_data(
     """
     return dsl.ContainerSpec(
         image=image("prepare_data"),
-        command=["python", "-m", "components.prepare_data"],
+        command=["python", "-m", "pada_agent.components.prepare_data"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from components.core.duplicates import NearDuplicates
-from components.core.errors import InputError
-from components.core.leakage import Fingerprints
-from components.core.records import Fields, HeldOutRow, HeldOutSplit, Record, TrainRow
-from components.core.settings import PrepareData
-from components.core.tasks.task import Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, HeldOutRow, HeldOutSplit, Record, TrainRow
+from pada_agent.components.core.separation.duplicates import NearDuplicates
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.settings import PrepareData
+from pada_agent.components.core.tasks.task import Task
 
 HELD_OUT: tuple[HeldOutSplit, ...] = ("validation", "selection", "test")
 ID_KEYS = ("id", "task_id", "ind")

@@ -3,20 +3,21 @@
 import os
 from collections.abc import Sequence
 
-from components.backends.executor import Executor, main
-from components.backends.storage import read_records, whole_directory, write_json
-from components.core.leakage import Fingerprints
-from components.core.records import SyntheticRow, TrainRow
-from components.core.settings import TrainLora
-from components.core.slm import Example, Training
-from components.core.tasks.registry import load_task
-from components.train_lora.train import train
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.files import whole_directory
+from pada_agent.components.backends.record_files import read_records, write_json
+from pada_agent.components.core.records import SyntheticRow, TrainRow
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.settings import TrainLora
+from pada_agent.components.core.slm_interface import Example, Training
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.train_lora.train import train
 
 
 def run(ex: Executor) -> None:
     """Read, train, write; checkpoints go when the adapter is in place."""
-    from components.backends.lora_training import fit
-    from components.backends.training_checkpoints import Checkpoints
+    from pada_agent.components.backends.slm.checkpoints import Checkpoints
+    from pada_agent.components.backends.slm.training import fit
 
     settings = ex.settings(TrainLora)
     data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -32,6 +32,6 @@ def train_lora(
     """
     return dsl.ContainerSpec(
         image=image("train_lora"),
-        command=["python", "-m", "components.train_lora"],
+        command=["python", "-m", "pada_agent.components.train_lora"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

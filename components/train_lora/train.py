@@ -5,11 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from components.core.errors import InputError
-from components.core.leakage import Fingerprints
-from components.core.records import SyntheticRow, TrainRow
-from components.core.slm import Example, Fit, Training
-from components.core.tasks.task import Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import SyntheticRow, TrainRow
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.slm_interface import Example, Fit, Training
+from pada_agent.components.core.tasks.task import Task
 
 
 class TrainFacts(BaseModel):

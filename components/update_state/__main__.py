@@ -2,26 +2,28 @@
 
 from typing import Any
 
-from components.backends.evaluated import Evaluated, read_evaluated, read_shown_rows
-from components.backends.executor import Executor, main, write_atomic
-from components.backends.export import publish
-from components.backends.plan import read_plan
-from components.backends.storage import put, read_json, read_records, write_json, write_records
-from components.core.budget import Usage
-from components.core.errors import InputError
-from components.core.estimate import estimate
-from components.core.judge_check import FILE as JUDGE_CHECK
-from components.core.judge_check import JudgeCheck
-from components.core.records import Analysis, Batch, Pattern, SyntheticRow, TrainRow
-from components.core.report import render
-from components.core.settings import UpdateState
-from components.core.shown_rows import FILE as ROWS
-from components.core.shown_rows import ShownRow, draw_rows, with_answers, with_parents
-from components.core.state import FILE, Kind, RunFacts, State
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import Task
-from components.core.verdict import STEP_MATCHED
-from components.update_state import update
+from pada_agent.components.backends.artifacts.evaluated import Evaluated, read_evaluated, read_shown_rows
+from pada_agent.components.backends.artifacts.plan import read_plan
+from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.backends.store.export import publish
+from pada_agent.components.backends.store.transfer import put
+from pada_agent.components.core.cost.budget import Usage
+from pada_agent.components.core.cost.estimate import estimate
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.quality.judge_check import FILE as JUDGE_CHECK
+from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.records import Analysis, Batch, Pattern, SyntheticRow, TrainRow
+from pada_agent.components.core.report.page import render
+from pada_agent.components.core.report.shown_rows import FILE as ROWS
+from pada_agent.components.core.report.shown_rows import ShownRow, draw_rows, with_answers, with_parents
+from pada_agent.components.core.report.verdict import STEP_MATCHED
+from pada_agent.components.core.settings import UpdateState
+from pada_agent.components.core.state import FILE, Kind, RunFacts, State
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.update_state import update
 
 
 def run(ex: Executor) -> None:

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components.images import image
+from pada_agent.components.images import image
 
 
 @dsl.container_component
@@ -48,6 +48,6 @@ def update_state(
     """
     return dsl.ContainerSpec(
         image=image("update_state"),
-        command=["python", "-m", "components.update_state"],
+        command=["python", "-m", "pada_agent.components.update_state"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

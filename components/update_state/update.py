@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.core.budget import Usage, limits
-from components.core.errors import InputError
-from components.core.figures import plural
-from components.core.judge_check import JudgeCheck
-from components.core.pattern_rules import Trend, trend
-from components.core.promotion import SPLIT, judge_candidate
-from components.core.records import Analysis, Batch, Pattern, Prediction, Strategy
-from components.core.settings import BudgetSettings, LoopSettings
-from components.core.state import Decision, IterationRecord, Kind, ModelRecord, Progress, State
+from pada_agent.components.core.cost.budget import Usage, limits
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.figures import plural
+from pada_agent.components.core.patterns.pattern_rules import Trend, trend
+from pada_agent.components.core.promotion import SPLIT, judge_candidate
+from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.records import Analysis, Batch, Pattern, Prediction, Strategy
+from pada_agent.components.core.settings import BudgetSettings, LoopSettings
+from pada_agent.components.core.state import Decision, IterationRecord, Kind, ModelRecord, Progress, State
 
 KINDS: dict[str, Kind] = {"start": "start", "score": "candidate", "control": "control"}
 Groups = Mapping[str, Mapping[str, str]]

@@ -1,4 +1,5 @@
-"""Makes the quickstart's files from families.yaml and a fixed seed: `python -m pipelines.quickstart.make_data [FOLDER]`.
+"""Makes the quickstart's files from families.yaml and a fixed seed:
+`python -m pada_agent.pipelines.quickstart.make_data [FOLDER]`.
 
 One line of train.jsonl:
 
@@ -17,9 +18,9 @@ from typing import Any
 import yaml
 from rapidfuzz import fuzz
 
-from components.core.tasks.sql_features import parse_query
-from components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
-from pipelines.quickstart.make_shop import make_shop
+from pada_agent.components.core.tasks.sql_features import parse_query
+from pada_agent.components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
+from pada_agent.pipelines.quickstart.make_shop import make_shop
 
 HERE = Path(__file__).parent
 SHOP_SEED, SEED = 7, 11

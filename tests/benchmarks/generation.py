@@ -8,16 +8,16 @@ from apart import answer, clocked
 from rows import examples, raw_rows
 from training import settings
 
-from components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.registry import load_task
 
 Report = dict[str, Any]
 
 
 def ours(given: Report) -> Report:
     """`Generator` as evaluate_slm calls it."""
-    from components.backends.slm import load_slm
-    from components.backends.slm_inference import Generator
-    from components.core.slm import Prompt
+    from pada_agent.components.backends.slm.inference import Generator
+    from pada_agent.components.backends.slm.loading import load_slm
+    from pada_agent.components.core.slm_interface import Prompt
 
     slm = load_slm(settings(given).slm, Path(given["adapter"]) if given["adapter"] else None)
     rows = examples(given["squad"], "val", given["rows"])
@@ -35,7 +35,7 @@ def lm_eval(given: Report) -> Report:
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from components.backends.slm import load_slm
+    from pada_agent.components.backends.slm.loading import load_slm
 
     slm = load_slm(settings(given).slm)
     chat, folder = slm.chat, slm.model.config._name_or_path

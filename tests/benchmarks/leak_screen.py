@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.analyze_patterns.screen import word_screen
-from components.core.duplicates import tokens
-from components.core.leakage import Fingerprints
-from components.core.records import Fields, Prediction, Score, TrainRow
-from components.core.statistics import wilson_interval
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import Task
+from pada_agent.components.analyze_patterns.screen import word_screen
+from pada_agent.components.core.records import Fields, Prediction, Score, TrainRow
+from pada_agent.components.core.separation.duplicates import tokens
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.statistics import wilson_interval
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import Task
 
 TASKS = ("squad", "gsm8k", "arc_challenge", "hellaswag")
 TRAINED, FAILURES = 300, 50

@@ -18,9 +18,9 @@ QUESTION = "The model was given this row and answered it wrong. Say why, and in 
 
 def client(given: dict[str, Any]) -> dict[str, Any]:
     """`ask_all` with the ledger in a file, which waits for the disk before a reply is used."""
-    from components.backends.llm import OpenAiLlm, open_llm
-    from components.core.llm import LlmRequest
-    from components.core.settings import BudgetSettings, LlmSettings
+    from pada_agent.components.backends.llm.client import OpenAiLlm, open_llm
+    from pada_agent.components.core.llm_interface import LlmRequest
+    from pada_agent.components.core.settings import BudgetSettings, LlmSettings
 
     def request(name: str) -> Any:
         chat = [{"role": "system", "content": "You analyse failures."}, {"role": "user", "content": f"{QUESTION * 15}Row {name}"}]

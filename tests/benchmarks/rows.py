@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from components.core.slm import Example
-from components.core.tasks.registry import load_task
+from pada_agent.components.core.slm_interface import Example
+from pada_agent.components.core.tasks.registry import load_task
 
 ROOT = Path(__file__).parents[2]
 SQUAD = ROOT.parent / "shared" / "data" / "benchmarks" / "squad"

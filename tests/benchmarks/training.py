@@ -15,8 +15,8 @@ def ours(given: Report) -> Report:
     """`fit` as train_lora calls it."""
     from transformers import Trainer
 
-    from components.backends.lora_training import fit
-    from components.backends.training_checkpoints import Checkpoints
+    from pada_agent.components.backends.slm.checkpoints import Checkpoints
+    from pada_agent.components.backends.slm.training import fit
 
     report: Report = {}
     rows = examples(given["squad"], "train", given["rows"])
@@ -34,8 +34,8 @@ def trl(given: Report, **options: Any) -> Report:
     from transformers import AutoTokenizer, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from components.backends.slm import load_slm
-    from components.backends.training_rows import row_order, tokenise
+    from pada_agent.components.backends.slm.loading import load_slm
+    from pada_agent.components.backends.slm.training_rows import row_order, tokenise
 
     chosen = settings(given)
     train = chosen.train
@@ -95,7 +95,7 @@ def mask(row: Any) -> list[int]:
 
 def settings(given: Report) -> Any:
     """train_lora's settings for both sides."""
-    from components.core.settings import TrainLora
+    from pada_agent.components.core.settings import TrainLora
 
     return TrainLora.model_validate(
         {

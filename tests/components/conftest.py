@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.backends.executor import Executor
-from components.core.settings import Settings
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.core.settings import Settings
 
 QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
 OUTPUTS = {

@@ -9,13 +9,12 @@ import pytest
 import yaml
 from kfp import components as kfp_components
 
-import components
-from components.core.settings import STAGE_SETTINGS
-from components.images import ROLES, image
-from pipelines.compile import component_yaml
-from pipelines.engine import OUTPUTS
+from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.images import ROLES, image
+from pada_agent.pipelines.kubeflow.compile import component_yaml
+from pada_agent.pipelines.local.engine import OUTPUTS
 
-ROOT = Path(components.__file__).parent
+ROOT = Path(__file__).parents[2] / "components"
 STAGES = tuple(STAGE_SETTINGS)
 READ = dict.fromkeys(("input", "optional_input", "input_uri", "has_input"), "artifacts") | {"parameter": "parameters"}
 
@@ -35,7 +34,9 @@ def interface(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_committed_component_is_what_the_source_says(stage):
-    assert committed(stage).read_text() == component_yaml(stage), "write it again: python -m pipelines.compile"
+    assert committed(stage).read_text() == component_yaml(stage), (
+        "write it again: python -m pada_agent.pipelines.kubeflow.compile"
+    )
 
 
 def test_a_folder_is_a_component_if_and_only_if_it_is_a_stage():
@@ -48,7 +49,7 @@ def test_the_container_runs_the_stage_and_nothing_else(stage):
     (executor,) = spec_of(stage)["deploymentSpec"]["executors"].values()
     assert executor["container"] == {
         "image": image(stage),
-        "command": ["python", "-m", f"components.{stage}"],
+        "command": ["python", "-m", f"pada_agent.components.{stage}"],
         "args": ["--executor-input", "{{$}}"],
     }
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from components.images import ROLES, TAG
-from pipelines.placement import USER
+from pada_agent.components.images import ROLES, TAG
+from pada_agent.pipelines.kubeflow.placement import USER
 
 ROOT = Path(__file__).parents[2]
 TEST_TAG = f"{TAG}-test"

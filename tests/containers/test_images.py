@@ -9,9 +9,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from components.core.settings import STAGE_SETTINGS
-from components.images import ROLES, TAG, role_of
-from pipelines.placement import USER
+from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.images import ROLES, TAG, role_of
+from pada_agent.pipelines.kubeflow.placement import USER
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 250e6  # bytes of `agents`, unpacked: as `docker images` counts
@@ -23,7 +23,7 @@ print(json.dumps([platform.python_version(), found]))
 """
 PARQUET = """
 import json, pyarrow, pyarrow.parquet
-from components.backends.row_sources import read_rows
+from pada_agent.components.backends.artifacts.row_sources import read_rows
 table = pyarrow.table({"question": ["1 + 1?"], "parts": [[{"answer": "2"}]]})
 pyarrow.parquet.write_table(table, "/tmp/train.parquet", compression="zstd")
 print(json.dumps([row for _, row in read_rows("/tmp/train.parquet")]))
@@ -72,7 +72,7 @@ def test_an_image_holds_its_lock_and_nothing_is_missing(engine, images, role):
 
 def test_no_kubeflow_inside_and_torch_only_where_it_is_used(engine, images, role):
     program = (
-        "import importlib.util as u, json, pathlib, components.core as c; p = pathlib.Path(c.__path__[0]).parent; "
+        "import importlib.util as u, json, pathlib, pada_agent.components.core as c; p = pathlib.Path(c.__path__[0]).parent; "
         "print(json.dumps({m: bool(u.find_spec(m)) for m in ('kfp', 'pipelines', 'torch', 'peft', 'openai')} "
         "| {'contracts': len(list(p.rglob('component.py'))), 'prompts': len(list(p.rglob('prompts/*')))}))"
     )
@@ -106,7 +106,7 @@ def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_fo
     message = shared_folder / "termination-log"
     message.touch()
     message.chmod(0o666)
-    command = ["python", "-m", f"components.{stage}", "--executor-input"]
+    command = ["python", "-m", f"pada_agent.components.{stage}", "--executor-input"]
     contract = yaml.safe_load((ROOT / "components" / stage / "component.yaml").read_text())["components"][
         f"comp-{stage.replace('_', '-')}"
     ]

@@ -11,7 +11,7 @@ import pytest
 RUN = """
 import json, os, sys, time
 from pathlib import Path
-from components.backends.sandbox import run_code, sandbox_canary
+from pada_agent.components.backends.sandbox.run import run_code, sandbox_canary
 sandbox_canary()
 Path("/tmp/of-the-stage").write_text("x")
 programs = json.loads(sys.argv[1])

@@ -22,15 +22,15 @@ from package_runner import Container, PackageRun, TaskFailed
 from tiny_slm import build
 from whole_run import QUICKSTART, TASK, WRITING, spread, state_of
 
-from components.backends.executor import local_path
-from components.backends.export import fetch_shipped, shipped
-from components.backends.model_sources import cache_root, find_model
-from components.backends.objects import names
-from components.core.settings import STAGE_SETTINGS
-from components.images import TAG, role_of
-from pipelines.compile import compile_loop
-from pipelines.improvement_loop import Shape
-from pipelines.placement import KEYS, USER, Kubernetes
+from pada_agent.components.backends.executor import local_path
+from pada_agent.components.backends.models.sources import cache_root, find_model
+from pada_agent.components.backends.store.export import fetch_shipped, shipped
+from pada_agent.components.backends.store.objects import names
+from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.images import TAG, role_of
+from pada_agent.pipelines.kubeflow.compile import compile_loop
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
 
 EMBEDDING = "sentence-transformers/all-mpnet-base-v2"
 BUCKET = "artifacts"
@@ -70,7 +70,7 @@ class Cluster:
 
     def start(self, container: Container) -> int:
         """One container, as its pod would be; returns its exit code."""
-        stage = container.command[-1].removeprefix("components.")
+        stage = container.command[-1].removeprefix("pada_agent.components.")
         pod = self.pods[f"exec-{stage.replace('_', '-')}"]
         assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
         secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
@@ -209,7 +209,7 @@ def local_run(tmp_path):
 
     def begin(settings):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
-        command = [sys.executable, "-m", "pipelines.cli", "run", "--config", str(tmp_path / "config.yaml")]
+        command = [sys.executable, "-m", "pada_agent.pipelines.cli", "run", "--config", str(tmp_path / "config.yaml")]
         keys = dict.fromkeys(KEY, "of-this-machine")
         process = subprocess.Popen(
             [*command, "--run-dir", str(tmp_path / "local")],
@@ -300,5 +300,5 @@ def test_more_iterations_than_the_package_has_are_refused_at_once_after_its_retr
 def test_the_images_of_the_package_are_the_images_that_were_built(cluster, images):
     containers = [e["container"] for e in cluster().spec["deploymentSpec"]["executors"].values()]
     assert {c["command"][-1]: c["image"] for c in containers} == {
-        f"components.{stage}": images[role_of(stage)] for stage in STAGE_SETTINGS
+        f"pada_agent.components.{stage}": images[role_of(stage)] for stage in STAGE_SETTINGS
     }

@@ -10,8 +10,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from components.core.settings import STAGE_SETTINGS
-from components.images import ROLES, image, role_of
+from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.images import ROLES, image, role_of
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -111,6 +111,6 @@ def test_a_stage_starts_without_what_its_image_lacks(stage: str) -> None:
         "slm": ["openai", "sklearn", "pyarrow"],
     }[role]
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in [*lacking, "kfp", "pipelines"])
-    program = f"import sys; {blocked}; import components.{stage}.__main__"
+    program = f"import sys; {blocked}; import pada_agent.components.{stage}.__main__"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
     assert not {canonicalize_name(name) for name in lacking} & locked(f"{role}/requirements.lock").keys()

@@ -1,26 +1,14 @@
 """Fixtures for the tests of manifests/."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import manifest_builds as BUILDS
 import pytest
 
-
-def _load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-BUILDS = _load("manifest_builds")
-_load("network_policies")
 Objects = list[dict[str, Any]]
 
 

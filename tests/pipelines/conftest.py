@@ -11,9 +11,10 @@ import yaml
 from cluster_cases import compile_packages, write_config
 from forks import forks
 
-from components.backends.executor import Executor, write_atomic
-from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
-from pipelines import cli
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
+from pada_agent.pipelines import cli
 
 
 class Killed(BaseException):

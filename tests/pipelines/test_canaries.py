@@ -11,9 +11,9 @@ import random
 import pytest
 from llm_stub import serving
 
-from components.core.duplicates import normalise
-from components.core.settings import Settings
-from pipelines import local
+from pada_agent.components.core.separation.duplicates import normalise
+from pada_agent.components.core.settings import Settings
+from pada_agent.pipelines.local import run as local
 
 SIZES = {"train": 10, "validation": 8, "selection": 5, "test": 5}
 READS, NAMES, PLANS = "You are a teacher who reads", "You find what a group", "You plan training data"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines import doctor, local
-from pipelines.cli import default_run_dir
-from pipelines.engine import Done
+from pada_agent.pipelines import doctor
+from pada_agent.pipelines.cli import default_run_dir
+from pada_agent.pipelines.local import run as local
+from pada_agent.pipelines.local.engine import Done
 
 GOOD = {
     "task": {"name": "gsm8k", "train": "train.jsonl", "validation": "validation.jsonl", "test": "test.jsonl"},
@@ -67,7 +68,8 @@ def test_the_default_run_directory_is_named_after_the_config():
 def test_a_stopped_run_says_how_to_go_on(number, code, config, tmp_path):
     program = f"""
 import sys, time
-from pipelines import cli, local
+from pada_agent.pipelines import cli
+from pada_agent.pipelines.local import run as local
 def run(*given):
     print("running", flush=True)
     time.sleep(60)
@@ -121,8 +123,10 @@ def test_doctor_says_that_a_key_is_wrong(llm_stub, settings, monkeypatch):
 
 
 def test_a_sandbox_that_leaves_the_network_open_is_noted(monkeypatch):
-    monkeypatch.setattr("components.backends.sandbox.run_code", lambda program, seconds: type("Result", (), {"passed": True}))
-    monkeypatch.setattr("components.backends.sandbox.sandbox_canary", lambda: None)
+    monkeypatch.setattr(
+        "pada_agent.components.backends.sandbox.run.run_code", lambda program, seconds: type("Result", (), {"passed": True})
+    )
+    monkeypatch.setattr("pada_agent.components.backends.sandbox.run.sandbox_canary", lambda: None)
     (check,) = doctor._sandbox(needed=True)
     assert str(check).startswith("note")
     assert "network" in check.found

@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 
-from components.core.errors import InputError
-from pipelines.config import local_files, read_config
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.config import local_files, read_config
 
 GOOD = {
     "task": {"name": "gsm8k", "train": "train.jsonl", "validation": "org/data#validation", "test": "gs://b/test.jsonl"},

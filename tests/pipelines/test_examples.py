@@ -9,14 +9,14 @@ import yaml
 from kfp import compiler
 from package_runner import PackageRun
 
-from components.backends.executor import Executor
-from components.backends.model_sources import find_model
-from components.backends.storage import read_records
-from components.core.errors import ModelError
-from components.core.records import Batch
-from pipelines.compiled_package import documents_of
-from pipelines.examples.augmentation import augmentation
-from pipelines.examples.failure_patterns import failure_patterns
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.models.sources import find_model
+from pada_agent.components.backends.record_files import read_records
+from pada_agent.components.core.errors import ModelError
+from pada_agent.components.core.records import Batch
+from pada_agent.pipelines.examples.augmentation import augmentation
+from pada_agent.pipelines.examples.failure_patterns import failure_patterns
+from pada_agent.pipelines.kubeflow.package import documents_of
 
 ROWS = {"train": range(100, 112), "validation": range(200, 212), "test": range(300, 306)}
 WRITTEN = (

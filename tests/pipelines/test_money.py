@@ -8,11 +8,11 @@ import yaml
 from llm_stub import serving
 from whole_run import TASK, spread, state_of, teach
 
-from pipelines import local
-from pipelines.config import read_config
-from pipelines.estimate import show_estimate
-from pipelines.outcome import show
-from pipelines.run_log import RunLog
+from pada_agent.pipelines.config import read_config
+from pada_agent.pipelines.cost_table import show_estimate
+from pada_agent.pipelines.local import run as local
+from pada_agent.pipelines.local.log import RunLog
+from pada_agent.pipelines.local.outcome import show
 
 IN, OUT = 100, 20  # tokens that the stub tells of each reply
 PRICES = {"usd_per_million_input": 3.0, "usd_per_million_output": 15.0}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.tasks.sqlite_database import SqliteDatabase
-from pipelines.quickstart import make_data
+from pada_agent.components.core.tasks.sqlite_database import SqliteDatabase
+from pada_agent.pipelines.quickstart import make_data
 
 FOLDER = Path(make_data.__file__).parent
 SIZES = {"train": 120, "validation": 80, "selection": 80, "test": 200}

@@ -15,8 +15,8 @@ import yaml
 from llm_stub import serving
 from whole_run import QUICKSTART, ROWS, TASK, WRITING, spread, state_of, teach
 
-from components.backends.model_sources import find_model
-from components.core.errors import ModelError
+from pada_agent.components.backends.models.sources import find_model
+from pada_agent.components.core.errors import ModelError
 
 SLM, EMBEDDING = "HuggingFaceTB/SmolLM2-135M-Instruct", "sentence-transformers/all-mpnet-base-v2"
 COUNTRIES = ("Norway", "France", "Portugal", "Germany")
@@ -86,7 +86,7 @@ def start(config):
     running = []
 
     def begin(run_dir):
-        command = [sys.executable, "-m", "pipelines.cli", "run", "--config", str(config), "--run-dir", str(run_dir)]
+        command = [sys.executable, "-m", "pada_agent.pipelines.cli", "run", "--config", str(config), "--run-dir", str(run_dir)]
         # One thread: two that wait for each other are ten times slower where other tests want the same cores.
         environment = {**os.environ, "OPENAI_API_KEY": "test-key", "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

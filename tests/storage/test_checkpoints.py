@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.backends import objects
-from components.backends.training_checkpoints import Checkpoints
-from components.core.errors import InputError
+from pada_agent.components.backends.slm.checkpoints import Checkpoints
+from pada_agent.components.backends.store import objects
+from pada_agent.components.core.errors import InputError
 
 
 def save(checkpoints, step, content="weights"):

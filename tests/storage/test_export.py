@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from components.backends import export, objects
-from components.backends.export import fetch_shipped, publish, shipped
-from components.core.errors import InputError
+from pada_agent.components.backends.store import export, objects
+from pada_agent.components.backends.store.export import fetch_shipped, publish, shipped
+from pada_agent.components.core.errors import InputError
 
 KILLED = """
 import sys
 from pathlib import Path
-from components.backends import export
+from pada_agent.components.backends.store import export
 export.write = lambda uri, data: sys.exit(9)  # the process ends when only the pointer is missing
 export.publish(Path(sys.argv[1]), sys.argv[2], "iteration-2", {"accuracy": 0.7})
 """

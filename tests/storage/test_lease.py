@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from components.backends import objects
-from components.backends.lease import STALE_SECONDS, Lease, leased
-from components.core.errors import InputError
+from pada_agent.components.backends.store import objects
+from pada_agent.components.backends.store.lease import STALE_SECONDS, Lease, leased
+from pada_agent.components.core.errors import InputError
 
 HOLD = """
 import sys, time
-from components.backends.lease import leased
+from pada_agent.components.backends.store.lease import leased
 with leased(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)
@@ -114,6 +114,6 @@ def test_of_several_that_find_a_stale_note_one_takes_over(store):
 
 
 def test_a_store_without_conditions_is_said(monkeypatch, capsys):
-    monkeypatch.setattr("components.backends.lease.create", lambda uri, data: objects.write(uri, data) is None)
+    monkeypatch.setattr("pada_agent.components.backends.store.lease.create", lambda uri, data: objects.write(uri, data) is None)
     with leased("memory://bucket/careless"):
         assert "this store does not refuse a second writer; do not start two runs on it" in capsys.readouterr().err

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.backends import objects
-from components.backends.ledger import Call, LedgerWriter, open_ledger
-from components.core.errors import InputError
+from pada_agent.components.backends.llm.ledger.calls import Call, LedgerWriter, open_ledger
+from pada_agent.components.backends.store import objects
+from pada_agent.components.core.errors import InputError
 
 WRITE = """
 import asyncio, sys
-from components.backends.ledger import Call, LedgerWriter, open_ledger
+from pada_agent.components.backends.llm.ledger.calls import Call, LedgerWriter, open_ledger
 
 async def work():
     writer = LedgerWriter(open_ledger(sys.argv[1]))

@@ -8,12 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.backends import objects
-from components.backends.storage import fetch, put
-from components.core.errors import InputError
+from pada_agent.components.backends.store import objects
+from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.core.errors import InputError
 
 MB = 1 << 20
-PUT = "import sys; from pathlib import Path; from components.backends.storage import put; put(Path(sys.argv[1]), sys.argv[2])"
+PUT = """
+import sys
+from pathlib import Path
+from pada_agent.components.backends.store.transfer import put
+put(Path(sys.argv[1]), sys.argv[2])
+"""
 
 
 def write_large(path, megabytes):
@@ -48,7 +53,7 @@ def test_small_objects(store):
 
 def test_what_another_process_wrote_is_seen_at_once(store):
     assert objects.names(store.uri) == []
-    code = "import sys; from components.backends.objects import write; write(sys.argv[1], b'theirs')"
+    code = "import sys; from pada_agent.components.backends.store.objects import write; write(sys.argv[1], b'theirs')"
     subprocess.run([sys.executable, "-c", code, f"{store.uri}/new"], check=True, timeout=60)
     assert objects.names(store.uri) == ["new"]
     assert objects.read(f"{store.uri}/new") == b"theirs"
@@ -58,7 +63,7 @@ def test_only_one_of_many_creates_an_object(store, tmp_path):
     code = """
 import sys, time
 from pathlib import Path
-from components.backends.objects import create, read
+from pada_agent.components.backends.store.objects import create, read
 read(sys.argv[1])
 Path(sys.argv[3], sys.argv[2]).touch()
 while not Path(sys.argv[3], "go").exists():

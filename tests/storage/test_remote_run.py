@@ -8,15 +8,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from components.backends import lease, objects
-from components.core.errors import InputError
-from pipelines import cli, local, remote_run
-from pipelines.local import Parts
-from pipelines.remote_run import open_run, working_copy
+from pada_agent.components.backends.store import lease, objects
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines import cli
+from pada_agent.pipelines.local import remote_run
+from pada_agent.pipelines.local import run as local
+from pada_agent.pipelines.local.remote_run import open_run, working_copy
+from pada_agent.pipelines.local.run import Parts
 
 HOLD = """
 import sys, time
-from components.backends.lease import leased
+from pada_agent.components.backends.store.lease import leased
 with leased(sys.argv[1]):
     print(flush=True)
     time.sleep(600)
@@ -228,7 +230,9 @@ def test_without_the_right_to_write_nothing_starts(s3, settings, fakes, tmp_path
 def test_the_report_is_made_again_from_another_machine(run, store, tmp_path, monkeypatch):
     run("a")
     monkeypatch.setenv("PADA_RUNS", str(tmp_path / "b"))
-    monkeypatch.setattr("pipelines.outcome.publish", lambda state, folder: (folder / "report.html").write_text(str(state.name)))
+    monkeypatch.setattr(
+        "pada_agent.pipelines.local.outcome.publish", lambda state, folder: (folder / "report.html").write_text(str(state.name))
+    )
     done = CliRunner().invoke(cli.app, ["report", "--run-dir", f"{store.uri}/run/"])
     assert done.exit_code == 0, done.output
     assert str(working_copy(f"{store.uri}/run") / "report.html") in done.output

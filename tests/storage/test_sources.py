@@ -8,10 +8,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from components.backends.model_sources import find_model
-from components.backends.row_sources import read_rows
-from components.backends.storage import put
-from components.core.errors import InputError, ModelError
+from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.backends.models.sources import find_model
+from pada_agent.components.backends.store.transfer import put
+from pada_agent.components.core.errors import InputError, ModelError
 
 ROWS = [{"question": f"q{n} é", "answer": n} for n in range(5)]
 

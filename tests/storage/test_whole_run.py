@@ -10,7 +10,7 @@ import yaml
 from llm_stub import serving
 from whole_run import TASK, WRITING, spread, state_of, teach
 
-from components.backends import objects
+from pada_agent.components.backends.store import objects
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def config(tmp_path_factory, stub, tiny_slm):
 
 def begin(config, run_dir, machine):
     """Start `pada run` as a person would, on a machine that keeps its working copies in `machine`."""
-    command = [sys.executable, "-m", "pipelines.cli", "run", "--config", str(config), "--run-dir", str(run_dir)]
+    command = [sys.executable, "-m", "pada_agent.pipelines.cli", "run", "--config", str(config), "--run-dir", str(run_dir)]
     environment = {**os.environ, "OPENAI_API_KEY": "test-key", "OMP_NUM_THREADS": "1", "PADA_RUNS": str(machine)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

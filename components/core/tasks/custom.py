@@ -21,13 +21,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
-from components.core.tasks.gsm8k import last_number, same_number
-from components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, letter_of, lettered, score_letter
-from components.core.tasks.python_scorer import ASSET, PythonScorer
-from components.core.tasks.squad import normalise
-from components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.gsm8k import last_number, same_number
+from pada_agent.components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, letter_of, lettered, score_letter
+from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer
+from pada_agent.components.core.tasks.squad import normalise
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 SECONDS = 5.0  # of one call of a Python scorer
 _SLOT = re.compile(r"\{(\w+)\}")

@@ -13,10 +13,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
-from components.core.tasks.arithmetic import equations, is_right, results, value
-from components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.arithmetic import equations, is_right, results, value
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 _MARK = re.compile(r"<<(.*?)>>")
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")

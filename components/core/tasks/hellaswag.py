@@ -11,9 +11,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.core.errors import InputError
-from components.core.records import Fields
-from components.core.tasks.multiple_choice import MultipleChoice, MultipleChoiceSample, letter_of
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields
+from pada_agent.components.core.tasks.multiple_choice import MultipleChoice, MultipleChoiceSample, letter_of
 
 
 class HellaSwagSample(MultipleChoiceSample):

@@ -17,10 +17,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
-from components.core.tasks.code_features import code_features
-from components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.code_features import code_features
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 SECONDS = 3.0  # of one program, as in openai/human-eval
 SHOWN_TESTS = 5

@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
-from components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 LETTERS = "ABCDE"
 INSTRUCTION = "Reply with the letter of the best option in this form: The best answer is X."

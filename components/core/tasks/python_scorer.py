@@ -11,7 +11,7 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-from components.core.errors import InputError
+from pada_agent.components.core.errors import InputError
 
 ASSET = "scorer.py"
 _OPTION = "task.options.python"

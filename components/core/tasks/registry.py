@@ -3,9 +3,9 @@
 from importlib import import_module
 from pathlib import Path
 
-from components.core.errors import InputError
-from components.core.records import Fields
-from components.core.tasks.task import Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields
+from pada_agent.components.core.tasks.task import Task
 
 TASKS = {
     "squad": "Squad",
@@ -22,5 +22,5 @@ def load_task(name: str, options: Fields, assets: Path | None = None) -> Task:
     """The task `name`. Raises InputError for a name that is not in the table or options it does not take."""
     if name not in TASKS:
         raise InputError(f"task.name: there is no task '{name}'; there are {', '.join(TASKS)}")
-    task: Task = getattr(import_module(f"components.core.tasks.{name}"), TASKS[name])(options, assets)
+    task: Task = getattr(import_module(f"pada_agent.components.core.tasks.{name}"), TASKS[name])(options, assets)
     return task

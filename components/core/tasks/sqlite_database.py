@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from components.core.errors import InputError
+from pada_agent.components.core.errors import InputError
 
 Row = tuple[Any, ...]
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
-from components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 CONTEXT_LENGTH = 800
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -6,8 +6,8 @@ from typing import ClassVar, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
 
 Message = dict[str, str]
 

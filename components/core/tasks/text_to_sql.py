@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.core.errors import InputError
-from components.core.records import Fields, Score
-from components.core.tasks.sql_features import (
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.sql_features import (
     columns_used,
     grouping_flaw,
     has_text_literal,
@@ -22,8 +22,8 @@ from components.core.tasks.sql_features import (
     parse_query,
     sql_features,
 )
-from components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
-from components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 ASSET = "database.sql"
 FENCE = re.compile(r"```[a-zA-Z]*\s*(.*?)(?:```|\Z)", re.DOTALL)

@@ -6,9 +6,9 @@ trained, evaluate_slm on every row that it asks.
 
 from collections.abc import Iterable
 
-from components.core.errors import InputError
-from components.core.records import HeldOutRow, TrainRow
-from components.core.tasks.task import CodeRunner, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import HeldOutRow, TrainRow
+from pada_agent.components.core.tasks.task import CodeRunner, Task
 
 SHOWN = 5
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from components.analyze_patterns.__main__ import run
-from components.backends.model_sources import resolve_model
-from components.backends.plan import read_plan
-from components.backends.storage import read_json, read_records, write_records
-from components.core.errors import ModelError
-from components.core.records import Analysis, HeldOutRow, Pattern, Prediction, Score, TrainRow
-from components.core.tasks.registry import load_task
-from components.prepare_data.__main__ import run as prepare
+from pada_agent.components.analyze_patterns.__main__ import run
+from pada_agent.components.backends.artifacts.plan import read_plan
+from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.backends.record_files import read_json, read_records, write_records
+from pada_agent.components.core.errors import ModelError
+from pada_agent.components.core.records import Analysis, HeldOutRow, Pattern, Prediction, Score, TrainRow
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.prepare_data.__main__ import run as prepare
 
 pytestmark = pytest.mark.model
 CAUSES = {

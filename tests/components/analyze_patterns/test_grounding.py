@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.analyze_patterns.grounding import (
+from pada_agent.components.analyze_patterns.grounding import (
     count_features,
     covering_features,
     grounded_vectors,

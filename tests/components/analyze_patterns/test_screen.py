@@ -2,9 +2,9 @@
 
 import pytest
 
-from components.analyze_patterns.screen import answer_screen, first_hit, word_screen
-from components.core.records import Prediction, Score, TrainRow
-from components.core.tasks.registry import load_task
+from pada_agent.components.analyze_patterns.screen import answer_screen, first_hit, word_screen
+from pada_agent.components.core.records import Prediction, Score, TrainRow
+from pada_agent.components.core.tasks.registry import load_task
 
 SQUAD = load_task("squad", {})
 PASSAGES = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from components.backends.executor import Executor, local_path
-from components.core.errors import InputError
-from components.core.settings import STAGE_SETTINGS, PrepareData, TrainLora
+from pada_agent.components.backends.executor import Executor, local_path
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import STAGE_SETTINGS, PrepareData, TrainLora
 
 LLM = {"model": "m", "base_url": "http://127.0.0.1:1/v1"}
 WHOLE = {
@@ -131,7 +131,10 @@ def test_what_a_stage_says_is_where_kubeflow_looks_for_it(tmp_path):
 
 def start(stage, text):
     return subprocess.run(
-        [sys.executable, "-m", f"components.{stage}", "--executor-input", text], capture_output=True, text=True, check=False
+        [sys.executable, "-m", f"pada_agent.components.{stage}", "--executor-input", text],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

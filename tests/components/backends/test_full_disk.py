@@ -11,11 +11,11 @@ MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && shift 2 && exec "$@"'
 PROGRAM = """
     import os, sys
     from pathlib import Path
-    from components.backends.ledger import open_ledger
-    from components.backends.llm import open_llm
-    from components.core.errors import InputError
-    from components.core.llm import LlmRequest
-    from components.core.settings import BudgetSettings, LlmSettings
+    from pada_agent.components.backends.llm.ledger.calls import open_ledger
+    from pada_agent.components.backends.llm.client import open_llm
+    from pada_agent.components.core.errors import InputError
+    from pada_agent.components.core.llm_interface import LlmRequest
+    from pada_agent.components.core.settings import BudgetSettings, LlmSettings
 
     disk, url = Path(sys.argv[1]), sys.argv[2]
 
@@ -112,7 +112,7 @@ def test_in_one_process_it_goes_on_when_there_is_room_again(on_small_disk, llm_s
 
 def test_what_a_stage_writes_to_a_full_disk_is_one_line_and_leaves_what_was_there(on_small_disk):
     lines = """
-        from components.backends.executor import write_atomic
+        from pada_agent.components.backends.files import write_atomic
 
         write_atomic(disk / "state.json", "old")
         fill(left=4096)
@@ -131,11 +131,11 @@ def test_a_checkpoint_and_an_adapter_that_do_not_fit_are_one_line(on_small_disk,
     lines = f"""
         import torch
         from safetensors.torch import save_file
-        from components.backends.lora_training import fit
-        from components.backends.storage import whole_directory
-        from components.backends.training_checkpoints import Checkpoints
-        from components.core.settings import TrainLora
-        from components.core.slm import Example
+        from pada_agent.components.backends.slm.training import fit
+        from pada_agent.components.backends.files import whole_directory
+        from pada_agent.components.backends.slm.checkpoints import Checkpoints
+        from pada_agent.components.core.settings import TrainLora
+        from pada_agent.components.core.slm_interface import Example
 
         chat = [{{"role": "user", "content": "Where?"}}]
         rows = [Example(id=f"row-{{i}}", messages=chat, target=f"in {{i}}") for i in range(4)]

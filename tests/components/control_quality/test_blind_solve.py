@@ -2,11 +2,11 @@
 
 import pytest
 
-from components.backends.llm import open_llm
-from components.control_quality.control import Known, Tools, control
-from components.core.records import Batch, Provenance, Sample, SyntheticRow
-from components.core.settings import BudgetSettings, ControlSettings, GenerateSettings, LlmSettings
-from components.core.tasks.registry import load_task
+from pada_agent.components.backends.llm.client import open_llm
+from pada_agent.components.control_quality.control import Known, Tools, control
+from pada_agent.components.core.records import Batch, Provenance, Sample, SyntheticRow
+from pada_agent.components.core.settings import BudgetSettings, ControlSettings, GenerateSettings, LlmSettings
+from pada_agent.components.core.tasks.registry import load_task
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.backends.storage import read_json, read_records, write_json, write_records
-from components.control_quality.__main__ import run
-from components.core.errors import InputError
-from components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
-from components.prepare_data.__main__ import run as prepare
+from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.control_quality.__main__ import run
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.prepare_data.__main__ import run as prepare
 
 HAVING = "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > "
 STRATEGY = Strategy(id="s1", pattern_id="p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"])

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from components.core.budget import Usage
-from components.core.excerpts import Excerpt
-from components.core.records import Analysis, Batch, FeatureCount, Pattern, Provenance, Sample, Strategy, SyntheticRow
-from components.core.shown_rows import Answer, ShownRow
-from components.core.state import Decision, IterationRecord, ModelRecord, Progress, Promotion, RunFacts, State
-from components.core.statistics import SplitMetrics, wilson_interval
+from pada_agent.components.core.cost.budget import Usage
+from pada_agent.components.core.records import Analysis, Batch, FeatureCount, Pattern, Provenance, Sample, Strategy, SyntheticRow
+from pada_agent.components.core.report.excerpts import Excerpt
+from pada_agent.components.core.report.shown_rows import Answer, ShownRow
+from pada_agent.components.core.state import Decision, IterationRecord, ModelRecord, Progress, Promotion, RunFacts, State
+from pada_agent.components.core.statistics import SplitMetrics, wilson_interval
 
 HOSTILE = "<script>alert('owned')</script> & \"quoted\""
 

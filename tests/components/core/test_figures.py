@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.core.figures import bare, count, duration, p_value, percent, plural, points
+from pada_agent.components.core.figures import bare, count, duration, p_value, percent, plural, points
 
 
 def test_shares_and_differences() -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from components.core.errors import InputError
-from components.core.foreign_predictions import read_foreign
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.foreign_predictions import read_foreign
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import Task
 
 Raw = dict[str, Any]
 DOC = {"question": "Ada has 3 apples and eats 1. How many are left?", "answer": "3 - 1 = <<3-1=2>>2\n#### 2"}

@@ -6,10 +6,10 @@ from statistics import NormalDist
 
 import pytest
 
-from components.core.errors import InputError
-from components.core.promotion import judge_candidate
-from components.core.state import ModelRecord
-from components.core.statistics import SplitMetrics, wilson_interval
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.promotion import judge_candidate
+from pada_agent.components.core.state import ModelRecord
+from pada_agent.components.core.statistics import SplitMetrics, wilson_interval
 
 ALPHA = 0.05
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, UndefinedError, meta
 
-from components.core.prompts import render
+from pada_agent.components.core.prompts import render
 
 PROMPTS = sorted(Path(__file__).parents[3].glob("components/*/prompts/*.txt"))
 

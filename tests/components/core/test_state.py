@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import InputError
-from components.core.state import FILE, State
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.state import FILE, State
 
 
 def write(folder: Path, text: str) -> Path:

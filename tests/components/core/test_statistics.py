@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from components.core.records import Prediction, Score
-from components.core.statistics import (
+from pada_agent.components.core.records import Prediction, Score
+from pada_agent.components.core.statistics import (
     Interval,
     balanced_accuracy,
     hierarchical_bootstrap,

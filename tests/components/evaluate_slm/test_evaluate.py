@@ -2,15 +2,15 @@ import json
 
 import pytest
 
-from components.backends.model_sources import resolve_model
-from components.backends.sandbox import run_code
-from components.backends.storage import read_json, read_records
-from components.core.errors import InputError, ModelError
-from components.core.records import HeldOutRow, Prediction, Score, TrainRow
-from components.core.tasks.registry import load_task
-from components.evaluate_slm.__main__ import run
-from components.evaluate_slm.evaluate import evaluate, parse_splits
-from components.prepare_data.__main__ import run as prepare
+from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.backends.record_files import read_json, read_records
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.records import HeldOutRow, Prediction, Score, TrainRow
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.evaluate_slm.__main__ import run
+from pada_agent.components.evaluate_slm.evaluate import evaluate, parse_splits
+from pada_agent.components.prepare_data.__main__ import run as prepare
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_stage_writes_only_the_splits_it_is_asked_for(stage, settings, data):
 
 
 def test_killed_evaluation_leaves_no_predictions(stage, settings, data, monkeypatch, tmp_path):
-    from components.evaluate_slm import __main__ as entry
+    from pada_agent.components.evaluate_slm import __main__ as entry
 
     def killed(path, value):
         raise KeyboardInterrupt

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.backends.storage import read_json, read_records, write_json, write_records
-from components.core.errors import InputError
-from components.core.records import Batch, Prediction, Sample, Score, Strategy, TrainRow
-from components.generate_data.__main__ import run
-from components.prepare_data.__main__ import run as prepare
+from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Batch, Prediction, Sample, Score, Strategy, TrainRow
+from pada_agent.components.generate_data.__main__ import run
+from pada_agent.components.prepare_data.__main__ import run as prepare
 
 STRATEGY = Strategy(
     id="it1-s1", pattern_id="it1-p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"], seed_ids=[]

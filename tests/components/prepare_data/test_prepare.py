@@ -11,16 +11,16 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from components.backends.executor import Executor
-from components.backends.sandbox import run_code
-from components.backends.storage import read_json, read_records
-from components.core.errors import InputError
-from components.core.leakage import Fingerprints
-from components.core.records import Fields, HeldOutRow, Score, TrainRow
-from components.core.tasks.gsm8k import Gsm8k
-from components.core.tasks.task import CodeResult, CodeRunner
-from components.prepare_data import __main__ as entry
-from components.prepare_data.__main__ import run
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.record_files import read_json, read_records
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, HeldOutRow, Score, TrainRow
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.tasks.gsm8k import Gsm8k
+from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
+from pada_agent.components.prepare_data import __main__ as entry
+from pada_agent.components.prepare_data.__main__ import run
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "benchmarks"
 Raw = dict[str, Any]

@@ -2,16 +2,16 @@ import json
 
 import pytest
 
-from components.backends.model_sources import resolve_model
-from components.backends.storage import read_json, read_records, write_records
-from components.core.errors import InputError, ModelError
-from components.core.leakage import Fingerprints
-from components.core.records import HeldOutRow, Provenance, SyntheticRow, TrainRow
-from components.core.slm import Training
-from components.core.tasks.registry import load_task
-from components.prepare_data.__main__ import run as prepare
-from components.train_lora.__main__ import run
-from components.train_lora.train import train
+from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.backends.record_files import read_json, read_records, write_records
+from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.records import HeldOutRow, Provenance, SyntheticRow, TrainRow
+from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.slm_interface import Training
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.prepare_data.__main__ import run as prepare
+from pada_agent.components.train_lora.__main__ import run
+from pada_agent.components.train_lora.train import train
 
 QUICK = {"epochs": 1, "learning_rate": 0.01, "rank": 4}
 
@@ -55,7 +55,7 @@ def test_stage_writes_an_adapter_with_what_was_done(stage, settings, data, tmp_p
 def test_stage_takes_as_many_steps_as_it_is_told_and_keeps_checkpoints_where_it_is_told(
     stage, settings, data, tmp_path, monkeypatch
 ):
-    from components.backends.training_checkpoints import Checkpoints
+    from pada_agent.components.backends.slm.checkpoints import Checkpoints
 
     monkeypatch.setattr(Checkpoints, "remove", lambda self: None)
     _, parameters = stage(run, settings, {"train_data": data["train_data"]}, max_steps=3, checkpoint_uri=str(tmp_path / "kept"))

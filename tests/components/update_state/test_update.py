@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from components.backends.evaluated import read_shown_rows
-from components.backends.executor import Executor
-from components.backends.export import fetch_shipped, shipped
-from components.backends.storage import read_records, write_json, write_records
-from components.core.budget import Usage
-from components.core.errors import InputError
-from components.core.estimate import estimate
-from components.core.records import (
+from pada_agent.components.backends.artifacts.evaluated import read_shown_rows
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.record_files import read_records, write_json, write_records
+from pada_agent.components.backends.store.export import fetch_shipped, shipped
+from pada_agent.components.core.cost.budget import Usage
+from pada_agent.components.core.cost.estimate import estimate
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import (
     Analysis,
     Batch,
     Pattern,
@@ -27,10 +27,10 @@ from components.core.records import (
     SyntheticRow,
     TrainRow,
 )
-from components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
-from components.core.state import State
-from components.core.tasks.registry import load_task
-from components.update_state.__main__ import run
+from pada_agent.components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
+from pada_agent.components.core.state import State
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.update_state.__main__ import run
 
 CAP = "the cap budget.calls: 100 is reached"
 SIZES = {"train": 20, "validation": 40, "selection": 60, "test": 80}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.core.tasks.task import CodeResult, CodeRunner
+from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
 
 BENCHMARKS = Path(__file__).parents[4].parent / "shared" / "data" / "benchmarks"
 

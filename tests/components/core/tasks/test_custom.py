@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from components.backends.sandbox import run_code
-from components.core.errors import InputError
-from components.core.tasks.custom import Custom
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeRunner, Task
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.custom import Custom
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeRunner, Task
 
 SCORER = """
 import math

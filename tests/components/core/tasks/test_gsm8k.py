@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.core.errors import InputError
-from components.core.tasks.arithmetic import equations, is_right, results, value
-from components.core.tasks.gsm8k import Gsm8kSample, last_number, strict_number
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeRunner
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.arithmetic import equations, is_right, results, value
+from pada_agent.components.core.tasks.gsm8k import Gsm8kSample, last_number, strict_number
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeRunner
 
 GSM8K = load_task("gsm8k", {})
 ROW = {

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from components.backends.sandbox import run_code
-from components.core.errors import InputError
-from components.core.tasks.code_features import code_features
-from components.core.tasks.humaneval import HumanEvalSample, read_code
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeResult, CodeRunner
+from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.code_features import code_features
+from pada_agent.components.core.tasks.humaneval import HumanEvalSample, read_code
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
 
 HUMANEVAL = load_task("humaneval", {})
 Published = Callable[[str], list[dict[str, Any]]]

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.core.errors import InputError
-from components.core.tasks.arc_challenge import ArcChallengeSample
-from components.core.tasks.hellaswag import clean
-from components.core.tasks.multiple_choice import arrange, letter_of, question_kind, read_letter, score_letter
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeRunner
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.arc_challenge import ArcChallengeSample
+from pada_agent.components.core.tasks.hellaswag import clean
+from pada_agent.components.core.tasks.multiple_choice import arrange, letter_of, question_kind, read_letter, score_letter
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeRunner
 
 ARC = load_task("arc_challenge", {})
 HELLASWAG = load_task("hellaswag", {})

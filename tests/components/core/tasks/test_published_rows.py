@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.core.errors import InputError
-from components.core.records import Fields
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeResult, CodeRunner, Task
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeResult, CodeRunner, Task
 
 NAMES = ("squad", "arc_challenge", "hellaswag", "gsm8k")
 Published = Callable[[str], list[dict[str, Any]]]

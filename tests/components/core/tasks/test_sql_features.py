@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.core.tasks.sql_features import (
+from pada_agent.components.core.tasks.sql_features import (
     columns_used,
     grouping_flaw,
     has_text_literal,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.errors import InputError
-from components.core.tasks.sqlite_database import ROW_CAP, QueryError, SqliteDatabase, same_rows
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.sqlite_database import ROW_CAP, QueryError, SqliteDatabase, same_rows
 
 SCRIPT = """
 CREATE TABLE customers(id INTEGER PRIMARY KEY, name TEXT, city TEXT);

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from components.core.errors import InputError
-from components.core.tasks.registry import load_task
-from components.core.tasks.squad import CONTEXT_LENGTH, SquadSample, excerpt, normalise
-from components.core.tasks.task import CodeRunner
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.squad import CONTEXT_LENGTH, SquadSample, excerpt, normalise
+from pada_agent.components.core.tasks.task import CodeRunner
 
 SQUAD = load_task("squad", {})
 CONTEXT = (

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from components.core.errors import InputError
-from components.core.tasks.registry import load_task
-from components.core.tasks.task import CodeResult
-from components.core.tasks.text_to_sql import TextToSql, TextToSqlSample, first_statement
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import CodeResult
+from pada_agent.components.core.tasks.text_to_sql import TextToSql, TextToSqlSample, first_statement
 
 QUICKSTART = Path(__file__).parents[4] / "pipelines" / "quickstart"
 OSLO = "SELECT COUNT(*) FROM customers WHERE city = 'Oslo'"

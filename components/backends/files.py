@@ -1,0 +1,93 @@
+"""Files written whole or not at all, and their hashes."""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pada_agent.components.core.errors import InputError, PadaError
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+NEARLY_NONE = 2**20  # bytes free: torch and safetensors have no error of their own for a full disk
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one, also after a crash. InputError: the disk is full."""
+    with room_at(path):
+        _write_atomic(path, data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def room_at(path: Path) -> Iterator[None]:
+    """Where the block writes `path`: the error of a full disk, in whatever words a library has for it, becomes InputError."""
+    try:
+        yield
+    except (PadaError, MemoryError):
+        raise
+    except Exception as e:
+        number = _error_number(e, path)
+        if number not in DISK_FULL:
+            raise
+        raise InputError(f"{path}: {os.strerror(number)}; make room and start again: what is finished is kept") from e
+
+
+def _error_number(error: Exception, path: Path) -> int:
+    """The system's own, else what the free space says; 0 for an error that is not about it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    return errno.ENOSPC if shutil.disk_usage(there).free < NEARLY_NONE else 0
+
+
+def _write_atomic(path: Path, raw: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
+        try:
+            f.write(raw)
+            f.flush()
+            os.fsync(f.fileno())
+            os.fchmod(f.fileno(), 0o644)  # the next stage may run as another user
+            os.replace(f.name, path)
+        except BaseException:
+            Path(f.name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """A new directory to fill, which takes the place of `path` only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        with room_at(path):
+            yield work
+        for part in (work, *work.rglob("*")):  # a next stage may run as another user, whom mkdtemp and safetensors lock out
+            part.chmod(0o755 if part.is_dir() else 0o644)
+        replace(work, path)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def replace(new: Path, old: Path) -> None:
+    if old.is_dir():
+        shutil.rmtree(old)
+    try:
+        os.replace(new, old)
+    except OSError:
+        if not new.is_dir():
+            raise
+        shutil.copytree(new, old)  # a bucket mounted with FUSE cannot rename a directory
+        shutil.rmtree(new)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()

@@ -1,0 +1,174 @@
+"""The LLM client: many requests at once to one endpoint that speaks the OpenAI API, each paid once.
+
+    llm = open_llm(settings.teacher, settings.budget, ledger="runs/a/ledger/analyze_patterns.jsonl")
+    replies = llm.ask_all("analyse failures", requests)
+
+What stands in the ledger is replayed first and costs nothing; only then the endpoint is asked for the rest.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pada_agent.components.backends.llm.budget_guard import Purse
+from pada_agent.components.backends.llm.caller import Caller
+from pada_agent.components.backends.llm.endpoint import Endpoint
+from pada_agent.components.backends.llm.exchange import Exchange
+from pada_agent.components.backends.llm.ledger.calls import Ledger, LedgerWriter, open_ledger
+from pada_agent.components.backends.llm.pace import GaveUp
+from pada_agent.components.backends.progress import Track, notice, track
+from pada_agent.components.core.cost.budget import Limit, Usage, limits
+from pada_agent.components.core.errors import EndpointError, InputError, PadaError
+from pada_agent.components.core.llm_interface import LlmReply, LlmRequest
+from pada_agent.components.core.settings import CAPS, BudgetSettings, LlmSettings
+
+T = TypeVar("T")
+
+
+def open_llm(
+    settings: LlmSettings, budget: BudgetSettings, ledger: str, stage: str = "", spent: Mapping[str, Usage] | None = None
+) -> "OpenAiLlm":
+    """A client of `settings`' endpoint under the caps of the run and of `stage`; `ledger` '' is kept in memory.
+
+    `spent` is what each stage has spent in the run so far.
+
+    Raises InputError for a ledger that is in use or cannot be written. The API key is looked for when the first call is due.
+    """
+    if settings.base_url == "embedded":
+        raise InputError(
+            f"base_url: embedded ({settings.model}): only `pada run` starts llama.cpp's server; give the URL of one that runs"
+        )
+    held = [limit for limit in limits(budget, spent or {}, [stage]) if any(getattr(limit.caps, name) for name in CAPS)]
+    llm = OpenAiLlm(settings, held, open_ledger(ledger))
+    prices = settings.usd_per_million_input + settings.usd_per_million_output
+    if any(limit.caps.usd for limit in held) and not prices and not llm.endpoint.loopback:
+        notice(f"budget.usd cannot cap {settings.model}: usd_per_million_input and usd_per_million_output are not set")
+    return llm
+
+
+class OpenAiLlm:
+    """An Llm (pada_agent.components.core.llm_interface) behind the `openai` package."""
+
+    def __init__(self, settings: LlmSettings, limits: Sequence[Limit], ledger: Ledger) -> None:
+        self.endpoint = Endpoint(settings)
+        self._settings, self._ledger = settings, ledger
+        self._purse = Purse(settings, limits)
+        self._caller = Caller(self.endpoint, self._purse)
+        self._on_their_way: dict[str, asyncio.Event] = {}
+        self._closed: set[str] = set()  # first keys of exchanges that are over
+
+    @property
+    def usage(self) -> Usage:
+        """What this client used so far; what was spent before is not in it."""
+        return self._purse.usage
+
+    def ask_all(self, label: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
+        """One reply for each request, in order. See core.llm_interface.Llm for what is raised and what is not."""
+        exchanges = [Exchange(r, self._settings.model, self._settings.max_tokens) for r in requests]
+        unasked = self.usage.unasked
+        with track(label, len(requests)) as bar:
+            for exchange in exchanges:
+                self._replay(exchange)
+                if exchange.reply:
+                    self._close(exchange, bar)
+            todo = [e for e in exchanges if e.reply is None]
+            if todo:
+                _run(self._ask(todo, bar))
+        if self.usage.unasked > unasked:
+            notice(f"{label}: {self.usage.capped}; {self.usage.unasked - unasked} of {len(requests)} requests were not asked")
+        return [e.reply for e in exchanges if e.reply]
+
+    def _replay(self, exchange: Exchange[Any]) -> None:
+        while exchange.reply is None and (call := self._ledger.get(exchange.key)):
+            if call.name == exchange.request.key:  # else another step's equal request paid it, and has it in its own usage
+                self._purse.count(call, replayed=True)
+            exchange.hear(call)
+
+    def _close(self, exchange: Exchange[Any], bar: Track) -> None:
+        """Book an exchange that is over."""
+        bar.advance()
+        if exchange.first_key not in self._closed:
+            self._closed.add(exchange.first_key)
+            self.usage.silences += self._ledger.silences(exchange.first_key)
+        if exchange.unasked:
+            self.usage.unasked += 1
+            return
+        failed = exchange.reply is not None and bool(exchange.reply.error)
+        self._purse.met(exchange.troubles, overcome=not failed)
+        if failed and exchange.reply:
+            self.usage.failed += 1
+            notice(f"{exchange.request.key}: {exchange.reply.error}")
+
+    async def _ask(self, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
+        self._on_their_way.clear()
+        writer = LedgerWriter(self._ledger)
+        async with self.endpoint.client() as client:
+            self._caller.begin(client, writer)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for exchange in exchanges:
+                        group.create_task(self._finish(exchange, bar))
+            except BaseExceptionGroup as e:
+                raise self._told(e, exchanges) from e
+            finally:
+                await writer.drain()
+        if self._ledger.full:
+            raise InputError(
+                f"ledger {self._ledger.path}: {self._ledger.full}: the {len(self._ledger)} replies paid so far are kept, no more "
+                "are asked for; make room and start the run again"
+            )
+        refused = [e.reply.error for e in exchanges if e.refused and e.reply]
+        if len(refused) == len(exchanges) and not self._caller.successes:
+            raise EndpointError(f"{self.endpoint}: refused all {len(refused)} requests; the last: {refused[-1]}")
+
+    async def _finish(self, exchange: Exchange[Any], bar: Track) -> None:
+        while exchange.reply is None:
+            self._replay(exchange)
+            if exchange.reply is not None:
+                break
+            if exchange.key in self._on_their_way:  # an equal request: its reply will serve both
+                await self._on_their_way[exchange.key].wait()
+                continue
+            key, arrived = exchange.key, asyncio.Event()
+            self._on_their_way[key] = arrived
+            try:
+                await self._caller.pay(exchange)
+            finally:
+                del self._on_their_way[key]
+                arrived.set()
+        self._close(exchange, bar)
+
+    def _told(self, group: BaseExceptionGroup[BaseException], exchanges: Sequence[Exchange[Any]]) -> BaseException:
+        """The one error of many that the user is to read. That the endpoint fell silent is kept for the run's report."""
+        errors = _leaves(group)
+        own = next((e for e in errors if isinstance(e, PadaError)), errors[0])
+        if not isinstance(own, GaveUp):
+            return own
+        with suppress(InputError):  # the one error is this silence
+            self._ledger.add_silence(next(e.first_key for e in exchanges if e.reply is None), str(own))
+        last = f"; the last trouble: {self._caller.last_trouble}" if self._caller.last_trouble else ""
+        kept = (
+            f"the {len(self._ledger)} paid replies are in {self._ledger.path}: start the run again and it goes on from there"
+            if self._ledger.path
+            else "paid replies of this step were in memory only; give a ledger to keep them"
+        )
+        return EndpointError(f"{self.endpoint}: {own}{last}; {kept}")
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for e in error.exceptions for leaf in _leaves(e)]
+    return [error]
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, also for a caller that is inside an event loop itself, such as a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, work).result()

@@ -1,0 +1,106 @@
+"""One request and its re-asking, without any network: what is to be sent next, and what a reply makes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pada_agent.components.backends.llm.ledger.calls import Call, call_key
+from pada_agent.components.backends.llm.reply import Reading, read_reply
+from pada_agent.components.core.llm_interface import LlmReply, LlmRequest
+from pada_agent.components.core.tasks.task import Message
+
+T = TypeVar("T")
+REASKS = 2
+QUOTED = 2000  # characters of an unusable reply that the model is shown again
+HINTS = {
+    "cut off": "Be brief: your last answer was too long and was cut off.",
+    "filtered": "Answer in plain, factual words; your last answer was stopped by a content filter.",
+    "empty": "Your last answer was empty. Answer with JSON.",
+}
+
+
+@dataclass
+class Exchange(Generic[T]):
+    """Sends nothing itself. Every step follows from the replies alone, so that a replay takes the same steps."""
+
+    request: LlmRequest[T]
+    model: str
+    usual_room: int  # the settings' max_tokens
+    reply: LlmReply[T] | None = None
+    troubles: list[str] = field(default_factory=list)  # kinds, in the order met
+    form: int = 0  # of asking for JSON, see llm_dialect
+    unasked: bool = False
+    refused: bool = False
+    messages: list[Message] = field(init=False)
+    key: str = field(init=False)
+    first_key: str = field(init=False)
+    _room: int = field(init=False)
+    _reasked: int = 0
+
+    def __post_init__(self) -> None:
+        self._room = self.request.max_tokens
+        self._ask(self.request.messages)
+        self.first_key = self.key
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return self.request.schema
+
+    @property
+    def max_tokens(self) -> int:
+        """Room for the next reply, tokens."""
+        return self._room or self.usual_room
+
+    def hear(self, call: Call) -> Reading[T]:
+        """Take a reply: either the exchange is over and has its `reply`, or there is a next thing to ask."""
+        reading = read_reply(call.text, call.finish, self.schema, self.request.parse)
+        if reading.kind:
+            self.troubles.append(reading.kind)
+        if not reading.error:
+            self.reply = LlmReply(reading.value, self.key)
+        elif self._reasked == REASKS or (reading.kind in {"cut off", "filtered"} and self.troubles.count(reading.kind) > 1):
+            times = f"{self._reasked + 1} replies could not be used" if self._reasked else "a reply could not be used"
+            room = f" at {self.max_tokens} tokens (max_tokens)" if reading.kind == "cut off" else ""
+            self.fail(f"{times}; the last: {reading.error}{room}")
+        else:
+            self._ask_again(call.text, reading)
+        return reading
+
+    def fail(self, error: str) -> None:
+        """End without a value."""
+        self.reply = LlmReply(None, self.key, error)
+
+    def leave(self, error: str) -> None:
+        """End because a cap does not allow to ask (on)."""
+        self.unasked = True
+        self.fail(error)
+
+    def refuse(self, error: str) -> None:
+        """End because the endpoint does not take this request."""
+        self.refused = True
+        self.troubles.append("refused by the endpoint")
+        self.fail(error)
+
+    def _ask_again(self, text: str, reading: Reading[T]) -> None:
+        self._reasked += 1
+        if reading.kind == "cut off":
+            self._room = 2 * self.max_tokens
+        if reading.kind in HINTS:
+            self._ask(with_hint(self.messages, HINTS[reading.kind]))
+        else:
+            again = (
+                "This cannot be used" if self._reasked == 1 else "That is still not what was asked for"
+            )  # else an equal request
+            wrong = f"{again}: {reading.error}. Send the whole answer again, put right, as JSON and nothing else."
+            quoted = {"role": "assistant", "content": text[:QUOTED]}
+            self._ask([*self.request.messages, quoted, {"role": "user", "content": wrong}])
+
+    def _ask(self, messages: Sequence[Message]) -> None:
+        self.messages = list(messages)
+        self.key = call_key(self.model, messages, self.schema, self.request.temperature, self.request.salt, self._room)
+
+
+def with_hint(messages: Sequence[Message], hint: str) -> list[Message]:
+    """The messages with a hint at their end. No new message: many chat templates refuse two of one role in a row."""
+    *before, last = messages
+    return [*before, {**last, "content": f"{last['content']}\n\n{hint}"}]

@@ -1,0 +1,247 @@
+"""Every paid LLM call, written down before its reply is used, so that nothing is paid twice. One line:
+
+    {"key": "9f3c...", "name": "analyse/it1/val-017", "model": "gpt-5-mini", "time": 1763712345.2,
+     "text": "{\\"root_cause\\": ...}", "finish": "stop", "input_tokens": 412, "output_tokens": 63}
+
+The key is a hash of what was asked (see `call_key`). A line {"silence": "9f3c...", "time": ..., "why": "gave no reply for 600 s"}
+says that the run stopped with this key unanswered. Replies that could not be used stand here too: a run that is started again
+then asks again just as it did before, without paying.
+"""
+
+import asyncio
+import hashlib
+import json
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
+from pada_agent.components.backends.llm.ledger.in_objects import LedgerObjects
+from pada_agent.components.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Call:
+    """One paid call."""
+
+    key: str
+    name: str
+    model: str
+    time: float
+    text: str
+    finish: str
+    input_tokens: int
+    output_tokens: int
+
+
+def call_key(
+    model: str, messages: Sequence[dict[str, str]], schema: dict[str, Any], temperature: float, salt: str, max_tokens: int
+) -> str:
+    """SHA-256 of what is asked, in hex. Where the endpoint is has no part in it: a server may come back on another port."""
+    asked = {
+        "model": model,
+        "messages": [{"role": m["role"], "content": m["content"]} for m in messages],
+        "schema": schema,
+        "temperature": float(temperature),
+        "salt": salt,
+        "max_tokens": max_tokens,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+class Shelf(Protocol):
+    """Where a ledger's lines are kept: a file (ledger_file.py), or objects below a URI (ledger_objects.py).
+
+    `full` is '' or why no more is to be paid: there is room for the replies on their way and for nothing else.
+    """
+
+    full: str
+
+    def append(self, lines: bytes) -> None:
+        """Keep whole lines: when this returns they are safe. Raises InputError; then none of them is there twice."""
+
+    def unread(self) -> tuple[list[bytes], int]:
+        """Lines that this shelf has not given yet, and how many pieces were found unfinished and are left out."""
+
+    def same(self) -> bool:
+        """Whether the shelf is still the one that its name leads to."""
+
+    def close(self) -> None:
+        """Give it free."""
+
+
+class Ledger:
+    """Paid calls by key, in memory and on a shelf. Safe to use from threads."""
+
+    def __init__(self, path: str = "", shelf: Shelf | None = None) -> None:
+        """Use `open_ledger`. Without a shelf the calls are in memory only."""
+        self.path = path
+        self.torn = 0  # lines or objects that a crash left unfinished, left out
+        self.unreadable = 0  # whole lines that are no calls, left alone
+        self._calls: dict[str, Call] = {}
+        self._silences: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._shelf = shelf
+        self.read()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._calls
+
+    @property
+    def full(self) -> str:
+        """Why no more is to be paid, '' as long as there is room."""
+        return self._shelf.full if self._shelf is not None else ""
+
+    def get(self, key: str) -> Call | None:
+        """The paid call with this key, None if it was not paid yet."""
+        return self._calls.get(key)
+
+    def add(self, calls: Sequence[Call]) -> None:
+        """Keep paid calls: when this returns they are on the shelf. Raises InputError when they cannot be kept."""
+        with self._lock:
+            if self._shelf is not None:
+                try:
+                    self._shelf.append(b"".join(_line(c) for c in calls))
+                except InputError as e:
+                    raise InputError(
+                        f"ledger {self.path}: a paid reply could not be written: {e}. Mend that and start the run again: "
+                        f"the {len(self)} calls written before are not paid again"
+                    ) from e
+            self._calls.update((c.key, c) for c in calls)
+
+    def silences(self, key: str) -> int:
+        """How often the run stopped at an endpoint that did not answer this key."""
+        return self._silences[key]
+
+    def add_silence(self, key: str, why: str) -> None:
+        """Keep that the run stops with this key unanswered. Raises InputError when it cannot be kept."""
+        with self._lock:
+            self._silences[key] += 1
+            if self._shelf is not None:
+                self._shelf.append(_json({"silence": key, "time": now(), "why": why}))
+
+    def read(self) -> None:
+        """Take in what is on the shelf and not in memory yet."""
+        if self._shelf is None:
+            return
+        with self._lock:
+            lines, torn = self._shelf.unread()
+            bad = sum(not self._take(line) for line in lines)
+        self.torn, self.unreadable = self.torn + torn, self.unreadable + bad
+        if torn or bad:
+            print(
+                f"ledger {self.path}: {len(self)} paid calls; {torn} unfinished and {bad} unreadable left out; "
+                "what they held is asked again",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Give the shelf free. A ledger that nobody refers to any more does so by itself."""
+        if self._shelf is not None:
+            self._shelf.close()
+
+    def same(self) -> bool:
+        """Whether its name still leads to what is open."""
+        return self._shelf is not None and self._shelf.same()
+
+    def _take(self, line: bytes) -> bool:
+        try:
+            value = json.loads(line)
+            if "silence" in value:
+                self._silences[str(value["silence"])] += 1
+                return True
+            call = Call(**value)
+        except (ValueError, TypeError):
+            return False
+        self._calls[call.key] = call
+        return True
+
+
+class LedgerWriter:
+    """Adds calls from an event loop. Those that come while a write is under way are written together by the next."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._pending: list[tuple[Call, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> str:
+        """The ledger's."""
+        return self._ledger.full
+
+    async def add(self, call: Call) -> None:
+        """Returns when the call is kept. Raises what `Ledger.add` raises."""
+        if not self._ledger.path:
+            self._ledger.add([call])
+            return
+        written = asyncio.get_running_loop().create_future()
+        self._pending.append((call, written))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        await written
+
+    async def drain(self) -> None:
+        """Write what is pending, also for those who were cancelled while they waited."""
+        if self._flushing is not None:
+            await self._flushing
+
+    async def _flush(self) -> None:
+        while self._pending:
+            batch, self._pending = self._pending, []
+            try:
+                await asyncio.to_thread(self._ledger.add, [call for call, _ in batch])
+            except InputError as e:
+                for _, written in batch:
+                    if not written.done():
+                        written.set_exception(e)
+            else:
+                for _, written in batch:
+                    if not written.done():
+                        written.set_result(None)
+
+
+def open_ledger(place: str) -> Ledger:
+    """The ledger in this file or below this gs:// or s3:// URI, '' for one in memory only.
+
+    Within a process all who open one place share its ledger. Raises InputError when it cannot be written, or for a file when
+    another process has it open. Below a URI several processes may write: none loses a call, but each may pay for the same one.
+    """
+    if not place:
+        return Ledger()
+    remote = "://" in place
+    name = place.rstrip("/") if remote else str(Path(place).expanduser().resolve())
+    with _OPENING:
+        ledger = _OPEN.get(name)
+        if ledger is None or not ledger.same():
+            ledger = _OPEN[name] = Ledger(name, LedgerObjects(name) if remote else LedgerFile(Path(name)))
+        else:
+            ledger.read()
+        return ledger
+
+
+_OPEN: weakref.WeakValueDictionary[str, Ledger] = weakref.WeakValueDictionary()
+_OPENING = threading.Lock()
+
+
+def _line(call: Call) -> bytes:
+    return _json(asdict(call))
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def now() -> float:
+    """Seconds since the epoch, to the millisecond: what `Call.time` holds."""
+    return round(time.time(), 3)

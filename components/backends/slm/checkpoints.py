@@ -1,0 +1,136 @@
+"""Checkpoints of one training run: whole ones only, of this run only, kept near the output or in an object store.
+
+checkpoint_uri/run.json                 {"identity": "5b1f...", "last": "checkpoint-16"}
+checkpoint_uri/checkpoint-16/           the Trainer's own files; `run.json` names it once it is whole
+gs://bucket/folder/5b1f0c3d2e4a/...     the same in an object store, in a folder for each run
+"""
+
+import hashlib
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from pada_agent.components.backends.progress import Track, notice
+from pada_agent.components.backends.record_files import read_json, write_json
+from pada_agent.components.backends.store.objects import names, read, remove, write
+from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.core.errors import InputError
+
+
+class Checkpoints:
+    """Where one run keeps its checkpoints: `uri` is a folder, or gs:// or s3:// with copies of a local one."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri.rstrip("/")
+        self._remote = "://" in uri
+        self.folder = Path(tempfile.mkdtemp(prefix="checkpoints-")) if self._remote else Path(uri)
+        self._identity = ""
+
+    def resume(self, identity: str) -> Path | None:
+        """The last whole checkpoint of the run that `identity` stands for. Those of another run are removed here.
+
+        Raises InputError when the object store cannot be reached or written.
+        """
+        self._identity = hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()
+        if self._remote:
+            self._uri = f"{self._uri}/{self._identity[:12]}"
+            self._fetch()
+        try:
+            facts = read_json(self.folder / "run.json")
+            same, last = bool(facts["identity"] == self._identity), self.folder / str(facts["last"])
+        except (InputError, KeyError, TypeError):
+            same, last = False, self.folder
+        if same and last.is_dir():
+            print(f"  going on from {last.name}", file=sys.stderr, flush=True)
+            return last
+        for old in self.folder.glob("checkpoint-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        return None
+
+    def saved(self, step: int) -> None:
+        """The checkpoint of `step` is whole."""
+        name = f"checkpoint-{step}"
+        write_json(self.folder / "run.json", {"identity": self._identity, "last": name})
+        if self._remote:
+            try:
+                put(self.folder / name, f"{self._uri}/{name}")
+                put(self.folder / "run.json", f"{self._uri}/run.json")
+                self._remove_all_but(name)
+            except InputError as e:
+                notice(f"{name} is not kept, the training goes on: {e}")
+
+    def remove(self) -> None:
+        """The run is over and its adapter in place. In an object store they stay: the adapter may be lost on its way out."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _fetch(self) -> None:
+        facts = read(f"{self._uri}/run.json")
+        try:
+            last = str(json.loads(facts or b"{}")["last"])
+        except (ValueError, KeyError, TypeError):
+            write(f"{self._uri}/run.json", b"{}")  # a place that cannot be written is found now, not after hours
+            return
+        if names(f"{self._uri}/{last}"):
+            fetch(f"{self._uri}/{last}", self.folder)
+            write_json(self.folder / "run.json", {"identity": self._identity, "last": last})
+
+    def _remove_all_but(self, last: str) -> None:
+        with suppress(InputError):  # who may not delete leaves them
+            for old in {name.partition("/")[0] for name in names(self._uri)} - {last, "run.json"}:
+                remove(f"{self._uri}/{old}")
+
+
+class Watch(TrainerCallback):
+    """Shows progress, and on SIGTERM ends the run after the current step with a checkpoint."""
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+        self.progress: Track | None = None
+        self._asked = False
+        self._done = 0
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Handle SIGTERM while the block runs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _ask(self, _number: int, _frame: Any) -> None:
+        self._asked = True
+
+    def stop_if_asked(self) -> None:
+        """Raises SystemExit, with the code of a process ended by SIGTERM, if the run was cut short."""
+        if self._asked:
+            print("  stopped by SIGTERM; start again to go on from the checkpoint", file=sys.stderr, flush=True)
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A resumed run has steps behind it."""
+        self._advance(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        """Called after each optimizer step."""
+        self._advance(state)
+        if self._asked:  # also after the last step: who asks a run to stop does not want its next task
+            control.should_save = control.should_training_stop = True
+        return control
+
+    def _advance(self, state: Any) -> None:
+        if self.progress is not None:
+            self.progress.advance(state.global_step - self._done)
+        self._done = state.global_step

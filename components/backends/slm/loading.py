@@ -1,0 +1,148 @@
+"""Loads the small language model: weights, tokenizer, chat format, on the device and in the type that suit the machine."""
+
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pada_agent.components.backends.files import whole_directory
+from pada_agent.components.backends.models.sources import ModelSource, cache_root, content_hash, find_model
+from pada_agent.components.backends.slm.chat_format import ChatFormat
+from pada_agent.components.backends.slm.memory import check_fits
+from pada_agent.components.core.errors import ModelError, PadaError
+from pada_agent.components.core.settings import SlmSettings
+
+
+@dataclass
+class Slm:
+    """A causal language model, ready to run. `model` is a transformers model, or a PEFT one around it."""
+
+    model: Any
+    chat: ChatFormat
+    source: ModelSource
+    device: str
+    dtype: str
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        config = self.model.config.get_text_config()
+        return int(getattr(config, "max_position_embeddings", 0) or sys.maxsize)
+
+
+def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
+    """The model of `settings`, with a LoRA adapter if one is given. Raises ModelError.
+
+    `auto` takes CUDA where it is, and bfloat16 where the processor has instructions for it, else float32.
+    """
+    import torch
+
+    source = find_model(settings.model)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device)
+    folder = dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path
+    check_fits(settings.model, folder, dtype)
+    try:
+        model, tokenizer = _load(folder, dtype, device)
+        stops = getattr(model.generation_config, "eos_token_id", None)
+        chat = ChatFormat(tokenizer, [] if stops is None else [stops] if isinstance(stops, int) else stops)
+    except PadaError as e:
+        raise type(e)(f"model {settings.model}: {e}") from e
+    except (OSError, ValueError, KeyError, RuntimeError, torch.OutOfMemoryError) as e:
+        raise ModelError(f"model {settings.model}: cannot be loaded from {folder} ({_first_line(e)})") from e
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.decode([chat.end_of_turn])
+    if adapter is not None:
+        model = _with_adapter(model, adapter, settings.model)
+    return Slm(model.eval(), chat, source, device, dtype)
+
+
+def dense_folder(source: ModelSource, dtype: str) -> Path:
+    """The weights of a GGUF file unpacked to `dtype`, as a folder in the cache of models.
+
+    transformers takes 15 s to read even a small GGUF file, once for each stage; the folder takes half a second.
+    """
+    digest = source.sha256 or content_hash(source.path)
+    folder = cache_root() / f"dense--{digest[:32]}--{dtype}"
+    if not (folder / "config.json").exists():
+        print(f"  unpacking {source.path.name} to {dtype}", file=sys.stderr, flush=True)
+        try:
+            with whole_directory(folder) as work:
+                _unpack(source.path, dtype, work)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as e:
+            if not (folder / "config.json").exists():  # else another process was faster
+                raise ModelError(f"model {source.path}: this GGUF file cannot be unpacked ({_first_line(e)})") from e
+    return folder
+
+
+def _unpack(gguf: Path, dtype: str, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    _no_bars()
+    where = {"gguf_file": gguf.name, "local_files_only": True}
+    dense = GgufConfig(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, **where, dtype=getattr(torch, dtype), quantization_config=dense)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, **where).save_pretrained(folder)
+
+
+def _no_bars() -> None:
+    """One for each of many short loads; stages show progress of their own."""
+    from transformers.utils import logging
+
+    quiet: Any = logging.disable_progress_bar
+    quiet()
+
+
+def _load(folder: Path, dtype: str, device: str) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _no_bars()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
+    return model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _with_adapter(model: Any, adapter: Path, name: str) -> Any:
+    from peft import PeftModel
+
+    facts = adapter / "train.json"
+    try:
+        trained_on = json.loads(facts.read_text()).get("base_model", name) if facts.exists() else name
+        if trained_on != name:
+            raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
+            return PeftModel.from_pretrained(model, str(adapter))
+    except (OSError, ValueError, KeyError, RuntimeError) as e:
+        raise ModelError(f"adapter {adapter}: does not fit {name} ({_first_line(e)})") from e
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError("slm.device is cuda, but this machine has no CUDA device; use auto or cpu")
+    device = wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # of torchrun: one process for each GPU
+    return device
+
+
+def _dtype(wanted: str, device: str) -> str:
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,220 @@
+"""LoRA fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
+
+Ours is what it lacks: logits only where there is loss, no pass for what a batch has in common, and proof that the
+end-of-turn token is trained and that the saved adapter changes the model.
+"""
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+
+from pada_agent.components.backends.files import room_at
+from pada_agent.components.backends.progress import track
+from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
+from pada_agent.components.backends.slm.cpu.causal_attention import use_causal_blocks
+from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
+from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
+from pada_agent.components.backends.slm.loading import Slm, load_slm
+from pada_agent.components.backends.slm.shared_prefix import can_share, prefix_cache, repeated
+from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Row, Rows, row_order, tokenise
+from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.settings import TrainLora
+from pada_agent.components.core.slm_interface import Example, Training
+
+
+def fit(
+    examples: Sequence[Example], settings: TrainLora, adapter: Path, checkpoints: Checkpoints, max_steps: int = 0
+) -> Training:
+    """Fine-tune and write the adapter into the folder `adapter`. `max_steps` 0: as many as the epochs take.
+
+    Goes on from the last whole checkpoint of the same run. On SIGTERM it saves one and raises SystemExit.
+    Raises InputError when no row fits slm.max_length, ModelError when the model or its template cannot be trained.
+    """
+    started = time.monotonic()
+    set_seed(settings.seed)
+    slm = load_slm(settings.slm)
+    rows, dropped = tokenise(examples, slm, settings.slm.max_length)
+    batch = settings.train.micro_batch * settings.train.accumulate
+    steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
+    order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
+    model = _with_lora(slm, settings)
+    resume = checkpoints.resume(_identity(rows, settings, steps, slm))
+    trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
+    watch = Watch(checkpoints)
+    trainer.add_callback(watch)
+    with track("training steps", steps) as progress, watch.signals():
+        watch.progress = progress
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    watch.stop_if_asked()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not all(map(math.isfinite, losses)):
+        raise ModelError(f"training diverged: a loss that is no number at step {_first_bad(losses)}; lower train.learning_rate")
+    if trainer.args.should_save:
+        model.save_pretrained(adapter)
+        _prove_change(slm, model, rows, adapter)
+    return Training(
+        base_model=settings.slm.model,
+        source=str(slm.source),
+        device=slm.device,
+        dtype=slm.dtype,
+        seed=settings.seed,
+        steps=steps,
+        epochs=round(len(order) / len(rows), 3),
+        losses=losses,
+        seconds=round(time.monotonic() - started, 1),
+        resumed_from=int(resume.name.rsplit("-", 1)[1]) if resume else 0,
+        trained_tokens=sum(len(rows[i].tokens) - rows[i].prompt for i in order),
+        dropped_too_long=dropped,
+        changed_outputs=True,
+    )
+
+
+def _first_bad(losses: Sequence[float]) -> int:
+    return next(step for step, loss in enumerate(losses, 1) if not math.isfinite(loss))
+
+
+class CompletionTrainer(Trainer):
+    """Loss on completion tokens, as a mean over the tokens of the whole optimizer step."""
+
+    def __init__(self, slm: Slm, model: Any, rows: Sequence[Row], arguments: TrainingArguments, checkpoints: Checkpoints) -> None:
+        collate = Collator(slm.chat.tokenizer.pad_token_id)
+        super().__init__(model=model, args=arguments, train_dataset=Rows(rows), data_collator=collate)
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = True  # have it count the step's completion tokens, whatever the model's forward
+        self._loss_shifts_labels = True
+        self._rows = len(rows)
+        self._checkpoints = checkpoints
+        # One process only: DistributedDataParallel expects one forward pass for each backward.
+        self._share = arguments.world_size == 1 and can_share(model)
+        self._positions: Any = None
+        slm.model.get_output_embeddings().register_forward_pre_hook(self._select)
+
+    def _select(self, _module: Any, args: tuple[Any, ...]) -> Any:
+        return (args[0][self._positions],) if self._positions is not None else None
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """Sum of the cross entropy at the positions that predict a completion token, over the step's completion tokens."""
+        labels, prefix = inputs["labels"], int(inputs["prefix"]) if self._share else 0
+        targets = labels[:, 1:]
+        wanted = targets != NO_LOSS
+        # No attention mask: padding is on the right, and no token sees what comes after it.
+        call = {"input_ids": inputs["input_ids"], "use_cache": False}
+        if prefix:
+            cache = repeated(prefix_cache(model, inputs["input_ids"][:1, :prefix]), len(labels))
+            positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
+            call |= {"input_ids": inputs["input_ids"][:, prefix:], "past_key_values": cache, "position_ids": positions}
+        last = torch.zeros_like(wanted[:, :1])
+        self._positions = torch.cat([wanted, last], 1)[:, prefix:]
+        try:
+            logits = model(**call).logits
+        finally:
+            self._positions = None
+        loss = functional.cross_entropy(logits.float(), targets[wanted], reduction="sum")
+        loss = loss / (len(logits) if num_items_in_batch is None else num_items_in_batch)
+        return loss * self.accelerator.num_processes  # each process's gradient is averaged with the others'
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the Trainer would go through all parameters for each batch."""
+        return 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return torch.utils.data.SequentialSampler(range(self._rows))  # the rows are in their order already
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with room_at(self._checkpoints.folder):
+            super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            self._checkpoints.saved(self.state.global_step)
+
+
+def _with_lora(slm: Slm, settings: TrainLora) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    if slm.device == "cpu":
+        use_causal_blocks(slm.model)
+        slm.model.requires_grad_(False)
+        use_lean_blocks(slm.model)
+    train = settings.train
+    lora = LoraConfig(
+        r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
+        model = get_peft_model(slm.model, lora)
+    use_lean_layers(model)
+    return model
+
+
+def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
+    train = settings.train
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints.folder),
+        max_steps=steps,
+        per_device_train_batch_size=train.micro_batch,
+        gradient_accumulation_steps=_accumulate(train.accumulate),
+        learning_rate=train.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=int(train.warmup * steps),
+        weight_decay=0.0,
+        max_grad_norm=train.clip,
+        optim="adamw_torch",
+        seed=settings.seed,
+        save_strategy="steps" if train.checkpoints else "no",
+        save_steps=max(1, -(-steps // (train.checkpoints + 1))),
+        save_total_limit=2,  # the one before goes only after the new one is whole
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        label_names=["labels"],
+        use_cpu=slm.device == "cpu",
+        dataloader_pin_memory=slm.device != "cpu",
+    )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # more GPUs are used under torchrun; DataParallel in one process is slower than one GPU
+    return arguments
+
+
+def _accumulate(wanted: int) -> int:
+    """Micro batches of one process a step, so that the step has as many rows however many processes share it."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if wanted % processes:
+        raise InputError(f"train.accumulate is {wanted}, not a multiple of the {processes} processes of torchrun")
+    return wanted // processes
+
+
+def _identity(rows: Sequence[Row], settings: TrainLora, steps: int, slm: Slm) -> str:
+    """What must be the same for a checkpoint to be of this run."""
+    parts = [settings.model_dump_json(), str(steps), str(slm.source), slm.dtype, *(f"{r.id}{r.tokens}" for r in rows)]
+    return "\n".join(parts)
+
+
+def _prove_change(slm: Slm, model: Any, rows: Sequence[Row], adapter: Path) -> None:
+    """Load the adapter as evaluate_slm will and compare logits with the base model's. Raises ModelError if they agree."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_peft_weights(str(adapter), device=slm.device))
+    model.eval()
+    with torch.inference_mode():
+        for row in rows[:4]:
+            tokens = torch.tensor([row.tokens[: row.prompt]], device=slm.device)
+            tuned = model(input_ids=tokens).logits[:, -1].float()
+            with model.disable_adapter():
+                base = model(input_ids=tokens).logits[:, -1].float()
+            if not torch.isfinite(tuned).all():
+                raise ModelError(
+                    f"the trained adapter gives logits that are no numbers (row {row.id}); lower train.learning_rate"
+                )
+            if (tuned - base).abs().max() > 1e-3:
+                return
+    raise ModelError("the trained adapter does not change the model's outputs; check train.learning_rate and train.epochs")

@@ -1,0 +1,148 @@
+"""What was spent on LLMs, and how many synthetic rows an iteration may write."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pada_agent.components.core.settings import CAPS, BudgetSettings, Caps, GenerateSettings
+
+
+class Usage(BaseModel):
+    """Calls, tokens and money. `a + b` adds them up, so `sum(usages, Usage())` is the whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    calls: int = Field(default=0, description="replies used, paid now or replayed from the ledger")
+    paid_calls: int = Field(default=0, description="of those, paid in this process")
+    replayed: int = Field(default=0, description="of those, found in the ledger")
+    input_tokens: int = Field(default=0, description="of all calls, also the replayed ones: they were paid once")
+    output_tokens: int = 0
+    usd: float = Field(default=0.0, description="at the settings' prices, of all calls")
+    retries: int = Field(default=0, description="requests sent again after trouble on the way")
+    recovered: dict[str, int] = Field(default_factory=dict, description="kind of trouble -> replies mended or asked for again")
+    failed: int = Field(default=0, description="requests that ended without a value, caps aside")
+    unrecovered: dict[str, int] = Field(default_factory=dict, description="kind of trouble -> how often those met it")
+    silences: int = Field(default=0, description="times the endpoint gave no reply for so long that the run stopped")
+    unasked: int = Field(default=0, description="requests not asked because a cap was reached")
+    capped: str = Field(default="", description="the cap that was reached, '' if none")
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """The sum; of two caps the first that was reached is kept."""
+        by_kind = ("recovered", "unrecovered")
+        counts = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in type(self).model_fields
+            if name not in {*by_kind, "capped"}
+        }
+        kinds = {name: _added(getattr(self, name), getattr(other, name)) for name in by_kind}
+        return Usage(**counts, **kinds, capped=self.capped or other.capped)
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens
+
+
+class Cost(NamedTuple):
+    """What caps are about."""
+
+    calls: int
+    tokens: int
+    usd: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Caps, what they are called, and what was spent under them before."""
+
+    name: str
+    caps: Caps
+    spent: Usage
+
+    def exceeded(self, more: Cost) -> str:
+        """The cap that would be exceeded if `more` were spent too, '' if none."""
+        for name in CAPS:
+            cap = getattr(self.caps, name)
+            if cap and getattr(self.spent, name) + getattr(more, name) > cap:
+                return f"{self.name}.{name}: {cap:g}"
+        return ""
+
+    @property
+    def reached(self) -> str:
+        """The cap of which nothing is left, and what was spent of it; '' if none."""
+        for name in CAPS:
+            cap, amount = getattr(self.caps, name), getattr(self.spent, name)
+            if cap and amount >= cap:
+                return f"{amount:g} of {self.name}.{name}: {cap:g} is spent"
+        return ""
+
+
+def limits(budget: BudgetSettings, spent: Mapping[str, Usage], stages: Collection[str]) -> list[Limit]:
+    """The run's limit and those of `stages`; `spent` is what each stage has spent in the run so far."""
+    of_stages = [(name, caps) for name, caps in budget.stages.items() if name in stages]
+    return [
+        Limit("budget", budget, sum(spent.values(), Usage())),
+        *(Limit(f"budget.stages.{name}", caps, spent.get(name, Usage())) for name, caps in of_stages),
+    ]
+
+
+def by_stage(*usages: Mapping[str, Usage]) -> dict[str, Usage]:
+    """The sums of usages that are kept by stage."""
+    names = dict.fromkeys(name for usage in usages for name in usage)
+    return {name: sum((u[name] for u in usages if name in u), Usage()) for name in names}
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Rows one iteration may write: for each strategy, and around training errors."""
+
+    per_strategy: list[int]
+    error_rows: int
+
+    @property
+    def total(self) -> int:
+        """All rows of the iteration."""
+        return sum(self.per_strategy) + self.error_rows
+
+
+def iteration_rows(generate: GenerateSettings, train_rows: int, iteration: int, iterations: int) -> int:
+    """Synthetic rows of one iteration (from 1): `share` of the training rows, of which `total` gives each iteration its part.
+
+    Raises ValueError for an iteration outside 1..iterations.
+    """
+    if not 1 <= iteration <= iterations:
+        raise ValueError(f"iteration {iteration} is not within 1..{iterations}")
+    rows = _rounded(generate.share * train_rows)
+    return rows if generate.scope == "per_iteration" else even_split(rows, iterations)[iteration - 1]
+
+
+def allocation(
+    generate: GenerateSettings, train_rows: int, iteration: int, iterations: int, patterns: int, errors: int
+) -> Allocation:
+    """How the rows of an iteration spread: `pattern_share` of them evenly over `patterns` strategies, the rest on errors.
+
+    Without patterns all go to the errors, without errors all to the patterns, without both there are none.
+    """
+    rows = iteration_rows(generate, train_rows, iteration, iterations)
+    if not patterns:
+        return Allocation([], rows if errors else 0)
+    pattern_rows = _rounded(rows * generate.pattern_share) if errors else rows
+    return Allocation(even_split(pattern_rows, patterns), rows - pattern_rows)
+
+
+def even_split(rows: int, parts: int) -> list[int]:
+    """`rows` over `parts` as evenly as it goes, the remainder to the first ones."""
+    each, left = divmod(rows, parts)
+    return [each + (i < left) for i in range(parts)]
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {kind: one.get(kind, 0) + other.get(kind, 0) for kind in sorted(one.keys() | other.keys())}
+
+
+def _rounded(value: float) -> int:
+    """Half up, not to even: 2.5 and 3.5 rows must not round in opposite directions."""
+    return math.floor(value + 0.5)

@@ -1,0 +1,54 @@
+"""What the stages ask of a small language model; pada_agent.components.backends answers it with transformers and PEFT."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pada_agent.components.core.records import Record
+from pada_agent.components.core.tasks.task import Message
+
+
+class Prompt(Record):
+    """A chat the SLM is to answer."""
+
+    id: str
+    messages: list[Message]
+
+
+class Example(Prompt):
+    """A chat and the answer the SLM is trained to give; the loss is on the answer alone."""
+
+    target: str = Field(min_length=1)
+
+
+class Training(BaseModel):
+    """What a fine-tuning run did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_model: str
+    source: str = Field(description="where the base model came from, and its hash")
+    device: str
+    dtype: str
+    seed: int
+    steps: int = Field(description="optimizer steps")
+    epochs: float = Field(description="passes over the rows that were trained on")
+    losses: list[float] = Field(description="mean loss a completion token, each step")
+    seconds: float = Field(description="of this process; a resumed run counts from its resume")
+    resumed_from: int = Field(default=0, description="step of the checkpoint the run went on from")
+    trained_tokens: int = Field(description="completion tokens with loss, over all steps")
+    dropped_too_long: list[str] = Field(default_factory=list, description="ids of rows above slm.max_length")
+    changed_outputs: bool = Field(description="the saved adapter changes the logits; a run that proves it not is an error")
+
+
+class Fit(Protocol):
+    """Fine-tunes on the examples and leaves the adapter where its maker was told to."""
+
+    def __call__(self, examples: Sequence[Example]) -> Training: ...
+
+
+class Generate(Protocol):
+    """Greedy answers, in the order of the prompts."""
+
+    def __call__(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]: ...

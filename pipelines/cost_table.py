@@ -1,0 +1,102 @@
+"""`pada estimate`: what a run will ask of the LLMs, as a table, from the config and its rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.core.cost.budget import Usage
+from pada_agent.components.core.cost.estimate import StageEstimate, estimate
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields
+from pada_agent.components.core.settings import CAPS, Caps, Settings
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import Task
+from pada_agent.pipelines.local.embedded_servers import EMBEDDED
+
+HEADINGS = ("stage", "calls", "tokens in", "tokens out", "USD")
+ROWS_READ = 2000  # whose sizes are measured
+
+
+def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> None:
+    """Print calls, tokens and money by stage, expected and from least to most. Raises InputError for rows that cannot be read."""
+    stages, train, validation = estimated(settings)
+    _table([list(HEADINGS), *([s.stage, *_cells(s)] for s in stages), ["together", *_cells(together(stages))]], say)
+    say(f"{train:,} training rows, {validation:,} validation rows, iterations: {settings.loop.iterations}.")
+    say(
+        "Expected (least to most). The least: no sample is sent back. The most: every one is, each time. Expected: two of three "
+        "batches go back for half of their rows, as with a small teacher."
+    )
+    for line in _caps(settings, stages):
+        say(line)
+    for role in ("teacher", "judge"):
+        llm = getattr(settings, role)
+        if llm.base_url == EMBEDDED:
+            say(f"The {role} runs on this machine and costs nothing but time.")
+        elif not llm.usd_per_million_input and not llm.usd_per_million_output:
+            say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
+
+
+def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
+    """The estimate by stage, and the training and validation rows it is for."""
+    own = settings.task
+    task = load_task(own.name, own.options)
+    train, rows = _train_rows(task, own.train, own.train_size)
+    validation = own.validation_size or _count(own.validation)
+    if not own.selection and not own.validation_size:
+        validation = (validation + 1) // 2  # the other half becomes the selection rows
+    return estimate(settings, task, rows, train, validation), train, validation
+
+
+def together(stages: Sequence[StageEstimate]) -> StageEstimate:
+    """The sums over all stages."""
+    low, expected, high = (sum((getattr(s, end) for s in stages), Usage()) for end in ("low", "expected", "high"))
+    return StageEstimate("together", low, expected, high)
+
+
+def _caps(settings: Settings, stages: Sequence[StageEstimate]) -> Iterator[str]:
+    budget = settings.budget
+    limited: list[tuple[str, Caps, StageEstimate]] = [("budget", budget, together(stages))]
+    limited += [(f"budget.stages.{s.stage}", budget.stages[s.stage], s) for s in stages if s.stage in budget.stages]
+    for where, caps, needs in limited:
+        for name in CAPS:
+            cap, expected = getattr(caps, name), getattr(needs.expected, name)
+            if cap and expected > cap:
+                say = f"{expected:,.2f}" if name == "usd" else f"{expected:,}"
+                yield f"{where}.{name}: {cap:g} will end it early: {say} expected."
+
+
+def _cells(stage: StageEstimate) -> list[str]:
+    ends = (stage.expected, stage.low, stage.high)
+    counts = [
+        "{:,} ({:,} to {:,})".format(*(getattr(end, name) for end in ends)) for name in ("calls", "input_tokens", "output_tokens")
+    ]
+    return [*counts, "{:,.2f} ({:,.2f} to {:,.2f})".format(*(end.usd for end in ends))]
+
+
+def _table(lines: Sequence[Sequence[str]], say: Callable[[str], object]) -> None:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    for name, *numbers in lines:
+        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        say("  ".join([name.ljust(widths[0]), *cells]))
+
+
+def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
+    """How many training rows there are, `size` if it is given, and the first of them."""
+    rows = read_rows(source)
+    fields = []
+    for where, raw in islice(rows, ROWS_READ):
+        try:
+            fields.append(task.read(raw))
+        except InputError as e:
+            raise InputError(f"{where}: {e}") from e
+    count = size or len(fields) + sum(1 for _ in rows)
+    if not fields:
+        raise InputError(f"{source}: there are no rows in it")
+    return count, fields
+
+
+def _count(source: str) -> int:
+    count = sum(1 for _ in read_rows(source))
+    if not count:
+        raise InputError(f"{source}: there are no rows in it")
+    return count

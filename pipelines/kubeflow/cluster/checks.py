@@ -1,0 +1,195 @@
+"""The checks of `pada doctor` that look at objects in a Kubernetes cluster."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pada_agent.pipelines.doctor import Check
+from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, look
+from pada_agent.pipelines.kubeflow.submit_kubernetes import SERVICE_ACCOUNT
+
+LLM_SECRET, STORAGE_SECRET = "pada-agent-llm", "pada-agent-storage"
+STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+MODEL_CACHE = "pada-agent-models"
+GPU = "nvidia.com/gpu"
+# A pool that grows from zero shows no node until a task waits for one, so that none is there now proves nothing.
+POOLS = "kubectl -n kube-system get configmap cluster-autoscaler-status -o yaml: a node group with GPUs may grow"
+GKE_POOLS = "gcloud container node-pools list --cluster NAME --location PLACE: a pool with an accelerator may grow"
+APPLY = "kubectl apply -k manifests/overlays/local-cluster, or your cluster's overlay"
+
+
+def cluster(api: Any) -> Check:
+    """Its version, and as whom we are known. Raises Unanswered."""
+    from kubernetes import client
+
+    where = api.configuration.host
+    try:
+        version = ask(lambda: client.VersionApi(api).get_code(_request_timeout=SECONDS))
+    except Denied as e:
+        raise Unanswered(f"{where} does not let us in ({e})", "kubectl auth whoami; log in to the cluster again") from e
+    except Unanswered as e:
+        raise Unanswered(f"{where} {e}", e.mend) from e
+    if version is None:
+        raise Unanswered(f"{where} is no Kubernetes API (no /version)", "kubectl config view --minify")
+    try:
+        review = client.V1SelfSubjectReview()
+        known = ask(lambda: client.AuthenticationV1Api(api).create_self_subject_review(review, _request_timeout=SECONDS))
+    except Denied:
+        known = None
+    user = known.status.user_info.username if known and known.status and known.status.user_info else "somebody it does not name"
+    return Check("cluster", f"{version.git_version} at {where}, as {user}")
+
+
+def namespace(api: Any, space: str) -> Check:
+    """Is it there, and not on its way out."""
+    from kubernetes import client
+
+    def tell(found: Any) -> Check:
+        if found is None:
+            return Check(name, "not there", APPLY)
+        phase = found.status.phase if found.status else "Active"
+        return Check(name, phase.lower(), "" if phase == "Active" else f"wait until it is gone, then {APPLY}")
+
+    name = f"namespace {space}"
+    return look(
+        name, lambda: client.CoreV1Api(api).read_namespace(space, _request_timeout=SECONDS), tell, f"get namespaces/{space}"
+    )
+
+
+def account(api: Any, space: str) -> Check:
+    """The service account that a run's pods have."""
+    from kubernetes import client
+
+    def tell(found: Any) -> Check:
+        if found is None:
+            return Check(name, f"no service account {SERVICE_ACCOUNT}", APPLY)
+        google = (found.metadata.annotations or {}).get("iam.gke.io/gcp-service-account")
+        return Check(name, f"{SERVICE_ACCOUNT} is there" + (f", acts as {google}" if google else ""))
+
+    name = "service account"
+    read = client.CoreV1Api(api).read_namespaced_service_account
+    return look(
+        name,
+        lambda: read(SERVICE_ACCOUNT, space, _request_timeout=SECONDS),
+        tell,
+        f"get serviceaccounts/{SERVICE_ACCOUNT} -n {space}",
+    )
+
+
+def secret(api: Any, space: str, name: str, keys: Sequence[str]) -> Check:
+    """Which keys it holds; of a value only whether it is empty is looked at."""
+    from kubernetes import client
+
+    values = " ".join(f'--from-literal={key}="${key}"' for key in keys)
+    make = f"kubectl -n {space} create secret generic {name} {values}"
+
+    def tell(found: Any) -> Check:
+        if found is None:
+            return Check(f"secret {name}", "not there", make)
+        filled = {key for key, value in (found.data or {}).items() if value}
+        lacking = [key for key in keys if key not in filled]
+        if lacking:
+            again = f"{make} --dry-run=client -o yaml | kubectl apply -f -"
+            return Check(f"secret {name}", f"lacks {', '.join(lacking)}", again)
+        return Check(f"secret {name}", f"holds {', '.join(sorted(filled))}")
+
+    read = client.CoreV1Api(api).read_namespaced_secret
+    return look(f"secret {name}", lambda: read(name, space, _request_timeout=SECONDS), tell, f"get secrets/{name} -n {space}")
+
+
+def policies(api: Any, space: str) -> Check:
+    """Network policies; whether the cluster's network heeds them cannot be seen from here."""
+    from kubernetes import client
+
+    def tell(found: Any) -> Check:
+        names = sorted(item.metadata.name for item in found.items) if found else []
+        if not names:
+            return Check(name, "none: pods may talk to everything", APPLY, needed=False)
+        return Check(name, f"{len(names)}: {', '.join(names)}"[:200])
+
+    name = "network policies"
+    read = client.NetworkingV1Api(api).list_namespaced_network_policy
+    return look(name, lambda: read(space, _request_timeout=SECONDS), tell, f"list networkpolicies -n {space}")
+
+
+def gpus(api: Any) -> Iterator[Check]:
+    """GPUs that tasks may get now, and why not those of other nodes."""
+    from kubernetes import client
+
+    found: list[Any] = []
+
+    def tell(nodes: Any) -> Check:
+        found.extend(node for node in (nodes.items if nodes else []) if _gpus(node))
+        usable = [node for node in found if not _obstacle(node)]
+        if not usable:
+            why = "no node that tasks may use offers one now" if found else "no node offers one now"
+            on_gke = any("cloud.google.com/gke-nodepool" in (n.metadata.labels or {}) for n in (nodes.items if nodes else []))
+            return Check("gpu", why, f"{GKE_POOLS if on_gke else POOLS}; else add one", needed=False)
+        cards = ", ".join(sorted({_card(node) for node in usable}))
+        return Check("gpu", f"{sum(map(_gpus, usable))} allocatable on {len(usable)} of {len(nodes.items)} nodes: {cards}")
+
+    yield look("gpu", lambda: client.CoreV1Api(api).list_node(_request_timeout=SECONDS), tell, "list nodes")
+    for node in found:
+        if obstacle := _obstacle(node):
+            name = node.metadata.name
+            mend = f"kubectl uncordon {name}" if node.spec.unschedulable else "take the taint away, or add a toleration"
+            yield Check(f"gpu of {name}", obstacle, mend, needed=False)
+
+
+def _gpus(node: Any) -> int:
+    return int((node.status.allocatable or {}).get(GPU, "0"))
+
+
+def _obstacle(node: Any) -> str:
+    """What keeps our GPU tasks away from a node, '' for nothing; they tolerate the key nvidia.com/gpu, effect NoSchedule."""
+    if node.spec.unschedulable:
+        return "cordoned"
+    foreign = [
+        f"{taint.key}{f'={taint.value}' if taint.value else ''}:{taint.effect}"
+        for taint in node.spec.taints or []
+        if taint.effect in {"NoSchedule", "NoExecute"} and (taint.key, taint.effect) != (GPU, "NoSchedule")
+    ]
+    return f"tainted {', '.join(foreign)}, which tasks do not tolerate" if foreign else ""
+
+
+def _card(node: Any) -> str:
+    labels = node.metadata.labels or {}
+    return str(labels.get("nvidia.com/gpu.product") or labels.get("cloud.google.com/gke-accelerator") or "unnamed card")
+
+
+def storage_class(api: Any) -> Check:
+    """What volumes can be made of."""
+    from kubernetes import client
+
+    def tell(found: Any) -> Check:
+        names = [_class_name(item) for item in found.items] if found else []
+        mend = "" if names else "install a storage class; without one no model cache can be made"
+        return Check("storage class", ", ".join(names) or "none", mend, needed=False)
+
+    return look(
+        "storage class",
+        lambda: client.StorageV1Api(api).list_storage_class(_request_timeout=SECONDS),
+        tell,
+        "list storageclasses",
+    )
+
+
+def model_cache(api: Any, space: str, needed: bool) -> Check:
+    """The volume with models; `needed` when the config names one under /models/."""
+    from kubernetes import client
+
+    def tell(found: Any) -> Check:
+        if found is None:
+            mend = "see manifests/README.md" if needed else "none is needed; see manifests/README.md to fetch models only once"
+            return Check("model cache", f"no volume claim {MODEL_CACHE}", mend, needed=needed)
+        phase = found.status.phase
+        mend = f"kubectl -n {space} describe pvc {MODEL_CACHE}" if phase == "Lost" else ""
+        return Check("model cache", f"{MODEL_CACHE}: {phase}, {', '.join(found.spec.access_modes or [])}", mend)
+
+    read = client.CoreV1Api(api).read_namespaced_persistent_volume_claim
+    right = f"get persistentvolumeclaims/{MODEL_CACHE} -n {space}"
+    return look("model cache", lambda: read(MODEL_CACHE, space, _request_timeout=SECONDS), tell, right)
+
+
+def _class_name(item: Any) -> str:
+    default = (item.metadata.annotations or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
+    return str(item.metadata.name) + (" (default)" if default else "")

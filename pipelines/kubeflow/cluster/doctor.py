@@ -1,0 +1,144 @@
+"""`pada doctor --target kubernetes`: what a run needs on a cluster, a line each, and the command that mends what is missing.
+
+ok       cluster               v1.33.2 at https://34.1.2.3, as jane@example.org
+MISSING  secret pada-agent-llm lacks JUDGE_API_KEY   ->   kubectl -n pada-agent create secret generic ...
+note     gpu                   may not be looked at, perhaps it is there (HTTP 403: ...)   ->   kubectl auth can-i list nodes
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.settings import Settings
+from pada_agent.pipelines.doctor import Check
+from pada_agent.pipelines.kubeflow.cluster import checks
+from pada_agent.pipelines.kubeflow.cluster.kfp_api import HEALTHZ, Health, ask_health, read_health
+from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, connect
+from pada_agent.pipelines.kubeflow.package import KUBERNETES, package_file, read_package
+from pada_agent.pipelines.kubeflow.run_order import check_settings, uris_of
+from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster
+
+LLM_KEYS = ("TEACHER_API_KEY", "JUDGE_API_KEY")
+_SERVICE = "service ml-pipeline in namespace kubeflow"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What to look at. `uris` are object store folders by the name of their option."""
+
+    namespace: str
+    kubeconfig: str = ""
+    context: str = ""
+    host: str = ""
+    token_env: str = ""
+    ca_cert: str = ""
+    uris: dict[str, str] = field(default_factory=dict)
+
+
+def examine_cluster(settings: Settings | None, patient: Patient, say: Callable[[str], object] = print) -> bool:
+    """Print all checks. Whether everything needed is there."""
+    well = True
+    for check in _checks(settings, patient):
+        say(str(check))
+        well = well and not (check.needed and check.mend)
+    return well
+
+
+def _checks(settings: Settings | None, patient: Patient) -> Iterator[Check]:
+    if settings is not None:
+        yield _config(settings)
+    uris = {**dict(uris_of(settings) if settings else ()), **{key: uri for key, uri in patient.uris.items() if uri}}
+    api = None
+    try:
+        api = connect(patient.kubeconfig, patient.context)
+        yield from _on_cluster(api, settings, patient.namespace, any(uri.startswith("s3://") for uri in uris.values()))
+    except Unanswered as e:
+        yield Check("cluster", str(e), e.mend)
+        api = None
+    if api is not None or patient.host:
+        yield _kubeflow(api, patient)
+    for key, uri in uris.items():
+        yield store(key, uri, to_read=not key.startswith("--"))
+
+
+def _on_cluster(api: Any, settings: Settings | None, space: str, s3: bool) -> Iterator[Check]:
+    yield checks.cluster(api)
+    yield checks.namespace(api, space)
+    yield checks.account(api, space)
+    keys = dict.fromkeys((settings.teacher.api_key_env, settings.judge.api_key_env) if settings else LLM_KEYS)
+    yield checks.secret(api, space, checks.LLM_SECRET, list(keys))
+    if s3:
+        yield checks.secret(api, space, checks.STORAGE_SECRET, checks.STORAGE_KEYS)
+    yield checks.policies(api, space)
+    yield from checks.gpus(api)
+    yield checks.storage_class(api)
+    models = (settings.slm.model, settings.embedding.model) if settings else ()
+    yield checks.model_cache(api, space, needed=any(model.startswith("/models/") for model in models))
+
+
+def _config(settings: Settings) -> Check:
+    """Whether `pada submit` would take the config, with the package that is shipped."""
+    try:
+        check_settings(read_package(package_file(KUBERNETES), KUBERNETES), settings)
+    except InputError as e:
+        what, _, mend = str(e).rpartition("; ")
+        return Check("config", what or mend, mend)
+    return Check("config", "fits a cluster and the shipped package")
+
+
+def _kubeflow(api: Any, patient: Patient) -> Check:
+    where = patient.host or _SERVICE
+    try:
+        if patient.host:
+            health = ask_health(where, Cluster(where, token_env=patient.token_env).token(), patient.ca_cert)
+        else:
+            health = _through_cluster(api)
+    except Denied as e:
+        return Check("kubeflow", f"may not be asked through the cluster ({e})", "give its address with --host", needed=False)
+    except Unanswered as e:
+        return Check(
+            "kubeflow", f"{where}: {e}", "kubectl -n kubeflow get pods -l app=ml-pipeline; or give its address with --host"
+        )
+    except InputError as e:
+        what, _, mend = str(e).partition("; ")
+        return Check("kubeflow", what, mend or "give the address of Kubeflow Pipelines with --host")
+    kind = "multi-user" if health.multi_user else "single-user: tasks run in its own namespace"
+    elsewhere = not health.multi_user and patient.namespace != "kubeflow"
+    mend = "pada doctor --target kubernetes --namespace kubeflow, or where else it is installed" if elsewhere else ""
+    return Check("kubeflow", f"{where} is healthy, {health.version or 'version not told'}, {kind}", mend, needed=False)
+
+
+def _through_cluster(api: Any) -> Health:
+    """KFP's health through the Kubernetes API, which needs no port-forward. Raises Denied, Unanswered and InputError."""
+    path = f"/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy{HEALTHZ}"
+    given = {"auth_settings": ["BearerToken"], "_preload_content": False, "_request_timeout": SECONDS}
+    reply = ask(lambda: api.call_api(path, "GET", **given))
+    if reply is None:
+        raise InputError(f"there is no {_SERVICE}; install Kubeflow Pipelines, or give its address with --host")
+    return read_health(_SERVICE, reply[0].data, reply[0].headers.get("Content-Type", ""))
+
+
+def store(key: str, uri: str, to_read: bool) -> Check:
+    """Whether `uri` can be seen with this machine's credentials; a folder to write to need not be there, its bucket must."""
+    from pada_agent.components.backends.store.transfer import open_store, reached
+
+    parts = urlsplit(uri)
+    if parts.scheme not in {"gs", "s3"} or not parts.netloc:
+        return Check(key, f"{uri} is no gs:// or s3:// URI", f"correct {key}")
+    make = f"gcloud storage buckets create gs://{parts.netloc}" if parts.scheme == "gs" else f"aws s3 mb s3://{parts.netloc}"
+    try:
+        with reached(uri):
+            files, path = open_store(uri)
+            if files.exists(path):
+                return Check(key, f"{uri} is there, seen from this machine")
+            if to_read:
+                return Check(key, f"there is nothing at {uri}", f"upload it there, or correct {key}")
+            if files.exists(parts.netloc):
+                return Check(key, f"{uri}: its bucket is there, seen from this machine")
+    except PadaError as e:
+        return Check(
+            key, str(e), "log in to the store (`gcloud auth application-default login`, `aws configure`), or mend the network"
+        )
+    return Check(key, f"there is no bucket {parts.netloc}", make)

@@ -1,0 +1,145 @@
+"""`pada compile`: the loop as a package for Kubeflow Pipelines or Vertex AI, checked before it is written."""
+
+import importlib
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kfp import compiler
+
+from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.progress import notice
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.images import TAG
+from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.package_check import check_package, containers
+from pada_agent.pipelines.kubeflow.pipeline import Shape, build
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
+
+CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
+MANY_TASKS = 50
+Target = Kubernetes | Vertex
+
+
+def placement(target: str, registry: str, tag: str, gpu: str, node_selector: Sequence[str], model_cache: str) -> Target:
+    """Where a package's tasks run. Raises InputError for a target that is none, or a selector that is not key=value."""
+    if target not in TARGETS:
+        raise InputError(f"--target {target}: it is {' or '.join(TARGETS)}")
+    if target == "vertex":
+        return Vertex(registry, tag or TAG)
+    selector = dict(part.split("=", 1) for part in node_selector if "=" in part)
+    if len(selector) != len(node_selector):
+        raise InputError(f"--node-selector {' '.join(node_selector)}: give key=value, each key once")
+    return Kubernetes(registry, tag or TAG, gpu, selector, model_cache=model_cache)
+
+
+def compile_loop(shape: Shape, place: Target) -> str:
+    """The package as YAML text: one document, and for Kubernetes a second one with what only Kubernetes has."""
+    return _compiled(build(shape, place), shared=True)
+
+
+def component_yaml(stage: str) -> str:
+    """A stage's component.yaml: what `load_component_from_file` takes in a pipeline that is not ours."""
+    return _compiled(getattr(importlib.import_module(f"pada_agent.components.{stage}.component"), stage), shared=False)
+
+
+def write_components(root: Path) -> list[Path]:
+    """Write every stage's component.yaml below `root` (the folder that holds `components`)."""
+    files = {root / "components" / stage / "component.yaml": component_yaml(stage) for stage in STAGE_SETTINGS}
+    for file, text in files.items():
+        write_atomic(file, text)
+    return list(files)
+
+
+def write_packages() -> list[Path]:
+    """Write the committed package of each target."""
+    for target in TARGETS:
+        write_package(Shape(), Vertex() if target == "vertex" else Kubernetes(), package_file(target))
+    return [package_file(target) for target in TARGETS]
+
+
+def write_package(shape: Shape, place: Target, file: Path) -> None:
+    """Compile, check, write. Raises InputError."""
+    if file.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output {file}: give a name that ends in .yaml")
+    text = compile_loop(shape, place)
+    spec = check_package(text, "vertex" if isinstance(place, Vertex) else "kubernetes")
+    write_atomic(file, text)
+    if (tasks := containers(spec)) > MANY_TASKS:
+        notice(
+            f"{file}: {tasks} tasks; a workflow of more than about {MANY_TASKS} may outgrow what Kubernetes keeps in one object "
+            "(1.5 MiB) and can then not be retried: compile for fewer iterations or attempts, or with --no-step-matched"
+        )
+
+
+def _compiled(pipeline: Any, shared: bool) -> str:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = Path(folder) / "package.yaml"
+        compiler.Compiler().compile(pipeline, str(file))
+        text = file.read_text(encoding="utf-8")
+    if not shared:
+        return text
+    heading = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    documents = documents_of(text)
+    _share(*documents)
+    _carry_in(documents[0])
+    return heading + yaml.safe_dump_all(documents, sort_keys=True, width=120)
+
+
+def _share(spec: dict[str, Any], platform: dict[str, Any] | None = None) -> None:
+    """Let equal tasks share one component and one executor; the SDK writes both out again for each of 44 tasks.
+
+    Kubeflow's compiler visits each component once and keys it by its container, so that this is what it makes of them anyway;
+    without it the package is three times as large, and workflows that come near Kubernetes' limit of 1.5 MiB cannot be retried.
+    """
+    executors = spec["deploymentSpec"]["executors"]
+    on_kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
+    first: dict[str, str] = {}
+    replaced: dict[str, str] = {}
+    for name, component in sorted(spec["components"].items(), key=lambda item: (len(item[0]), item[0])):
+        label = component.get("executorLabel")
+        if label:
+            meaning = [{**component, "executorLabel": ""}, executors[label], on_kubernetes.get(label)]
+            replaced[name] = first.setdefault(json.dumps(meaning, sort_keys=True), name)
+    for name, kept in replaced.items():
+        if name != kept:
+            label = spec["components"].pop(name)["executorLabel"]
+            executors.pop(label)
+            on_kubernetes.pop(label, None)
+    dags = [spec["root"], *spec["components"].values()]
+    for task in (task for dag in dags for task in dag.get("dag", {}).get("tasks", {}).values()):
+        reference = task["componentRef"]
+        reference["name"] = replaced.get(reference["name"], reference["name"])
+
+
+def _carry_in(spec: dict[str, Any]) -> None:
+    """Hand the run's parameters that tasks name as their machine through the gates around them.
+
+    The SDK (2.17) lets a task inside `dsl.If` refer to such a parameter but does not pass it into the condition's sub-DAG.
+    """
+    known = spec["root"]["inputDefinitions"]["parameters"]
+    gates = [(task, spec["components"][task["componentRef"]["name"]]) for _, _, task in tasks_of(spec)]
+    for task, inside in reversed([gate for gate in gates if "dag" in gate[1]]):  # the innermost first
+        for body in inside["dag"]["tasks"].values():
+            for source in body.get("inputs", {}).get("parameters", {}).values():
+                outer = source.get("componentInputParameter", "")
+                parameter = outer.removeprefix(CHANNEL)
+                if parameter in known and outer not in inside["inputDefinitions"]["parameters"]:
+                    inside["inputDefinitions"]["parameters"][outer] = {"parameterType": known[parameter]["parameterType"]}
+                    task["inputs"]["parameters"][outer] = {"componentInputParameter": outer}
+    for task in spec["root"]["dag"]["tasks"].values():
+        for source in task.get("inputs", {}).get("parameters", {}).values():
+            outer = source.get("componentInputParameter", "")
+            if outer not in known and outer.removeprefix(CHANNEL) in known:
+                source["componentInputParameter"] = outer.removeprefix(CHANNEL)
+
+
+if __name__ == "__main__":  # python -m pada_agent.pipelines.kubeflow.compile: write again what is committed
+    for written in (*write_components(Path(__file__).parents[2]), *write_packages()):
+        print(written)

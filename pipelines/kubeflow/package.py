@@ -1,0 +1,187 @@
+"""A compiled pipeline package: which target it is for, and which values its parameters take.
+
+# one document for Vertex, a second one (`platforms: {kubernetes: ...}`) for Kubernetes
+pipelineInfo: {name: improvement-loop}
+root: {inputDefinitions: {parameters: {settings: {parameterType: STRUCT}, work_uri: {parameterType: STRING, defaultValue: ''}}}}
+deploymentSpec: {executors: {...}}
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from pada_agent.components.core.errors import InputError
+
+KUBERNETES, VERTEX = "kubernetes", "vertex"
+TARGETS = (KUBERNETES, VERTEX)
+OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
+_FOLDER = Path(__file__).parents[1] / "packages"
+_WORDS = {
+    "STRING": "text",
+    "NUMBER_INTEGER": "a whole number",
+    "NUMBER_DOUBLE": "a number",
+    "BOOLEAN": "true or false",
+    "LIST": "a JSON list",
+    "STRUCT": "a JSON object",
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package file, checked for `target`."""
+
+    path: Path
+    target: str
+    spec: dict[str, Any]
+    platform: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.spec["pipelineInfo"]["name"])
+
+    @property
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """By name: parameterType, isOptional, defaultValue, description."""
+        found: dict[str, dict[str, Any]] = self.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+        return found
+
+    def typed(self, name: str, text: str) -> Any:
+        """`text` as the type that parameter `name` has. Raises InputError."""
+        if name not in self.parameters:
+            close = get_close_matches(name, self.parameters, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(self.parameters)) or 'none'}"
+            raise InputError(f"--set {name}: {self.path} has no such parameter; {hint}")
+        kind = self.parameters[name].get("parameterType", "STRING")
+        try:
+            return _typed(kind, text)
+        except ValueError:
+            raise InputError(f"--set {name}: {text!r} is not {_WORDS.get(kind, kind)}") from None
+
+    def check(self, arguments: dict[str, Any]) -> None:
+        """Every argument is known, and none that the package needs is missing. Raises InputError."""
+        for name in arguments:
+            if name not in self.parameters:
+                raise InputError(f"{self.path}: has no parameter '{name}'; write the package anew with `pada compile`")
+        for name, parameter in self.parameters.items():
+            if name not in arguments and "defaultValue" not in parameter and not parameter.get("isOptional"):
+                option = f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}=..."
+                raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
+
+    def secret_variables(self, stage: str) -> set[str]:
+        """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
+        on_kubernetes = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
+        return {
+            str(key["envVar"])
+            for label, executor in executors.items()
+            if f"pada_agent.components.{stage}" in executor.get("container", {}).get("command", [])
+            for secret in on_kubernetes.get(label, {}).get("secretAsEnv", [])
+            if not secret.get("optional")
+            for key in secret.get("keyToEnv", [])
+        }
+
+    @property
+    def max_iterations(self) -> int:
+        """How many iterations there is room for; 0 where the package does not say."""
+        given = [task.get("inputs", {}).get("parameters", {}).get("max_iterations", {}) for _, _, task in tasks_of(self.spec)]
+        return int(max((source.get("runtimeValue", {}).get("constant", 0) for source in given), default=0))
+
+    @property
+    def attempts(self) -> int:
+        """Pairs of generation and quality control that an iteration has; 0 where the package has none."""
+        pairs = Counter(dag for dag, _, task in tasks_of(self.spec) if task["componentRef"]["name"].startswith("comp-generate"))
+        return max(pairs.values(), default=0)
+
+    def write_without_caching(self, file: Path) -> "Package":
+        """The same package as `file`, with caching off for every task, also for those inside conditions.
+
+        The SDK's own switch reaches the tasks of the outermost level only.
+        """
+        spec = json.loads(json.dumps(self.spec))
+        for _, _, task in tasks_of(spec):
+            task["cachingOptions"] = {}
+        file.write_text(yaml.safe_dump_all([spec, self.platform] if self.platform else [spec], sort_keys=False))
+        return Package(file, self.target, spec, self.platform)
+
+
+def tasks_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every task as (the DAG it is in, its name, itself), also those inside conditions."""
+    for name, component in [("root", spec["root"]), *spec.get("components", {}).items()]:
+        for task, body in component.get("dag", {}).get("tasks", {}).items():
+            yield name, task, body
+
+
+def documents_of(text: str | IO[str]) -> list[Any]:
+    """The YAML documents in `text`; by the C parser where there is one, since Python's takes seconds for a package."""
+    return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def package_file(target: str) -> Path:
+    """The committed package for `kubernetes` or `vertex`: three iterations, default placement."""
+    return _FOLDER / f"improvement_loop.{target}.yaml"
+
+
+def read_package(file: Path, target: str) -> Package:
+    """The package in `file`. Raises InputError, also when it was compiled for another target."""
+    again = f"write it with `pada compile --target {target} --output {file}`"
+    if file.suffix not in {".yaml", ".yml"}:
+        raise InputError(f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --output F.yaml`")
+    try:
+        with file.open(encoding="utf-8") as text:
+            documents = documents_of(text)
+    except OSError as e:
+        raise InputError(f"{file}: cannot be read ({e.strerror}); {again}") from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise InputError(f"{file}: is not YAML ({' '.join(str(e).split())[:200]}); {again}") from e
+    whole = documents and all(isinstance(document, dict) for document in documents) and len(documents) <= 2
+    if not whole or not isinstance(documents[0].get("pipelineInfo"), dict) or "root" not in documents[0]:
+        raise InputError(f"{file}: is no compiled pipeline; {again}")
+    package = Package(file, target, documents[0], documents[1] if len(documents) == 2 else {})
+    _check_target(package, again)
+    return package
+
+
+def _check_target(package: Package, again: str) -> None:
+    if package.target == VERTEX and package.platform:
+        raise InputError(f"{package.path}: has two documents, so it is a package for Kubernetes; Vertex takes one; {again}")
+    for kind in _accelerators(package):
+        of_kubernetes = "/" in kind
+        if of_kubernetes != (package.target == KUBERNETES):
+            other = KUBERNETES if of_kubernetes else VERTEX
+            raise InputError(f"{package.path}: asks for the accelerator {kind}, so it is a package for {other}; {again}")
+
+
+def _accelerators(package: Package) -> Iterator[str]:
+    """Accelerator types that stand in the package, as constants of a task or as defaults of parameters."""
+    for executor in package.spec.get("deploymentSpec", {}).get("executors", {}).values():
+        accelerator = executor.get("container", {}).get("resources", {}).get("accelerator", {})
+        kind = str(accelerator.get("type") or accelerator.get("resourceType") or "")
+        if kind and "{{" not in kind:
+            yield kind
+    for parameter in package.parameters.values():
+        if str(parameter.get("defaultValue", "")).startswith(("NVIDIA_", "nvidia.com/")):
+            yield str(parameter["defaultValue"])
+
+
+def _typed(kind: str, text: str) -> Any:
+    """Raises ValueError."""
+    if kind == "NUMBER_INTEGER":
+        return int(text)
+    if kind == "NUMBER_DOUBLE":
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(text)
+        return number
+    if kind == "STRING":
+        return text
+    value = json.loads(text)
+    if not isinstance(value, {"BOOLEAN": bool, "LIST": list, "STRUCT": dict}.get(kind, object)):
+        raise ValueError(text)
+    return value

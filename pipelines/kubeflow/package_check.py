@@ -1,0 +1,124 @@
+"""The strict check of a compiled package: what the SDKs let through and a cluster finds out hours later, or never."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.images import REPOSITORY, role_of
+from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
+
+ARGUMENTS = ["--executor-input", "{{$}}"]
+DOCUMENTS = {"kubernetes": 2, "vertex": 1}
+Spec = Mapping[str, Any]
+
+
+def check_package(text: str, target: str) -> Spec:
+    """The package's pipeline spec. Raises InputError that lists everything wrong with it."""
+    try:
+        documents = documents_of(text)
+    except yaml.YAMLError as e:
+        raise InputError(f"package: not YAML ({' '.join(str(e).split())[:200]})") from e
+    wrong = list(_wrong_documents(documents, target)) or list(_wrong(documents[0]))
+    if wrong:
+        raise InputError(f"package for {target}: {'; '.join(wrong)}")
+    spec: Spec = documents[0]
+    return spec
+
+
+def containers(spec: Spec) -> int:
+    """How many tasks run a container."""
+    return sum("executorLabel" in spec["components"][task["componentRef"]["name"]] for _, _, task in tasks_of(spec))
+
+
+def _wrong_documents(documents: list[Any], target: str) -> Iterator[str]:
+    if len(documents) != DOCUMENTS[target]:
+        yield f"{len(documents)} YAML documents where {target} takes {DOCUMENTS[target]}"
+        return
+    try:
+        json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+        for platform in documents[1:]:
+            json_format.ParseDict(platform, pipeline_spec_pb2.PlatformSpec())
+    except json_format.ParseError as e:
+        yield f"not a pipeline spec ({e})"
+
+
+def _wrong(spec: Spec) -> Iterator[str]:
+    executors = spec["deploymentSpec"]["executors"]
+    labels = {c["executorLabel"] for c in spec["components"].values() if "executorLabel" in c}
+    for label in labels ^ executors.keys():
+        yield f"executor '{label}' is {'defined but not used' if label in executors else 'not defined'}"
+    for name, component in spec["components"].items():
+        if "executorLabel" in component:
+            yield from _wrong_container(name, executors.get(component["executorLabel"], {}).get("container", {}))
+    used = {"root"}
+    for dag, name, task in tasks_of(spec):
+        reference = task["componentRef"]["name"]
+        used.add(reference)
+        if reference not in spec["components"]:
+            yield f"task '{name}' refers to component '{reference}', which is not there"
+        else:
+            yield from _wrong_inputs(spec, dag, name, task)
+    for name in spec["components"].keys() - used:
+        yield f"component '{name}' is not used by any task"
+    yield from _same_container(spec)
+
+
+def _wrong_container(component: str, container: Spec) -> Iterator[str]:
+    *start, module = container.get("command", [""])
+    stage = module.rpartition(".")[2]
+    if start != ["python", "-m"] or stage not in STAGE_SETTINGS or module != f"pada_agent.components.{stage}":
+        yield f"component '{component}': its command is {container.get('command')}, not python -m components.<stage>"
+        return
+    if container.get("args") != ARGUMENTS:
+        yield f"component '{component}': its arguments are {container.get('args')}, not {ARGUMENTS}"
+    name, _, tag = container["image"].rpartition(":")
+    if not tag or "/" in tag or not f"/{name}".endswith(f"/{REPOSITORY}/{role_of(stage)}"):
+        yield f"component '{component}': image '{container['image']}' is not {REPOSITORY}/{role_of(stage)} with a tag"
+
+
+def _wrong_inputs(spec: Spec, dag: str, name: str, task: Spec) -> Iterator[str]:
+    """Inputs that the component does not know, that it needs and does not get, or that come from nowhere."""
+    inside = spec["root"] if dag == "root" else spec["components"][dag]
+    component = spec["components"][task["componentRef"]["name"]]
+    siblings = inside["dag"]["tasks"]
+    for kind in ("artifacts", "parameters"):
+        known = component.get("inputDefinitions", {}).get(kind, {})
+        given = task.get("inputs", {}).get(kind, {})
+        texts = str([value.get("runtimeValue") for value in given.values()])
+        for key, source in given.items():
+            if key not in known and key not in texts:
+                yield f"task '{name}' passes '{key}', which its component does not take"
+            produced = source.get("taskOutputArtifact") or source.get("taskOutputParameter")
+            outer = source.get("componentInputArtifact") or source.get("componentInputParameter")
+            if produced and not _produces(spec, siblings, kind, produced):
+                yield f"task '{name}': '{key}' comes from {produced['producerTask']}, which does not make it"
+            if outer and outer not in inside.get("inputDefinitions", {}).get(kind, {}):
+                yield f"task '{name}': '{key}' comes from the input '{outer}' of '{dag}', which is not there"
+        for key in sorted(k for k, v in known.items() if not v.get("isOptional") and k not in given):
+            yield f"task '{name}' does not pass '{key}'"
+    for other in task.get("dependentTasks", []):
+        if other not in siblings:
+            yield f"task '{name}' waits for '{other}', which is not beside it"
+
+
+def _produces(spec: Spec, siblings: Spec, kind: str, produced: Spec) -> bool:
+    producer = siblings.get(produced["producerTask"], {}).get("componentRef", {}).get("name")
+    outputs = spec["components"].get(producer, {}).get("outputDefinitions", {}).get(kind, {})
+    return produced.get("outputArtifactKey", produced.get("outputParameterKey")) in outputs
+
+
+def _same_container(spec: Spec) -> Iterator[str]:
+    """Kubeflow knows a component by its container: two with the same one would silently share the first one's interface."""
+    seen: dict[str, str] = {}
+    for name, component in spec["components"].items():
+        if "executorLabel" in component:
+            container = json.dumps(spec["deploymentSpec"]["executors"].get(component["executorLabel"]), sort_keys=True)
+            if container in seen:
+                yield f"components '{seen[container]}' and '{name}' have the same container"
+            seen[container] = name

@@ -1,0 +1,172 @@
+"""A run that is to start on a cluster: the package and its parameters, checked before anything is sent.
+
+What can be known to be wrong is said here in one line, in minute one and not after the first hour of a GPU.
+"""
+
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import LlmSettings, Settings
+from pada_agent.pipelines.config import local_files
+from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
+from pada_agent.pipelines.local.embedded_servers import EMBEDDED
+
+PARAMETER_BYTES = 10_000  # of KFP's API server, variable MAX_PARAMETER_BYTES
+SCHEMES = {KUBERNETES: ("gs://", "s3://"), VERTEX: ("gs://",)}
+ASKED_BY = {"teacher": ("analyze_patterns", "generate_data"), "judge": ("control_quality",)}
+MOUNTS = {KUBERNETES: "/models/", VERTEX: "/gcs/"}  # the model cache's volume; what Vertex mounts of each bucket
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run to start: `arguments` are the pipeline's parameters, `name` is shown in the list of runs."""
+
+    package: Package
+    arguments: dict[str, Any]
+    name: str
+
+
+def arguments_for(
+    package: Package, settings: Settings, uris: dict[str, str], given: Sequence[str], limit: int = PARAMETER_BYTES
+) -> dict[str, Any]:
+    """The run's parameters: the settings, `uris` (work_uri, export_uri), and `name=value` of `--set`. Raises InputError."""
+    check_settings(package, settings)
+    for name, uri in uris.items():
+        check_uri(f"--{name.replace('_', '-')}", uri, package.target)
+    arguments: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
+    arguments |= {name: uri.rstrip("/") for name, uri in uris.items() if uri}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {text}: give it as name=value")
+        if name == "settings" or uris.get(name):
+            raise InputError(f"--set {name}: comes from {'--config' if name == 'settings' else 'its own option'}; give it once")
+        arguments[name] = package.typed(name, value)
+        if name in uris:
+            check_uri(f"--set {name}", arguments[name], package.target)
+    package.check(arguments)
+    if package.parameters["settings"].get("parameterType") != "STRUCT":
+        raise InputError(f"{package.path}: its parameter 'settings' is no object; write it anew with `pada compile`")
+    if package.target == KUBERNETES:
+        _check_size(arguments, limit)
+    return arguments
+
+
+def check_settings(package: Package, settings: Settings) -> None:
+    """Everything the settings name can be reached from a cluster. Raises InputError that names the key."""
+    target = package.target
+    schemes = " or ".join(SCHEMES[target])
+    for key, path in _local_paths(settings, target):
+        raise InputError(
+            f"{key}: {path} is on this machine, where no cluster can read it; upload it to {schemes}, or give a hub id"
+        )
+    for key, uri in uris_of(settings):
+        check_uri(key, uri, target)
+    for role in ("teacher", "judge"):
+        _check_endpoint(role, getattr(settings, role), target)
+        _check_key(role, getattr(settings, role), package)
+    if 0 < package.max_iterations < settings.loop.iterations:
+        raise InputError(
+            f"loop.iterations: is {settings.loop.iterations}, but {package.path} has room for {package.max_iterations}; "
+            f"lower it, or `pada compile --target {target} --max-iterations {settings.loop.iterations}` and give that --package"
+        )
+
+
+def cut_short(package: Package, settings: Settings) -> str:
+    """What to tell whose settings ask for more tries at a batch than the package has tasks for; else nothing."""
+    wanted = (1 + settings.generate.regenerations) * (1 + settings.generate.refills)
+    if not 0 < package.attempts < wanted:
+        return ""
+    return (
+        f"{package.path} tries a batch {package.attempts} times where the settings allow {wanted} (generate.regenerations, "
+        f"refills): what is not accepted by then is left out; `pada compile --attempts {wanted}` makes room"
+    )
+
+
+def check_uri(what: str, uri: str, target: str) -> None:
+    """An empty one is none at all. Raises InputError."""
+    if uri and ("://" in uri or what.startswith("--")) and not uri.startswith(SCHEMES[target]):
+        raise InputError(f"{what}: {uri} cannot be read on {target}; give a {' or '.join(SCHEMES[target])} URI")
+    if uri.startswith(SCHEMES[target]) and not urlsplit(uri).netloc:
+        raise InputError(f"{what}: {uri} names no bucket; give it as {uri.partition('://')[0]}://bucket/folder")
+
+
+def check_options(target: str, others: Mapping[str, object]) -> None:
+    """None of the options that only the other target knows was given. Raises InputError."""
+    for name, value in others.items():
+        if value:
+            raise InputError(f"--{name.replace('_', '-')}: is not an option of --target {target}; leave it out")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name leads back to the machine that uses it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _local_paths(settings: Settings, target: str) -> Iterator[tuple[str, Path]]:
+    for key, path in local_files(settings).items():
+        yield f"task.{key}", path
+    for section in ("slm", "embedding", "teacher", "judge"):
+        model = getattr(settings, section).model
+        local_name = section in {"teacher", "judge"} and not Path(model).exists()  # a server may call its model by a path
+        if Path(model).is_absolute() and not model.startswith(MOUNTS[target]) and not local_name:
+            yield f"{section}.model", Path(model)
+
+
+def uris_of(settings: Settings) -> Iterator[tuple[str, str]]:
+    task = settings.task
+    values = {f"task.{name}": getattr(task, name) for name in ("train", "validation", "selection", "test")}
+    values |= {f"task.options.{name}": value for name, value in task.options.items()}
+    values |= {"slm.model": settings.slm.model, "embedding.model": settings.embedding.model}
+    for key, value in values.items():
+        if isinstance(value, str) and "://" in value:
+            yield key, value
+
+
+def _check_endpoint(role: str, llm: LlmSettings, target: str) -> None:
+    if llm.base_url == EMBEDDED:
+        raise InputError(f"{role}.base_url: there is no embedded server on a cluster; give the URL of an OpenAI-compatible one")
+    host = urlsplit(llm.base_url).hostname or ""
+    if is_loopback(host):
+        raise InputError(f"{role}.base_url: {llm.base_url} is this machine, which a pod does not see; give a URL it can reach")
+    if target == VERTEX and host.endswith((".svc", ".svc.cluster.local")):
+        raise InputError(
+            f"{role}.base_url: {llm.base_url} is a Kubernetes service, which Vertex does not see; give a URL it can reach"
+        )
+
+
+def _check_key(role: str, llm: LlmSettings, package: Package) -> None:
+    """Every stage that asks this LLM gets its key: as a variable from a secret, on Vertex from Secret Manager."""
+    if package.target == VERTEX and not llm.api_key_secret:
+        raise InputError(
+            f"{role}.api_key_secret: missing; Vertex gives its tasks no secrets: put the key into Secret Manager and give "
+            "projects/PROJECT/secrets/NAME/versions/latest"
+        )
+    if llm.api_key_secret:
+        return
+    variable = llm.api_key_env
+    for stage in ASKED_BY[role]:
+        known = package.secret_variables(stage)
+        if known and variable not in known:
+            has = ", ".join(sorted(known))
+            raise InputError(f"{role}.api_key_env: {stage} gets no {variable} from a secret, but {has}; set it to that name")
+
+
+def _check_size(arguments: dict[str, Any], limit: int) -> None:
+    text = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode()) + 5 * sum(text.count(c) for c in "<>&")  # Go writes these as \u003c
+    if size > limit:
+        raise InputError(
+            f"the run's parameters take {size} bytes and Kubeflow allows {limit}: shorten task.options, or set "
+            "MAX_PARAMETER_BYTES of its API server and say so with --parameter-bytes"
+        )

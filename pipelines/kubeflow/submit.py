@@ -1,0 +1,93 @@
+"""`pada submit`: starts a run on Kubeflow or Vertex, and waits for its end if asked to."""
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.config import read_config
+from pada_agent.pipelines.kubeflow.package import package_file, read_package
+from pada_agent.pipelines.kubeflow.run_order import PARAMETER_BYTES, Order, arguments_for, cut_short
+from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster, Kubeflow
+from pada_agent.pipelines.kubeflow.submit_vertex import Project, Vertex
+from pada_agent.pipelines.kubeflow.watch import Patience, Started, watch
+
+__all__ = ["Cluster", "Project", "Request", "submit_to_kubernetes", "submit_to_vertex", "upload_to_kubernetes"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for, whatever the target. `values` are `name=value`; no `package` is the one that is shipped."""
+
+    config: Path | None
+    package: Path | None = None
+    uris: dict[str, str] = field(default_factory=dict)
+    values: Sequence[str] = ()
+    name: str = ""
+    caching: bool = True
+    parameter_bytes: int = PARAMETER_BYTES
+    patience: Patience | None = None  # None: do not wait
+
+
+def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str], object] = print) -> bool:
+    """Start a run on Kubeflow; whether it was accepted, or ended well if waited for. Raises InputError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        order = _order(request, "kubernetes", Path(scratch), say)
+        _needs("kfp", "kfp")
+        run = Kubeflow(cluster).start(order)
+    return _follow(run, request.patience, say)
+
+
+def upload_to_kubernetes(request: Request, cluster: Cluster, version: str, say: Callable[[str], object] = print) -> bool:
+    """Put the package into Kubeflow as a version of its pipeline, without a run: True. Raises InputError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        package = read_package(request.package or package_file("kubernetes"), "kubernetes")
+        if not request.caching:
+            package = package.write_without_caching(Path(scratch) / "package.yaml")
+        _needs("kfp", "kfp")
+        say(f"version {version} of pipeline {package.name}: {Kubeflow(cluster).upload(package, version)}")
+    return True
+
+
+def submit_to_vertex(request: Request, project: Project, say: Callable[[str], object] = print) -> bool:
+    """Start a run on Vertex AI Pipelines; whether it was accepted, or ended well if waited for. Raises InputError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        order = _order(request, "vertex", Path(scratch), say)
+        _needs("google.cloud.aiplatform", "vertex")
+        run = Vertex(project, order.package).start(order)
+    return _follow(run, request.patience, say)
+
+
+def _order(request: Request, target: str, scratch: Path, say: Callable[[str], object]) -> Order:
+    if request.config is None:
+        raise InputError("--config: missing; give the YAML file of the run, see pipelines/quickstart/config.yaml")
+    settings = read_config(request.config)
+    package = read_package(request.package or package_file(target), target)
+    arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes)
+    if note := cut_short(package, settings):
+        say(f"note: {note}")
+    if not request.caching:
+        package = package.write_without_caching(scratch / "package.yaml")
+    file = request.config.resolve()
+    named = file.parent.name if file.stem == "config" else file.stem
+    return Order(package, arguments, request.name or f"{named} {datetime.now(UTC):%Y-%m-%d %H-%M-%S}")
+
+
+def _follow(run: Started, patience: Patience | None, say: Callable[[str], object]) -> bool:
+    say(f"run {run.run_id}")
+    say(run.link)
+    if patience is None:
+        return True
+    return watch(run, patience, say)
+
+
+def _needs(module: str, extra: str) -> None:
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it tells of each retry; what counts is said in one line
+    try:
+        import_module(module)
+    except ImportError as e:
+        raise InputError(f"{module} is not installed ({e}); pip install 'pada-agent[{extra}]'") from e

@@ -1,0 +1,205 @@
+"""What a run keeps on disk: settings, a lock, and one folder per task, finished or not.
+
+    runs/quickstart/
+      settings.json                 the whole configuration, as resolved
+      01-prepare/task.json          {"stage": "prepare_data", "key": "5f0c...", "seconds": 1.8}
+      01-prepare/executor_output.json   written last: the task is finished
+      01-prepare/train_data/ ...    its artifacts
+      ledger/analyze_patterns.jsonl every paid call of a stage; beside it, while it is open, a reserve for a disk that is full
+      latest_state                  "05-start/state"
+      report.html  report.json
+
+A task's key is a hash of everything it reads, with artifacts by content, so that a run goes on after a kill or an edit
+with exactly those tasks that must run, and a run directory that was moved is still whole.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import Settings
+
+# How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
+_REACH = frozenset({"base_url", "api_key_env", "api_key_secret", "concurrency", "timeout_seconds", "give_up_seconds"})
+LATEST_STATE = "latest_state"
+_BLOCK = 1 << 20
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's list of (relative path, size, SHA-256)."""
+    if path.is_file():
+        return file_digest(path)
+    lines = [f"{name}\t{file.stat().st_size}\t{file_digest(file)}" for name, file in files_in(path)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def files_in(folder: Path) -> list[tuple[str, Path]]:
+    """The files of a folder with their paths in it, sorted. Editors' leftovers do not count."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    kept = [file for file in files if not file.name.startswith(".") and not file.name.endswith("~")]
+    return [(file.relative_to(folder).as_posix(), file) for file in kept]
+
+
+def file_digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as f:
+        while block := f.read(_BLOCK):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without what only says how the teacher and the judge are reached."""
+    kept = dict(settings)
+    for role in ("teacher", "judge"):
+        if isinstance(kept.get(role), dict):
+            kept[role] = {key: value for key, value in kept[role].items() if key not in _REACH}
+    return kept
+
+
+def task_key(stage: str, parameters: Mapping[str, Any], artifacts: Mapping[str, Path], files: Mapping[str, Path]) -> str:
+    """Hash of what a task reads. `files` are the user's own files that the settings name."""
+    contents = {name: digest(path) for name, path in artifacts.items()}
+    sources = {name: digest(path) if path.exists() else "missing" for name, path in files.items()}
+    read = {**parameters, "settings": without_reach(parameters["settings"])}
+    whole = {"stage": stage, "parameters": read, "artifacts": contents, "files": sources}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TaskFolder:
+    """Where one task's outputs live."""
+
+    path: Path
+
+    @property
+    def output_file(self) -> Path:
+        """The executor output."""
+        return self.path / "executor_output.json"
+
+    def finished(self, key: str) -> bool:
+        """Whether this very task came to its end and nothing it wrote has been taken away since."""
+        try:
+            record = json.loads((self.path / "task.json").read_text())
+        except (OSError, ValueError):
+            return False
+        whole = self.output_file.exists() and all((self.path / name).exists() for name in record.get("wrote", []))
+        return whole and bool(record.get("key") == key)
+
+    def begin(self, stage: str, key: str, executor_input: str) -> None:
+        """Throw away what a half-done or outdated try left and note what is about to run."""
+        if self.path.exists():
+            self.output_file.unlink(missing_ok=True)
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True)
+        write_atomic(self.path / "task.json", json.dumps({"stage": stage, "key": key}))
+        write_atomic(self.path / "executor_input.json", executor_input)
+
+    def end(self, stage: str, key: str, seconds: float) -> None:
+        """Note how long it took and which artifacts are there. After the executor output, for nothing depends on it."""
+        names = json.loads(self.output_file.read_text())["artifacts"]
+        wrote = [name for name in names if (self.path / name).exists()]
+        record = {"stage": stage, "key": key, "seconds": round(seconds, 1), "wrote": wrote}
+        write_atomic(self.path / "task.json", json.dumps(record))
+
+    def parameters(self) -> dict[str, Any]:
+        """Output parameters of the finished task."""
+        values: dict[str, Any] = json.loads(self.output_file.read_text()).get("parameterValues", {})
+        return values
+
+    def seconds(self) -> float:
+        """How long the finished task took; 0 if it was killed before that was noted."""
+        return float(json.loads((self.path / "task.json").read_text()).get("seconds", 0))
+
+
+class RunDirectory:
+    """One run's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory; a second process is refused. The lock goes with the process, however it ends."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("a")
+        except OSError as e:
+            raise InputError(f"{self.path}: cannot be written ({e.strerror}); give another --run-dir") from e
+        with lock as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise InputError(f"{self.path}: another process is running in this directory; wait for it or stop it") from e
+            yield
+
+    @contextmanager
+    def brought(self) -> Iterator[Path]:
+        """The directory to read from, without a claim to run."""
+        yield self.path
+
+    def keep_settings(self, settings: Settings) -> None:
+        """Write the settings of a new run; for an old one make sure that they are still the same."""
+        file = self.path / "settings.json"
+        new = settings.model_dump(mode="json")
+        if file.exists():
+            old = _read_settings(file)
+            changed = sorted(_differences(without_reach(old), without_reach(new)))
+            if changed:
+                raise InputError(
+                    f"{self.path} was started with other settings: {'; '.join(changed)}; "
+                    "put them back, or start anew with another --run-dir"
+                )
+        write_atomic(file, json.dumps(new, indent=1))
+
+    def task(self, number: int, name: str) -> TaskFolder:
+        """Folder of a task by its place in the plan."""
+        return TaskFolder(self.path / f"{number:02d}-{name}")
+
+    def note_state(self, state: Path) -> None:
+        """Remember which state is the latest: an edit can leave later ones of another course behind."""
+        write_atomic(self.path / LATEST_STATE, f"{state.relative_to(self.path)}\n")
+
+    def ledger(self, stage: str) -> str:
+        """The call ledger of a stage; it outlives the stage's folder, so that no call is paid twice."""
+        return str(self.path / "ledger" / f"{stage}.jsonl")
+
+    def checkpoints(self, task: str, key: str) -> str:
+        """Where the checkpoints of a training with this key go while it runs."""
+        return str(self.path / "checkpoints" / f"{task}-{key[:12]}")
+
+    def drop_checkpoints(self, task: str, key: str) -> None:
+        """The training is finished and kept."""
+        shutil.rmtree(self.checkpoints(task, key), ignore_errors=True)
+
+    def keep(self, task: TaskFolder) -> None:
+        """The task is finished and its folder as it will be read. Here it is kept already."""
+
+    def keep_report(self) -> None:
+        """The report at the top of the directory is written anew. Here it is kept already."""
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text())
+    except ValueError as e:
+        raise InputError(f"{file}: not JSON ({e}); delete this run directory or take another --run-dir") from e
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: not a run's settings; take another --run-dir")
+    return values
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    elif old != new:
+        yield f"{where} ({json.dumps(old)} there, {json.dumps(new)} now)"

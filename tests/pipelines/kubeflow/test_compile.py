@@ -1,0 +1,195 @@
+"""What is compiled for each target, and that the committed packages are it."""
+
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.images import ROLES
+from pada_agent.pipelines.kubeflow.compile import compile_loop, placement, write_package
+from pada_agent.pipelines.kubeflow.package import documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.package_check import check_package, containers
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import CACHED, RETRIES, USER, Kubernetes, Vertex
+
+SMALL = Shape(max_iterations=1, attempts=1, step_matched=False)
+GPU_STAGES = {f"exec-{stage.replace('_', '-')}" for stage in ROLES["slm"]}
+
+
+@cache
+def documents(target):
+    return documents_of(package_file(target).read_text())
+
+
+def small_of(place):
+    return documents_of(compile_loop(SMALL, place))
+
+
+def executors_on_kubernetes():
+    return documents("kubernetes")[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+@pytest.mark.parametrize(("target", "place"), [("kubernetes", Kubernetes()), ("vertex", Vertex())])
+def test_the_committed_package_is_what_the_source_says(target, place):
+    assert package_file(target).read_text() == compile_loop(Shape(), place), (
+        "write it again: python -m pada_agent.pipelines.kubeflow.compile"
+    )
+
+
+@pytest.mark.parametrize("target", ["kubernetes", "vertex"])
+def test_the_package_is_small_enough_to_be_retried(target):
+    text = package_file(target).read_text()
+    spec = check_package(text, target)
+    assert containers(spec) == 44
+    assert len(text.encode()) < 120_000
+
+
+def test_no_code_no_install_and_no_key_travels_in_a_package():
+    for target in ("kubernetes", "vertex"):
+        text = package_file(target).read_text()
+        for word in ("pip install", "pip3", "sh -c", "base64", "program_path", "import ", "sk-", "Bearer"):
+            assert word not in text, word
+    parameters = documents("vertex")[0]["root"]["inputDefinitions"]["parameters"]
+    assert not [name for name in parameters if "key" in name or "token" in name]
+
+
+def test_only_deterministic_stages_are_served_from_the_cache():
+    spec = documents("kubernetes")[0]
+    for _, name, task in tasks_of(spec):
+        stage = task["componentRef"]["name"].removeprefix("comp-").replace("-", "_")
+        if "condition" not in stage:
+            assert bool(task["cachingOptions"].get("enableCache")) == (stage in CACHED), name
+            assert task["retryPolicy"]["maxRetryCount"] == RETRIES, name
+
+
+def test_gpu_is_asked_for_by_training_and_evaluation_alone():
+    executors = documents("kubernetes")[0]["deploymentSpec"]["executors"]
+    asks = {name for name, e in executors.items() if "accelerator" in e["container"]["resources"]}
+    assert asks == GPU_STAGES
+    for name in asks:
+        assert executors[name]["container"]["resources"]["accelerator"] == {
+            "count": "1", "resourceCount": "1", "resourceType": "nvidia.com/gpu", "type": "nvidia.com/gpu",
+        }  # fmt: skip
+        assert executors_on_kubernetes()[name]["tolerations"] == [
+            {"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}
+        ]
+        (shared,) = executors_on_kubernetes()[name]["emptyDirMounts"]
+        assert (shared["mountPath"], shared["medium"]) == ("/dev/shm", "Memory")
+
+
+def test_each_agent_gets_its_own_key_and_no_other():
+    keys = {}
+    for name, config in executors_on_kubernetes().items():
+        keys[name] = {e["envVar"] for s in config["secretAsEnv"] if not s.get("optional") for e in s["keyToEnv"]}
+    assert keys == {
+        "exec-prepare-data": set(),
+        "exec-train-lora": set(),
+        "exec-evaluate-slm": set(),
+        "exec-update-state": set(),
+        "exec-analyze-patterns": {"TEACHER_API_KEY"},
+        "exec-generate-data": {"TEACHER_API_KEY"},
+        "exec-control-quality": {"JUDGE_API_KEY"},
+    }
+
+
+def test_every_pod_has_a_deadline_a_user_and_the_labels_of_the_network_policies():
+    for name, config in executors_on_kubernetes().items():
+        assert int(config["activeDeadlineSeconds"]) >= 3600, name
+        assert config["securityContext"] == {"runAsUser": str(USER), "runAsGroup": str(USER), "runAsNonRoot": True}
+        labels = config["podMetadata"]["labels"]
+        assert labels["pada-agent/stage"] == name.removeprefix("exec-")
+        asks_llm = any(not secret.get("optional") for secret in config["secretAsEnv"])
+        assert labels["pada-agent/egress"] == ("llm" if asks_llm else "storage")
+
+
+def test_an_operator_chooses_node_cache_registry_and_cpu():
+    place = placement("kubernetes", "registry.example/team", "9", "", ["pool=gpu", "zone=a"], "pada-agent-models")
+    spec, platform = small_of(place)
+    executors = spec["deploymentSpec"]["executors"]
+    assert executors["exec-train-lora"]["container"]["image"] == "registry.example/team/pada-agent/slm:9"
+    assert "accelerator" not in executors["exec-train-lora"]["container"]["resources"]
+    on = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert on["exec-train-lora"]["nodeSelector"]["labels"] == {"pool": "gpu", "zone": "a"}
+    assert on["exec-train-lora"]["pvcMount"][0]["mountPath"] == "/models"
+    environment = {e["name"]: e["value"] for e in executors["exec-train-lora"]["container"]["env"]}
+    assert environment == {"HF_HOME": "/models/huggingface", "PADA_MODELS": "/models"}
+    assert "nodeSelector" not in on["exec-generate-data"] and "pvcMount" not in on["exec-generate-data"]
+
+
+def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate():
+    spec = documents("vertex")[0]
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert {"accelerator_type", "accelerator_count", "cpu_limit", "memory_limit"} <= parameters.keys()
+    resources = spec["deploymentSpec"]["executors"]["exec-train-lora"]["container"]["resources"]
+    assert resources["accelerator"]["resourceType"] == "{{$.inputs.parameters['pipelinechannel--accelerator_type']}}"
+    # Followed from each training task outwards, the parameter leads to the run's own.
+    inside = {task["componentRef"]["name"]: (dag, task) for dag, _, task in tasks_of(spec)}
+    for dag, name, task in tasks_of(spec):
+        if task["componentRef"]["name"] != "comp-train-lora":
+            continue
+        outer = task["inputs"]["parameters"]["pipelinechannel--accelerator_type"]["componentInputParameter"]
+        at = dag
+        while at != "root":
+            assert outer in spec["components"][at]["inputDefinitions"]["parameters"], name
+            at, gate = inside[at]
+            outer = gate["inputs"]["parameters"][outer]["componentInputParameter"]
+        assert outer == "accelerator_type", name
+
+
+def test_tasks_that_are_equal_share_one_component():
+    for target in ("kubernetes", "vertex"):
+        spec = documents(target)[0]
+        assert len(spec["deploymentSpec"]["executors"]) == 7
+        assert len([c for c in spec["components"].values() if "executorLabel" in c]) == 7
+
+
+def test_the_control_can_be_left_out():
+    names = [task["taskInfo"]["name"] for _, _, task in tasks_of(small_of(Kubernetes())[0])]
+    assert "train-iteration-1" in names and not [n for n in names if "step-matched" in n]
+    with_it = documents_of(compile_loop(Shape(1, 1), Kubernetes()))
+    assert "train-step-matched-1" in [task["taskInfo"]["name"] for _, _, task in tasks_of(with_it[0])]
+
+
+def test_the_sdk_of_each_target_takes_its_package():
+    for document, message in zip(documents("kubernetes"), ("PipelineSpec", "PlatformSpec"), strict=True):
+        json_format.ParseDict(document, getattr(pipeline_spec_pb2, message)())
+    assert len(documents("vertex")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "argo"], "--target argo: it is kubernetes or vertex"),
+        (["--target", "kubernetes", "--node-selector", "gpu"], "give key=value"),
+        (["--target", "vertex", "--output", "package.json"], "ends in .yaml"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_writes_nothing(options, message, tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-m", "pada_agent.pipelines.cli", "compile", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 1 and message in found.stderr and found.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_package_that_may_be_too_large_is_written_with_a_word_about_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 13)
+    write_package(SMALL, Kubernetes(), tmp_path / "short.yaml")
+    assert not capsys.readouterr().err
+    monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 11)
+    write_package(SMALL, Kubernetes(), tmp_path / "long.yaml")
+    assert "12 tasks" in capsys.readouterr().err
+    check_package((tmp_path / "long.yaml").read_text(), "kubernetes")
+
+
+def test_a_package_for_the_other_target_is_refused():
+    with pytest.raises(InputError, match="2 YAML documents where vertex takes 1"):
+        check_package(package_file("kubernetes").read_text(), "vertex")

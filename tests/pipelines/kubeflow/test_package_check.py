@@ -1,0 +1,132 @@
+"""The package check: each kind of damage to a good package is found and named."""
+
+import copy
+import json
+
+import pytest
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.kubeflow.package import documents_of, package_file
+from pada_agent.pipelines.kubeflow.package_check import check_package
+
+PACKAGE = package_file("vertex").read_text()
+(SPEC,) = documents_of(PACKAGE)
+
+
+def executor(spec, stage="train-lora"):
+    return spec["deploymentSpec"]["executors"][f"exec-{stage}"]["container"]
+
+
+def task(spec, name):
+    return spec["root"]["dag"]["tasks"][name]
+
+
+def rename_component(spec):
+    task(spec, "train-lora")["componentRef"]["name"] = "comp-train-lorax"
+
+
+def drop_executor(spec):
+    del spec["deploymentSpec"]["executors"]["exec-generate-data"]
+
+
+def add_executor(spec):
+    spec["deploymentSpec"]["executors"]["exec-more"] = copy.deepcopy(executor(spec))
+
+
+def foreign_image(spec):
+    executor(spec)["image"] = "python:3.11"
+
+
+def wrong_role(spec):
+    executor(spec)["image"] = "pada-agent/agents:0.1.0"
+
+
+def untagged_image(spec):
+    executor(spec)["image"] = "registry.example:5000/pada-agent/slm"
+
+
+def install_at_start(spec):
+    executor(spec)["command"] = ["sh", "-c", "pip install torch && python -m pada_agent.components.train_lora"]
+
+
+def unknown_stage(spec):
+    executor(spec)["command"] = ["python", "-m", "pada_agent.components.train_everything"]
+
+
+def more_arguments(spec):
+    executor(spec)["args"].append("--verbose")
+
+
+def unknown_argument(spec):
+    task(spec, "train-lora")["inputs"]["parameters"]["learning_rate"] = {"runtimeValue": {"constant": 0.1}}
+
+
+def needed_input_gone(spec):
+    del task(spec, "train-lora")["inputs"]["artifacts"]["train_data"]
+
+
+def output_that_is_not_made(spec):
+    task(spec, "train-lora")["inputs"]["artifacts"]["train_data"]["taskOutputArtifact"]["outputArtifactKey"] = "rows"
+
+
+def input_from_nowhere(spec):
+    inner = spec["components"]["comp-condition-1"]["dag"]["tasks"]["train-lora-2"]
+    inner["inputs"]["artifacts"]["train_data"] = {"componentInputArtifact": "pipelinechannel--rows"}
+
+
+def waits_for_nobody(spec):
+    task(spec, "train-lora")["dependentTasks"].append("train-everything")
+
+
+def unused_component(spec):
+    spec["components"]["comp-more"] = {"dag": {"tasks": {}}}
+
+
+def same_container(spec):
+    spec["components"]["comp-again"] = {**copy.deepcopy(spec["components"]["comp-train-lora"]), "executorLabel": "exec-again"}
+    spec["deploymentSpec"]["executors"]["exec-again"] = copy.deepcopy(spec["deploymentSpec"]["executors"]["exec-train-lora"])
+    task(spec, "train-lora")["componentRef"]["name"] = "comp-again"
+
+
+def unknown_field(spec):
+    spec["pipelineInformation"] = {}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (rename_component, "task 'train-lora' refers to component 'comp-train-lorax', which is not there"),
+        (drop_executor, "executor 'exec-generate-data' is not defined"),
+        (add_executor, "executor 'exec-more' is defined but not used"),
+        (foreign_image, "image 'python:3.11' is not pada-agent/slm with a tag"),
+        (wrong_role, "image 'pada-agent/agents:0.1.0' is not pada-agent/slm with a tag"),
+        (untagged_image, "is not pada-agent/slm with a tag"),
+        (install_at_start, "its command is ['sh', '-c', 'pip install torch"),
+        (unknown_stage, "not python -m components.<stage>"),
+        (more_arguments, "its arguments are ['--executor-input', '{{$}}', '--verbose']"),
+        (unknown_argument, "task 'train-lora' passes 'learning_rate', which its component does not take"),
+        (needed_input_gone, "task 'train-lora' does not pass 'train_data'"),
+        (output_that_is_not_made, "task 'train-lora': 'train_data' comes from prepare-data, which does not make it"),
+        (input_from_nowhere, "comes from the input 'pipelinechannel--rows' of 'comp-condition-1', which is not there"),
+        (waits_for_nobody, "task 'train-lora' waits for 'train-everything', which is not beside it"),
+        (unused_component, "component 'comp-more' is not used by any task"),
+        (same_container, "have the same container"),
+        (unknown_field, "not a pipeline spec"),
+    ],
+)
+def test_damage_is_named(damage, message):
+    spec = copy.deepcopy(SPEC)
+    damage(spec)
+    with pytest.raises(InputError) as error:
+        check_package(json.dumps(spec), "vertex")
+    assert message in str(error.value)
+
+
+def test_the_committed_package_is_sound():
+    assert check_package(PACKAGE, "vertex") == SPEC
+
+
+def test_what_is_not_yaml_is_one_line():
+    with pytest.raises(InputError, match="not YAML") as error:
+        check_package("a: [", "vertex")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,244 @@
+"""What is found wrong with a run before anything is sent to a cluster."""
+
+import pytest
+import yaml
+from cluster_cases import ON_VERTEX, write_config
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.config import read_config
+from pada_agent.pipelines.kubeflow.package import package_file, read_package
+from pada_agent.pipelines.kubeflow.run_order import arguments_for, cut_short, is_loopback
+
+NO_URIS = {"work_uri": "gs://work/w/", "export_uri": ""}
+
+
+@pytest.fixture
+def arguments(tmp_path, packages):
+    """The arguments of a run with some keys of the config changed."""
+
+    def build(changes=None, target="kubernetes", values=(), uris=NO_URIS, limit=10_000):
+        outside = ON_VERTEX if target == "vertex" else {}
+        settings = read_config(write_config(tmp_path / "config.yaml", changes or outside))
+        return arguments_for(read_package(packages[target], target), settings, uris, values, limit)
+
+    return build
+
+
+def _refused(arguments, **given):
+    with pytest.raises(InputError) as caught:
+        arguments(**given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_values_take_the_types_of_the_package(arguments):
+    values = ["rounds=-2", "share=1e-1", "dry=false", 'names=["a", 1]']
+    found = arguments(values=values)
+    assert {name: found[name] for name in ("rounds", "share", "dry", "names")} == {
+        "rounds": -2,
+        "share": 0.1,
+        "dry": False,
+        "names": ["a", 1],
+    }
+    assert isinstance(found["rounds"], int) and not isinstance(found["rounds"], bool)
+    assert found["settings"]["loop"]["iterations"] == 3  # defaults are in it
+    assert found["work_uri"] == "gs://work/w"  # stages put a slash and a name behind it
+    assert "export_uri" not in found  # the package's own default
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ("round=2", "--set round: {package} has no such parameter; did you mean rounds?"),
+        ("zzz=2", "it has dry, export_uri, names, rounds, settings, share, work_uri"),
+        ("rounds=two", "--set rounds: 'two' is not a whole number"),
+        ("rounds=2.5", "is not a whole number"),
+        ("rounds=true", "is not a whole number"),
+        ("share=nan", "--set share: 'nan' is not a number"),
+        ("dry=1", "--set dry: '1' is not true or false"),
+        ("dry=True", "is not true or false"),
+        ("names={}", "--set names: '{{}}' is not a JSON list"),
+        ("rounds", "--set rounds: give it as name=value"),
+        ("settings={}", "--set settings: comes from --config; give it once"),
+        ("export_uri=/tmp/x", "--set export_uri: /tmp/x cannot be read on kubernetes"),
+    ],
+)
+def test_wrong_values(arguments, packages, value, expected):
+    assert expected.format(package=packages["kubernetes"]) in _refused(arguments, values=[value])
+
+
+def test_a_uri_is_given_once(arguments):
+    uris = {"work_uri": "gs://b/w", "export_uri": ""}
+    assert "--set work_uri: comes from its own option" in _refused(arguments, values=["work_uri=gs://b/x"], uris=uris)
+
+
+@pytest.mark.parametrize(
+    "section, key, value",
+    [
+        ("task", "train", "train.jsonl"),
+        ("task", "test", "./test.jsonl"),
+        ("slm", "model", "./model"),
+        ("slm", "model", "/opt/models/slm.gguf"),
+        ("embedding", "model", "~/mpnet"),
+        ("teacher", "model", "./teacher.gguf"),
+    ],
+)
+def test_local_paths(arguments, tmp_path, section, key, value):
+    if section == "teacher":
+        (tmp_path / "teacher.gguf").touch()
+    said = _refused(arguments, changes={section: {key: value}})
+    assert said.startswith(f"{section}.{key}: ")
+    assert "is on this machine, where no cluster can read it; upload it to gs:// or s3://, or give a hub id" in said
+
+
+def test_a_file_of_the_task_s_options(arguments, tmp_path):
+    (tmp_path / "shop.sql").write_text("CREATE TABLE t (x)")
+    said = _refused(arguments, changes={"task": {"options": {"database": "shop.sql"}}})
+    assert said.startswith(f"task.options.database: {tmp_path / 'shop.sql'} is on this machine")
+
+
+def test_paths_that_a_cluster_mounts_are_fine(arguments):
+    model = "/models/SmolLM2-135M"
+    assert arguments({"slm": {"model": model}, "teacher": {"model": model}})["settings"]["slm"]["model"] == model
+    assert "slm.model: /models" in _refused(arguments, changes={"slm": {"model": model}}, target="vertex")
+
+
+@pytest.mark.parametrize(
+    "changes, target, expected",
+    [
+        (
+            {"task": {"train": "hf://x/y"}},
+            "kubernetes",
+            "task.train: hf://x/y cannot be read on kubernetes; give a gs://",
+        ),
+        ({"slm": {"model": "gs:///x"}}, "kubernetes", "slm.model: gs:///x names no bucket; give it as gs://bucket/folder"),
+        ({"task": {"train": "s3://b/x"}}, "vertex", "task.train: s3://b/x cannot be read on vertex; give a gs:// URI"),
+        ({"teacher": {"base_url": "embedded"}}, "kubernetes", "teacher.base_url: there is no embedded server on a cluster"),
+        (
+            {"judge": {"base_url": "http://localhost:8000/v1"}},
+            "kubernetes",
+            "judge.base_url: http://localhost:8000/v1 is",
+        ),
+        ({"judge": {"base_url": "http://[::1]:8000/v1"}}, "vertex", "is this machine"),
+        (
+            {"judge": {"api_key_secret": ""}},
+            "vertex",
+            "judge.api_key_secret: missing; Vertex gives its tasks no secrets: put the key into Secret Manager",
+        ),
+        ({}, "vertex", "teacher.base_url: http://teacher.pada-agent.svc:8000/v1 is a Kubernetes service"),
+    ],
+)
+def test_what_a_cluster_cannot_reach(tmp_path, packages, changes, target, expected):
+    if target == "vertex" and changes:
+        changes = {section: {**ON_VERTEX.get(section, {}), **changes.get(section, {})} for section in {*ON_VERTEX, *changes}}
+    settings = read_config(write_config(tmp_path / "config.yaml", changes))
+    with pytest.raises(InputError) as caught:
+        arguments_for(read_package(packages[target], target), settings, NO_URIS, ())
+    assert expected in str(caught.value)
+
+
+def test_a_key_that_the_tasks_will_not_have(arguments):
+    said = _refused(arguments, changes={"judge": {"api_key_env": "OPENAI_API_KEY"}})
+    assert said == (
+        "judge.api_key_env: control_quality gets no OPENAI_API_KEY from a secret, but JUDGE_API_KEY; set it to that name"
+    )
+
+
+def test_keys_are_told_apart_by_stage(arguments):
+    said = _refused(arguments, changes={"teacher": {"api_key_env": "JUDGE_API_KEY"}})
+    assert said.startswith("teacher.api_key_env: analyze_patterns gets no JUDGE_API_KEY from a secret, but TEACHER_API_KEY;")
+
+
+def test_more_iterations_than_there_is_room_for(arguments, packages):
+    said = _refused(arguments, changes={"loop": {"iterations": 4}})
+    assert said.startswith(f"loop.iterations: is 4, but {packages['kubernetes']} has room for 3; lower it")
+
+
+def test_the_folder_for_paid_replies_must_be_given(arguments):
+    said = _refused(arguments, uris={"work_uri": "", "export_uri": "gs://out/e"})
+    assert said.startswith("--work-uri: missing; parameter 'work_uri' of ")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "0.0.0.0", "::1", "api.localhost"])
+def test_loopback(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "10.0.0.1", "teacher.pada-agent.svc", "localhost.example.org"])
+def test_no_loopback(host):
+    assert not is_loopback(host)
+
+
+def test_the_parameters_limit(arguments):
+    options = {"task": {"options": {"note": "ü<" * 1000}}}
+    size = int(_refused(arguments, changes=options, limit=100).split(" take ")[1].split()[0])
+    assert 8000 + 1000 < size < 8000 + 4000  # a letter of two bytes, and < as six
+    assert arguments(options, limit=size)
+    assert "take" in _refused(arguments, changes=options, limit=size - 1)
+    assert "MAX_PARAMETER_BYTES" in _refused(arguments, changes={"task": {"options": {"note": "x" * 10_000}}})
+
+
+def test_a_package_with_other_parameters(tmp_path, packages, cluster_config):
+    spec, platform = yaml.safe_load_all(packages["kubernetes"].read_text())
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    settings = read_config(cluster_config)
+    file = tmp_path / "loop.yaml"
+
+    def refused(**changes):
+        spec["root"]["inputDefinitions"]["parameters"] = {n: p for n, p in {**parameters, **changes}.items() if p}
+        file.write_text(yaml.safe_dump_all([spec, platform]))
+        with pytest.raises(InputError) as caught:
+            arguments_for(read_package(file, "kubernetes"), settings, NO_URIS, ())
+        return str(caught.value)
+
+    assert "has no parameter 'settings'" in refused(settings=None)
+    assert "its parameter 'settings' is no object" in refused(settings={"parameterType": "STRING"})
+    assert "--set card=...: missing; parameter 'card' of" in refused(card={"parameterType": "STRING"})
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (None, "cannot be read (No such file or directory); write it with `pada compile --target kubernetes --output"),
+        ("a: [", "is not YAML"),
+        ("[1, 2]", "is no compiled pipeline"),
+        ("", "is no compiled pipeline"),
+        ("name: evaluate\nimplementation: {}", "is no compiled pipeline"),
+    ],
+)
+def test_no_package(tmp_path, text, expected):
+    file = tmp_path / "x.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_package(file, "kubernetes")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_package_of_another_kind_or_target(tmp_path, packages):
+    with pytest.raises(InputError, match=r"a package is a \.yaml file"):
+        read_package(tmp_path / "x.json", "vertex")
+    with pytest.raises(InputError, match="has two documents, so it is a package for Kubernetes"):
+        read_package(packages["kubernetes"], "vertex")
+    with pytest.raises(InputError, match="asks for the accelerator NVIDIA_L4, so it is a package for vertex"):
+        read_package(packages["vertex"], "kubernetes")
+    first = packages["kubernetes"].read_text().split("\n---\n")[0]
+    (tmp_path / "one.yaml").write_text(first)
+    with pytest.raises(InputError, match=r"asks for the accelerator nvidia\.com/gpu, so it is a package for kubernetes"):
+        read_package(tmp_path / "one.yaml", "vertex")
+
+
+def test_the_shipped_package_lies_beside_the_code():
+    assert package_file("vertex").parts[-3:] == ("pipelines", "packages", "improvement_loop.vertex.yaml")
+
+
+def test_settings_that_allow_more_tries_than_the_package_has_are_told_so(tmp_path, packages):
+    shipped = read_package(package_file("kubernetes"), "kubernetes")
+    settings = read_config(write_config(tmp_path / "config.yaml", {}))
+    assert shipped.attempts == 3
+    assert "3 times where the settings allow 8" in cut_short(shipped, settings)
+    assert "`pada compile --attempts 8` makes room" in cut_short(shipped, settings)
+    fewer = settings.generate.model_copy(update={"regenerations": 2, "refills": 0})
+    assert cut_short(shipped, settings.model_copy(update={"generate": fewer})) == ""
+    other = read_package(packages["kubernetes"], "kubernetes")  # a pipeline without that pair
+    assert cut_short(other, settings) == ""

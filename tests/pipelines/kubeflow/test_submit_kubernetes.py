@@ -1,0 +1,418 @@
+"""`pada submit --target kubernetes` with KFP's own client against a loopback server: what arrives, and what is said."""
+
+import json
+import socket
+
+import pytest
+import yaml
+from cluster_cases import write_config
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.config import read_config
+from pada_agent.pipelines.kubeflow import watch as run_watch
+from pada_agent.pipelines.kubeflow.submit import Cluster, Request, submit_to_kubernetes
+from pada_agent.pipelines.kubeflow.watch import Patience
+
+API = "/apis/v2beta1"
+SECRET = "tok-3f9a77"
+WORK = {"work_uri": "gs://work/w"}
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(run_watch, "POLL_SECONDS", 0.01)
+    for name in ("KF_PIPELINES_ENDPOINT", "KF_PIPELINES_OVERRIDE_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def kfp(http_stub):
+    """A single-user KFP that has an experiment `pada-agent` and takes runs."""
+    http_stub.on("GET", f"{API}/healthz", {"multi_user": False, "pipeline_store": "database"})
+    http_stub.on("GET", f"{API}/experiments", {"experiments": [{"experiment_id": "e1", "display_name": "pada-agent"}]})
+    http_stub.on("POST", f"{API}/runs", lambda ask: {**ask.json, "run_id": "r1", "state": "PENDING"})
+    return http_stub
+
+
+@pytest.fixture
+def submit(pada, cluster_config, packages, http_stub):
+    """Call `pada submit` for the stub with the small package."""
+
+    def call(*more, config=cluster_config, package=packages["kubernetes"], host=http_stub.url):
+        given = ["--config", config, "--package", package, "--work-uri", "gs://work/w", *(["--host", host] if host else [])]
+        return pada("submit", "--target", "kubernetes", *given, *more)
+
+    return call
+
+
+def test_the_shipped_package_is_taken(kfp, pada, cluster_config):
+    code, out, said = pada(
+        *("submit", "--target", "kubernetes", "--config", cluster_config, "--host", kfp.url, "--work-uri", "gs://work/w/")
+    )
+    assert (code, said) == (0, "")
+    assert out.startswith("note: ") and "makes room" in out.splitlines()[0]
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    assert ask.json["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
+    assert "platform_spec" in ask.json["pipeline_spec"]
+    assert ask.json["runtime_config"]["parameters"]["work_uri"] == "gs://work/w"
+
+
+def _states(*states):
+    """A server's answers for a run that goes through `states`."""
+    answers = iter(states)
+    last = [{}]
+
+    def answer(ask):
+        last[0] = next(answers, last[0])
+        return {"run_id": "r1", **last[0]}
+
+    return answer
+
+
+def test_everything_arrives(kfp, submit, cluster_config, packages, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", SECRET)
+    values = [part for value in ("rounds=2", "share=1", "dry=true", 'names=["a"]') for part in ("--set", value)]
+    where = ["--export-uri", "s3://out/e", "--pipeline-root", "gs://artifacts/kfp"]
+    code, out, said = submit(*values, *where, "--run-name", "first try", "--token-env", "MY_TOKEN")
+    assert (code, said) == (0, "")
+    assert out == f"run r1\n{kfp.url}/#/runs/details/r1\n"
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    spec, platform = yaml.safe_load_all(packages["kubernetes"].read_text())
+    assert ask.json == {
+        "display_name": "first try",
+        "experiment_id": "e1",
+        "service_account": "pada-agent-runner",
+        "pipeline_spec": {"pipeline_spec": _as_sent(spec, pipeline_spec_pb2.PipelineSpec), "platform_spec": platform},
+        "runtime_config": {
+            "pipeline_root": "gs://artifacts/kfp",
+            "parameters": {
+                "settings": read_config(cluster_config).model_dump(mode="json"),
+                "work_uri": "gs://work/w",
+                "export_uri": "s3://out/e",
+                "rounds": 2,
+                "share": 1.0,
+                "dry": True,
+                "names": ["a"],
+            },
+        },
+    }
+    assert {ask.headers.get("authorization") for ask in kfp.asks} == {f"Bearer {SECRET}"}
+    (asked,) = kfp.asked("GET", f"{API}/experiments")
+    assert json.loads(asked.query["filter"])["predicates"][0]["stringValue"] == "pada-agent"
+
+
+def _as_sent(document, message):
+    return json_format.MessageToDict(json_format.ParseDict(document, message()))
+
+
+def _caching(ask):
+    spec = ask.json["pipeline_spec"]["pipeline_spec"]
+    dags = [spec["root"], *spec["components"].values()]
+    return [task.get("cachingOptions") for dag in dags for task in dag.get("dag", {}).get("tasks", {}).values()]
+
+
+def test_caching_stays_as_compiled_unless_it_is_put_off_for_all(kfp, submit):
+    assert submit()[0] == 0
+    assert submit("--no-cache")[0] == 0
+    compiled, off = (_caching(ask) for ask in kfp.asked("POST", f"{API}/runs"))
+    assert {"enableCache": True} in compiled
+    assert off == [{}] * 3  # also the task inside dsl.If, which the SDK's own switch leaves on
+
+
+def test_defaults_of_a_run(kfp, submit):
+    assert submit()[0] == 0
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    assert ask.json["display_name"].startswith("demo 20")
+    assert "pipeline_root" not in ask.json["runtime_config"]
+    parameters = ask.json["runtime_config"]["parameters"]
+    assert set(parameters) == {"settings", "work_uri"}  # for the others the package has defaults
+    assert "authorization" not in ask.headers
+
+
+def test_the_host_may_come_from_the_environment(kfp, submit, monkeypatch):
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", kfp.url)
+    assert submit(host="")[0] == 0
+
+
+def test_an_experiment_is_made_when_there_is_none(kfp, submit):
+    kfp.instead("GET", f"{API}/experiments", {})
+    kfp.on("POST", f"{API}/experiments", {"experiment_id": "e2"})
+    assert submit("--experiment", "mine", "--service-account", "somebody")[0] == 0
+    assert kfp.asked("POST", f"{API}/experiments")[0].json == {"display_name": "mine", "namespace": ""}
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    assert (ask.json["experiment_id"], ask.json["service_account"]) == ("e2", "somebody")
+
+
+@pytest.mark.parametrize("given, used", [([], "pada-agent"), (["--namespace", "team-a"], "team-a")])
+def test_a_multi_user_kubeflow_gets_the_namespace(kfp, submit, given, used):
+    kfp.instead("GET", f"{API}/healthz", {"multi_user": True})
+    kfp.instead("GET", f"{API}/experiments", {})
+    kfp.on("POST", f"{API}/experiments", {"experiment_id": "e2"})
+    assert submit(*given)[0] == 0
+    assert kfp.asked("GET", f"{API}/experiments")[0].query["namespace"] == used
+    assert kfp.asked("POST", f"{API}/experiments")[0].json["namespace"] == used
+
+
+def test_waiting_for_success_tells_each_change_once(kfp, submit):
+    running = {"task_id": "1", "display_name": "evaluate", "state": "RUNNING"}
+    done = {**running, "state": "SUCCEEDED"}
+    driver = {"task_id": "2", "display_name": "evaluate-driver", "state": "SUCCEEDED"}
+    steps = [
+        {"state": "PENDING"},
+        {"state": "RUNNING", "run_details": {"task_details": [running, driver]}},
+        {"state": "RUNNING", "run_details": {"task_details": [running, driver]}},
+        {"state": "SUCCEEDED", "run_details": {"task_details": [done, driver]}},
+    ]
+    kfp.on("GET", f"{API}/runs/r1", _states(*steps))
+    code, out, said = submit("--wait")
+    assert (code, said) == (0, "")
+    changes = [line.split(" ", 1)[1] for line in out.splitlines()[2:]]
+    assert changes == ["run: PENDING", "evaluate: RUNNING", "run: RUNNING", "evaluate: SUCCEEDED", "run: SUCCEEDED"]
+
+
+def test_a_failed_run_says_which_task_and_why(kfp, submit):
+    kfp.instead("GET", f"{API}/healthz", {"multi_user": True})
+    details = [
+        {"task_id": "1", "display_name": "root", "state": "FAILED"},
+        {"task_id": "2", "display_name": "train-lora", "state": "FAILED", "child_tasks": [{"pod_name": "loop-77"}]},
+        {
+            "task_id": "3",
+            "display_name": "executor",
+            "state": "FAILED",
+            "pod_name": "loop-77",
+            "error": {"code": 2, "message": "InputError: slm.model:\n no such model"},
+        },
+        {"task_id": "4", "display_name": "evaluate-slm", "state": "SUCCEEDED"},
+        {"task_id": "5", "display_name": "iteration-2", "state": "FAILED"},
+    ]
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "FAILED", "run_details": {"task_details": details}})
+    code, out, _ = submit("--wait")
+    assert code == 1
+    assert [line for line in out.splitlines() if line.startswith("failed")] == [
+        "failed: train-lora: InputError: slm.model: no such model   ->   kubectl -n pada-agent logs loop-77 -c main"
+    ]
+
+
+@pytest.mark.parametrize("state", ["CANCELED", "SKIPPED", "FAILED"])
+def test_only_success_is_exit_code_0(kfp, submit, state):
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": state, "error": {"message": "deadline exceeded"}})
+    code, out, _ = submit("--wait")
+    assert code == 1
+    assert "deadline exceeded" in out
+
+
+def test_waiting_bears_a_short_outage_and_no_long_one(kfp, submit, cluster_config, packages):
+    kfp.on("GET", f"{API}/runs/r1", {"message": "try later"}, status=503, times=2)
+    kfp.on("GET", f"{API}/runs/r1", trouble="reset", times=4)
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "SUCCEEDED"})
+    request = Request(cluster_config, packages["kubernetes"], WORK, patience=Patience(poll=0.01, silence=30))
+    assert submit_to_kubernetes(request, Cluster(kfp.url), lambda line: None)
+    kfp.instead("GET", f"{API}/runs/r1", {"message": "try later"}, status=503)
+    request = Request(cluster_config, packages["kubernetes"], WORK, patience=Patience(poll=0.05, silence=0.01))
+    with pytest.raises(InputError, match=r"stopped waiting: no news.*503.*run r1 itself goes on: http"):
+        submit_to_kubernetes(request, Cluster(kfp.url), lambda line: None)
+
+
+def test_a_token_that_expires_while_waiting(kfp, submit, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", SECRET)
+    kfp.on("GET", f"{API}/runs/r1", {"message": f"bad {SECRET}"}, status=401)
+    code, out, said = submit("--wait", "--token-env", "MY_TOKEN")
+    assert code == 1
+    assert "refuses the token (HTTP 401)" in said and "goes on" in said
+    assert SECRET not in out + said
+
+
+def test_waiting_has_an_end(kfp, submit):
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "RUNNING"})
+    code, _, said = submit("--timeout", "0.0001")
+    assert code == 1
+    assert "still RUNNING" in said and f"{kfp.url}/#/runs/details/r1" in said
+
+
+def test_upload_makes_the_pipeline_and_then_versions_of_it(kfp, pada, packages):
+    package = packages["kubernetes"]
+    kfp.on("GET", f"{API}/pipelines", {}, times=1)
+    kfp.on("GET", f"{API}/pipelines", {"pipelines": [{"pipeline_id": "p1", "display_name": "improvement-loop"}]})
+    kfp.on("POST", f"{API}/pipelines", {"pipeline_id": "p1"})
+    kfp.on("POST", f"{API}/pipelines/upload_version", {"pipeline_id": "p1", "pipeline_version_id": "v1"})
+    for version in ("0.1.0", "0.2.0"):
+        code, out, said = pada(
+            "submit", "--target", "kubernetes", "--package", package, "--host", kfp.url, "--upload-only", version
+        )
+        assert (code, said) == (0, "")
+        assert out == f"version {version} of pipeline improvement-loop: {kfp.url}/#/pipelines/details/p1/version/v1\n"
+    assert [ask.json for ask in kfp.asked("POST", f"{API}/pipelines")] == [{"display_name": "improvement-loop"}]
+    uploads = kfp.asked("POST", f"{API}/pipelines/upload_version")
+    assert [ask.query for ask in uploads] == [{"name": "0.1.0", "pipelineid": "p1"}, {"name": "0.2.0", "pipelineid": "p1"}]
+    assert uploads[0].parts["uploadfile"] == package.read_bytes()  # both documents, as they stand
+    assert not kfp.asked("POST", f"{API}/runs")
+
+
+def test_a_version_that_is_there_already(kfp, pada, packages):
+    kfp.on("GET", f"{API}/pipelines", {"pipelines": [{"pipeline_id": "p1"}]})
+    kfp.on("POST", f"{API}/pipelines/upload_version", {"message": "AlreadyExists: 0.1.0"}, status=409)
+    code, _, said = pada(
+        *("submit", "--target", "kubernetes", "--package", packages["kubernetes"], "--host", kfp.url, "--upload-only", "0.1.0")
+    )
+    assert code == 1
+    assert "version '0.1.0' of pipeline 'improvement-loop': there is one of that name already" in said
+
+
+HTML = {"Content-Type": "text/html"}
+HEALTH_TROUBLES = [
+    ({"reply": "<html>log in</html>", "headers": HTML}, "answers with a web page"),
+    ({"reply": {"kind": "Status", "code": 200}}, "something else than Kubeflow Pipelines"),
+    ({"reply": {"apiServerReady": False, "frontendTagName": "2.17.0"}}, "its API server is not"),
+    (
+        {"reply": "", "status": 302, "headers": {"Location": "https://dex.example.org/auth?state=1"}},
+        "sends on to https://dex.example.org/auth,",
+    ),
+    ({"reply": "", "status": 401}, "wants a token (HTTP 401); give one with --token-env"),
+    ({"reply": "", "status": 403}, "does not let you in (HTTP 403)"),
+    ({"reply": "", "status": 404}, "give the address of Kubeflow Pipelines 2.x"),
+    ({"reply": "", "status": 503}, "kubectl -n kubeflow get pods"),
+    ({"trouble": "reset"}, "no HTTP answer (ConnectionResetError"),
+]
+
+
+@pytest.mark.parametrize("how, expected", HEALTH_TROUBLES)
+def test_what_is_at_the_address_is_no_kubeflow(http_stub, submit, how, expected):
+    http_stub.on("GET", f"{API}/healthz", **how)
+    code, out, said = submit()
+    assert (code, out) == (1, "")
+    assert said.count("\n") == 0 and said.startswith(f"pada: {http_stub.url}: ")
+    assert expected in said
+    assert len(http_stub.asks) == 1  # asked once, and nothing more was sent
+
+
+def test_nothing_listens(submit):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code, _, said = submit(host=f"http://127.0.0.1:{port}")
+    assert code == 1
+    assert "nothing listens there; is `kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80` running?" in said
+
+
+@pytest.mark.parametrize(
+    "host, expected",
+    [
+        ("http://no-such-host.invalid", "there is no such host"),
+        ("127.0.0.1:8080", "is not a URL"),
+        ("https://me:s3cret@kfp.example.org", "leave user and password out"),
+        ("", "--host: missing; run `kubectl"),
+    ],
+)
+def test_a_wrong_host(submit, host, expected):
+    code, _, said = submit(host=host)
+    assert code == 1
+    assert expected in said
+    assert "s3cret" not in said
+
+
+def test_https_to_a_server_that_speaks_http(submit, http_stub):
+    code, _, said = submit(host=http_stub.url.replace("http:", "https:"))
+    assert code == 1
+    assert "does not speak TLS" in said
+    http_stub.unexpected.clear()
+
+
+REFUSALS = [
+    (401, "User identity is empty", "wants a token (HTTP 401)"),
+    (
+        403,
+        "User 'jane' is not authorized: no namespace team-a",
+        "not allowed in team-a (User 'jane' is not authorized",
+    ),
+    (400, "Invalid input error: The input parameter length exceed maximum size of 10000.", "too large"),
+    (500, "boom", "answers HTTP 500 (boom)"),
+]
+
+
+@pytest.mark.parametrize("status, message, expected", REFUSALS)
+def test_a_refused_run(kfp, submit, status, message, expected):
+    kfp.instead("GET", f"{API}/healthz", {"multi_user": True})
+    kfp.instead("POST", f"{API}/runs", {"error": message, "code": 7, "message": message}, status=status)
+    code, _, said = submit("--namespace", "team-a")
+    assert code == 1
+    assert said.count("\n") == 0
+    assert "cannot start a run in experiment 'pada-agent'" in said and expected in said
+
+
+def test_no_rights_to_make_an_experiment(kfp, submit):
+    kfp.instead("GET", f"{API}/healthz", {"multi_user": True})
+    kfp.instead("GET", f"{API}/experiments", {})
+    kfp.on("POST", f"{API}/experiments", {"message": "not authorized to create experiments"}, status=403)
+    code, _, said = submit()
+    assert code == 1
+    assert "not allowed in pada-agent (not authorized to create experiments)" in said
+    assert "kubeflow-edit" in said and "pada doctor --target kubernetes --namespace pada-agent" in said
+
+
+def test_a_refusal_never_repeats_the_token(kfp, submit, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", SECRET)
+    kfp.instead("POST", f"{API}/runs", {"message": f"token {SECRET} is expired"}, status=401)
+    code, out, said = submit("--existing-token", "MY_TOKEN")
+    assert code == 1
+    assert "refuses the token" in said and "token *** is expired" in said
+    assert SECRET not in out + said
+
+
+@pytest.mark.parametrize("given", [SECRET, "eyJhbGciOiJSUzI1NiJ9.e30.x", "NOT_SET_ANYWHERE"])
+def test_a_token_itself_is_no_option(submit, given):
+    code, out, said = submit("--token-env", given)
+    assert code == 1
+    assert "environment variable" in said
+    assert given not in out + said
+
+
+def test_a_run_that_may_have_got_through(kfp, submit):
+    kfp.instead("POST", f"{API}/runs", trouble="reset")
+    code, _, said = submit()
+    assert code == 1
+    assert "It may have got through: look there before you try again" in said
+    assert len(kfp.asked("POST", f"{API}/runs")) == 1
+
+
+def test_a_web_page_is_no_run(kfp, submit, cluster_config, packages):
+    kfp.on("GET", f"{API}/runs/r1", "<html>sign in</html>", headers=HTML, times=1)
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "SUCCEEDED"})
+    assert submit("--wait")[0] == 0
+    kfp.instead("POST", f"{API}/runs", "<html>sign in</html>", headers=HTML)
+    code, _, said = submit()
+    assert code == 1
+    assert "gives an answer that is not KFP's (no run_id)" in said
+
+
+def test_a_namespace_means_nothing_to_a_single_user_kubeflow(kfp, submit):
+    code, _, said = submit("--namespace", "team-a")
+    assert code == 1
+    assert "single-user" in said and "leave the option out" in said
+
+
+def test_a_pipeline_root_must_be_a_bucket(submit):
+    code, _, said = submit("--pipeline-root", "/tmp/x")
+    assert code == 1
+    assert "--pipeline-root: /tmp/x is no gs://, s3:// or minio:// URI" in said
+
+
+def test_nothing_is_sent_for_a_wrong_config(submit, tmp_path, http_stub):
+    config = write_config(tmp_path / "c.yaml", {"teacher": {"base_url": "embedded"}})
+    code, _, said = submit(config=config)
+    assert code == 1
+    assert "teacher.base_url: there is no embedded server on a cluster" in said
+    assert http_stub.asks == []
+
+
+def test_options_of_the_other_target(submit):
+    code, _, said = submit("--project", "p")
+    assert code == 1
+    assert said == "pada: --project: is not an option of --target kubernetes; leave it out"
+
+
+def test_a_config_is_needed_for_a_run(pada, packages):
+    code, _, said = pada("submit", "--target", "kubernetes", "--package", packages["kubernetes"])
+    assert code == 1
+    assert "--config: missing" in said

@@ -1,0 +1,210 @@
+"""Every stage killed at every kind of moment and started again: the same final state, the same artifacts, nothing paid twice.
+
+Real stages with a tiny model, a stub for the LLMs, real processes and real signals. One run for each kind of moment and signal:
+in each of its stages it is killed there, and the start after that goes on until it is killed in the next.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from forks import Death
+from llm_stub import serving
+from whole_run import ACCOUNTING, TASK, spread, teach
+
+from pada_agent.pipelines.local.run_directory import files_in
+
+TASKS = ("01-prepare", "03-train-vanilla", "04-evaluate-vanilla", "05-start", "06-analyze-1", "07-generate-1-1")
+TASKS += ("08-control-1-1", "23-merge-1", "24-train-1", "25-evaluate-1", "26-score-1")
+AGENTS = ("06-analyze-1", "07-generate-1-1", "08-control-1-1")
+# Audit events of Python: what a stage does just when it has done a part of its work.
+WORKING = {
+    "prepare": ("os.rename", "*/.train_data.*/manifest.json"),
+    "train": ("open", "*/checkpoint-*/trainer_state.json", 2),  # the second has weights and optimizer and lacks the rest
+    "evaluate": ("os.rename", "*/.predictions.*/validation.jsonl"),
+    "start": ("os.rename", "*/05-start/synthetic_data/synthetic.jsonl"),
+    "merge": ("os.rename", "*/23-merge-1/synthetic_data/synthetic.jsonl"),
+    "score": ("os.rename", "*/26-score-1/synthetic_data/synthetic.jsonl"),
+}
+FIRST = {
+    "prepare": ("os.rename", "*/01-prepare/train_data"),
+    "train": ("os.rename", "*/checkpoints/*/run.json"),  # a whole checkpoint that nothing names yet
+    "evaluate": ("os.rename", "*-evaluate-*/predictions"),
+    "start": ("os.rename", "*/05-start/state/state.json"),
+    "merge": ("os.rename", "*/23-merge-1/state/state.json"),
+    "score": ("os.rename", "*/26-score-1/state/state.json"),
+}
+VOLATILE = ACCOUNTING | {"seconds", "resumed_from"}
+
+
+class Reaper:
+    """Sends a signal to a process that asks the stub its `nth` question."""
+
+    def __init__(self):
+        self.pid = self.number = self.left = 0
+
+    def set(self, number, nth):
+        self.number, self.left = number, nth
+
+    def __call__(self, ask):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(self.pid, self.number)
+            time.sleep(0.1)  # the answer must not be faster than the signal
+        return False
+
+
+@pytest.fixture(scope="module")
+def reaper():
+    return Reaper()
+
+
+@pytest.fixture(scope="module")
+def stub(reaper):
+    causes = ("Leaves out the filter on groups.", "Does not join the second table.", "Orders by the wrong column.")
+
+    def analysis(ask):
+        return {"missing": "A clause.", "root_cause": causes[spread(ask.last, 3)], "scenario": "Questions that count."}
+
+    with serving() as server:
+        server.on(reaper)
+        teach(server, analysis, items)
+        yield server
+
+
+def items(ask):
+    first = spread(ask.last, 4000)
+    return {"items": [item(first + i) for i in range(ask.schema["properties"]["items"]["minItems"])]}
+
+
+def item(number):
+    return {
+        "tables": "orders(shipping, customer_id); customers(id, country)",
+        "sql": "SELECT customers.city, COUNT(*) FROM customers JOIN orders ON orders.customer_id = customers.id "
+        f"WHERE orders.shipping >= {number % 80 / 10} GROUP BY customers.city HAVING COUNT(*) >= 1 LIMIT {number // 80 + 1}",
+        "question": f"The {number // 80 + 1} cities with the most orders that cost {number % 80 / 10} or more to ship",
+    }
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, stub, tiny_slm):
+    """Arguments of a run; all are in one place, one after another, for paths are part of what is compared."""
+    folder = tmp_path_factory.mktemp("kills")
+    llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
+    values = {
+        "task": TASK,
+        "slm": {"model": str(tiny_slm), "max_length": 1024},
+        "embedding": {"model": str(tiny_slm)},
+        "teacher": {**llm, "model": "teacher"},
+        "judge": {**llm, "model": "judge"},
+        "train": {"epochs": 1, "learning_rate": 1e-3, "accumulate": 1, "checkpoints": 2},
+        "evaluate": {"max_new_tokens": 4},
+        "analyze": {"sample": 5, "k_max": 2},
+        "generate": {"batch": 2},
+        "loop": {"iterations": 1},
+        "step_matched": False,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(values))
+    return ["run", "--config", str(folder / "config.yaml"), "--run-dir", str(folder / "run")]
+
+
+@pytest.fixture
+def run_dir(command, tmp_path):
+    """Where the command runs, empty before and after."""
+    folder = Path(command[-1])
+    yield folder
+    folder.rename(tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def unbroken(command, fork, stub, tmp_path_factory):
+    """What a run that nobody stopped leaves, and what it asked."""
+    folder, log = Path(command[-1]), tmp_path_factory.mktemp("unbroken") / "log"
+    assert fork.start(command, log).wait() == 0, log.read_text()
+    left = artifacts(folder)
+    folder.rename(log.with_name("run"))
+    return left, Counter(ask.text for ask in stub.asks)
+
+
+def artifacts(run_dir):
+    """SHA-256 of every file that a stage of the run left, without seconds and payments; the report is made of the state alone."""
+    engines = {"task.json", "executor_input.json", "executor_output.json", "report"}
+    files = [pair for task in sorted(run_dir.glob("[0-9]*")) for pair in files_in(task) if pair[0] not in engines]
+    return {str(file.relative_to(run_dir)): digest(file) for _, file in files}
+
+
+def digest(file):
+    raw = file.read_bytes()
+    if file.suffix in {".json", ".jsonl"} or file.name == "metrics":
+        values = [json.loads(raw)] if file.suffix != ".jsonl" else [json.loads(line) for line in raw.splitlines()]
+        raw = json.dumps([bare(v) for v in values]).encode()
+    return hashlib.sha256(raw).hexdigest()
+
+
+def bare(value):
+    if isinstance(value, dict):
+        return {k: bare(v) for k, v in value.items() if k not in VOLATILE - {"adapter_uri"}}
+    return [bare(v) for v in value] if isinstance(value, list) else value
+
+
+def death(moment, task, number):
+    """When the process that works on a task is to die; None: the stub sees to it."""
+    verb = task.split("-")[1]
+    if moment == "begun":
+        return Death(number, "os.rename", f"*/{task}/executor_input.json")
+    if moment == "done, not marked":
+        return Death(number, "os.rename", f"*/{task}/executor_output.json")
+    if moment == "marked, not noted":
+        return Death(number, "os.rename", f"*/{task}/task.json", 2)
+    table = WORKING if moment == "working" else FIRST
+    return Death(number, *table[verb]) if verb in table else None
+
+
+MOMENTS = ("begun", "working", "first output", "done, not marked", "marked, not noted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_in_every_stage_it_ends_as_if_nothing_had_been(
+    moment, number, unbroken, command, fork, reaper, stub, run_dir, tmp_path
+):
+    left, asked = unbroken
+    before, log, killed_asks = len(stub.asks), tmp_path / "log", 0
+    for task in TASKS:
+        point = death(moment, task, number)
+        if point is None:
+            killed_asks += 1
+            reaper.set(number, 3 if moment == "working" else 1)
+        child = fork.start(command, log, point)
+        reaper.pid = child.pid
+        assert child.wait() == (-number if number == signal.SIGKILL else 128 + number), (task, log.read_text())
+        finished = (run_dir / task / "executor_output.json").exists()
+        assert finished == (moment == "marked, not noted"), task
+    assert fork.start(command, log).wait() == 0, log.read_text()
+    assert artifacts(run_dir) == left
+    if moment == "working":
+        assert log.read_text().count("going on from checkpoint-") == 2, "both trainings, with the losses of an unbroken one"
+    again = Counter(ask.text for ask in stub.asks[before:])
+    assert again.keys() == asked.keys()
+    assert again.total() == asked.total() + killed_asks, "only what was on its way at a kill is asked again"
+
+
+def test_a_second_start_by_mistake_is_one_line_and_leaves_the_first_alone(command, fork, pada, run_dir, tmp_path):
+    until = [*command, "--until", "prepare"]
+    first = fork.start(until, tmp_path / "log", Death(signal.SIGSTOP, "os.rename", "*/01-prepare/train_data"))
+    while Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+    there = sorted(run_dir.rglob("*"))
+    code, out, said = pada(*until)
+    assert (code, out) == (1, "")
+    assert said == f"pada: {run_dir}: another process is running in this directory; wait for it or stop it"
+    assert sorted(run_dir.rglob("*")) == there
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait() == 0
+    assert pada(*until)[0] == 0
