@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import typer
 
 from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.quality.chain import links
+from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.pipelines.config import read_config
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -29,6 +31,7 @@ TokenEnv = Annotated[
 CaCert = Annotated[str, typer.Option("--ca-cert", help="kubernetes: file of the authority that signed the host's certificate")]
 WorkUri = Annotated[str, typer.Option("--work-uri", help="gs:// or s3:// folder for ledger and checkpoints")]
 ExportUri = Annotated[str, typer.Option("--export-uri", help="gs:// or s3:// folder for the adapter to ship")]
+ATTEMPTS = links(GenerateSettings())
 STOPPED = {130: "interrupted", 143: "terminated"}
 
 
@@ -183,11 +186,7 @@ def compile_package(
     target: Annotated[str, typer.Option("--target", help="kubernetes or vertex")],
     output: Annotated[Path | None, typer.Option("--output", help="default: improvement_loop.<target>.yaml here")] = None,
     max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
-    attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = 3,
-    step_matched: Annotated[
-        bool,
-        typer.Option(help="beside each iteration, vanilla for as many steps: the honest control, for twice the GPU time"),
-    ] = True,
+    attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = ATTEMPTS,
     registry: Annotated[str, typer.Option("--registry", help="where the images are, e.g. registry.example/team")] = "",
     tag: Annotated[str, typer.Option("--tag", help="of the images; default: this release")] = "",
     gpu: Annotated[str, typer.Option("--gpu", help="kubernetes: resource name; '' trains on the CPU")] = "nvidia.com/gpu",
@@ -202,7 +201,7 @@ def compile_package(
 
     place = placement(target, registry, tag, gpu=gpu, node_selector=node_selector or [], model_cache=model_cache)
     file = output or Path(f"improvement_loop.{target}.yaml")
-    write_package(Shape(max_iterations, attempts, step_matched), place, file)
+    write_package(Shape(max_iterations, attempts), place, file)
     typer.echo(str(file))
 
 

@@ -8,10 +8,9 @@ from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import StageEstimate, estimate
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields
-from pada_agent.components.core.settings import CAPS, Caps, Settings
+from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import Task
-from pada_agent.pipelines.local.embedded_servers import EMBEDDED
 
 HEADINGS = ("stage", "calls", "tokens in", "tokens out", "USD")
 ROWS_READ = 2000  # whose sizes are measured

@@ -17,9 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pada_agent.components.core.errors import PadaError
-from pada_agent.components.core.settings import BudgetSettings, LlmSettings, Settings
+from pada_agent.components.core.settings import EMBEDDED, BudgetSettings, LlmSettings, Settings
 from pada_agent.pipelines.config import local_files
-from pada_agent.pipelines.local.embedded_servers import EMBEDDED
 
 GIB = 1 << 30
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn", "openai")

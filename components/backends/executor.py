@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -60,18 +60,26 @@ class Executor:
 
         A pipeline hands one settings object to all stages; each checks all of it, so that the first stage finds every mistake.
         """
+        found = self._settings(model)
+        return model.model_validate(found.model_dump(include=set(model.model_fields))) if isinstance(found, Settings) else found
+
+    def run_settings(self, model: type[BaseModel]) -> Settings | None:
+        """The settings of a whole run, None where `settings` holds only the sections of `model`. Raises InputError."""
+        found = self._settings(model)
+        return found if isinstance(found, Settings) else None
+
+    def _settings(self, model: type[S]) -> S | Settings:
         raw = self.parameter("settings")
         try:
             values = _whole_numbers(json.loads(raw) if isinstance(raw, str) else raw)
         except ValueError as e:
             raise InputError(f"settings: not JSON ({e})") from e
         of_run = isinstance(values, dict) and not values.keys() <= model.model_fields.keys()
-        checked: type[BaseModel] = Settings if of_run else model
+        checked: type[S] | type[Settings] = Settings if of_run else model
         try:
-            found = checked.model_validate(values)
+            return checked.model_validate(values)
         except ValidationError as e:
             raise InputError(f"settings: {validation_message(e, checked)}") from e
-        return model.model_validate(found.model_dump(include=set(model.model_fields))) if of_run else cast(S, found)
 
     def parameter(self, name: str, default: Any = None) -> Any:
         """An input parameter; without a default it must be there. Kubeflow sends whole numbers as 3.0: they come back as int."""
@@ -102,6 +110,10 @@ class Executor:
             kind = "a file" if path.is_file() else f"a folder without {holds}"
             raise InputError(f"input artifact '{name}': {path} is {kind}; a folder with {holds} is needed")
         return path
+
+    def given(self) -> set[str]:
+        """Names of the input artifacts that were passed."""
+        return {name for name in self._inputs.get("artifacts", {}) if self.has_input(name)}
 
     def has_input(self, name: str) -> bool:
         """Whether an input artifact was passed."""
@@ -151,7 +163,7 @@ class Executor:
             raise InputError(f"output artifact '{name}' is not in the executor input") from e
         return artifact
 
-    def set_parameter(self, name: str, value: bool | int | float | str) -> None:
+    def set_parameter(self, name: str, value: bool | int | float | str | dict[str, Any]) -> None:
         """Set an output parameter."""
         self._parameters[name] = value
 

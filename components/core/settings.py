@@ -1,7 +1,6 @@
 """Every setting, with its bounds and the paper's value as default. Each default is written here and nowhere else.
 
-A run is configured by one YAML file that is read into `Settings`; a stage receives only the sections it names in
-`STAGE_SECTIONS`, so that changing one section leaves the cached results of other stages valid.
+A run is configured by one YAML file that is read into `Settings`; a stage receives only the sections of its own model below.
 Sources of the values: arXiv 2510.18143 (the paper) where a description says "paper"; else this project's choice.
 """
 
@@ -76,6 +75,9 @@ class EmbeddingSettings(Section):
     model: str = Field(default="sentence-transformers/all-mpnet-base-v2", description="paper")
 
 
+EMBEDDED = "embedded"  # a base_url
+
+
 class LlmSettings(Section):
     """An endpoint that speaks the OpenAI API."""
 
@@ -117,7 +119,7 @@ class GenerateSettings(Section):
     pattern_share: float = Field(default=0.5, ge=0, le=1, description="the rest goes to training errors")
     batch: int = Field(default=5, ge=1, le=50, description="rows a call")
     regenerations: int = Field(default=3, ge=0, le=10, description="paper")
-    refills: int = Field(default=1, ge=0, le=5, description="new batches for an exhausted one, with other seeds")
+    refills: int = Field(default=0, ge=0, le=5, description="new batches for an exhausted one, with other seeds; paper: none")
     temperature: float = Field(default=0.7, ge=0, le=2, description="paper")
     seed_choice: Literal["nearest", "random"] = Field(default="nearest", description="random is the paper's")
     shots: int = Field(default=3, ge=1, le=10, description="training rows shown in a call")
@@ -178,11 +180,6 @@ class Settings(Section):
     budget: BudgetSettings = BudgetSettings()
     step_matched: bool = Field(default=True, description="also train vanilla for as many steps as the last adapter had")
     seed: int = Field(default=0, ge=0)
-
-    def for_stage(self, stage: str) -> dict[str, Any]:
-        """The sections `stage` reads, as JSON-ready values: its `settings` parameter."""
-        names = STAGE_SECTIONS[stage]
-        return self.model_dump(mode="json", include=set(names))
 
 
 class PrepareData(Section):
@@ -258,16 +255,5 @@ class UpdateState(Section):
     control: ControlSettings
     loop: LoopSettings
     budget: BudgetSettings
+    step_matched: bool = True
     seed: int = 0
-
-
-STAGE_SETTINGS: dict[str, type[Section]] = {
-    "prepare_data": PrepareData,
-    "train_lora": TrainLora,
-    "evaluate_slm": EvaluateSlm,
-    "analyze_patterns": AnalyzePatterns,
-    "generate_data": GenerateData,
-    "control_quality": ControlQuality,
-    "update_state": UpdateState,
-}
-STAGE_SECTIONS = {stage: tuple(model.model_fields) for stage, model in STAGE_SETTINGS.items()}

@@ -19,6 +19,7 @@ from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_scorer
 from pada_agent.components.prepare_data.prepare import HELD_OUT, Prepared, prepare
+from pada_agent.components.stages import handed_on
 
 TRIED_IN_SANDBOX = 3  # rows of each split; evaluate_slm tries all
 
@@ -51,6 +52,8 @@ def run(ex: Executor) -> None:
     ex.set_metadata("train_data", rows=len(data.train), removed=len(data.removed))
     ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
     ex.set_parameter("train_rows", len(data.train))
+    for name, sections in handed_on(ex.run_settings(PrepareData)).items():
+        ex.set_parameter(name, sections)
     ex.finish()
 
 

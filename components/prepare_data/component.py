@@ -12,6 +12,12 @@ def prepare_data(
     heldout_data: dsl.Output[dsl.Dataset],
     fingerprints: dsl.Output[dsl.Artifact],
     train_rows: dsl.OutputPath(int),
+    train_lora_settings: dsl.OutputPath(dict),
+    evaluate_slm_settings: dsl.OutputPath(dict),
+    analyze_patterns_settings: dsl.OutputPath(dict),
+    generate_data_settings: dsl.OutputPath(dict),
+    control_quality_settings: dsl.OutputPath(dict),
+    update_state_settings: dsl.OutputPath(dict),
     max_iterations: int = 0,
 ):
     """Checked train, validation, selection and test rows, free of duplicates across splits.
@@ -23,6 +29,12 @@ def prepare_data(
         heldout_data: validation, selection and test rows; only evaluate_slm may read them.
         fingerprints: hashes of the held-out rows, against leaks.
         train_rows: how many.
+        train_lora_settings: the sections of a whole run that train_lora reads.
+        evaluate_slm_settings: the sections of a whole run that evaluate_slm reads.
+        analyze_patterns_settings: the sections of a whole run that analyze_patterns reads.
+        generate_data_settings: the sections of a whole run that generate_data reads.
+        control_quality_settings: the sections of a whole run that control_quality reads.
+        update_state_settings: the sections of a whole run that update_state reads.
     """
     return dsl.ContainerSpec(
         image=image("prepare_data"),

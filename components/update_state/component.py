@@ -14,6 +14,7 @@ def update_state(
     synthetic_data: dsl.Output[dsl.Dataset],
     report: dsl.Output[dsl.HTML],
     go_on: dsl.OutputPath(bool),
+    step_matched: dsl.OutputPath(bool),
     reason: dsl.OutputPath(str),
     shipped: dsl.OutputPath(str),
     previous_state: dsl.Input[dsl.Artifact] = None,
@@ -34,15 +35,16 @@ def update_state(
 
     Args:
         settings: those of a whole run.
-        step: start, merge, score or control.
+        step: start, merge, score or step_matched; each takes the inputs that components/stages.py names.
         train_data: of prepare_data.
         previous_state: of the update_state before.
         previous_synthetic_data: rows accepted so far.
-        baseline_predictions: of the model that stands beside: untuned at the start, the step-matched control after.
+        baseline_predictions: of the untuned model, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs:// or s3:// folder that holds the adapter to ship; empty exports nothing.
         report: what was found, tried and gained.
         go_on: whether another iteration is worth it.
+        step_matched: whether vanilla for as many steps is to be trained now, to be compared with the last iteration.
         reason: why not.
         shipped: name of the model to ship.
     """

@@ -1,35 +1,19 @@
 """Extends the state: models that were evaluated, what an iteration found and wrote, what to ship, whether to go on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from pada_agent.components.core.cost.budget import Usage, limits
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.evidence import Learnt
 from pada_agent.components.core.figures import plural
 from pada_agent.components.core.patterns.pattern_rules import Trend, trend
 from pada_agent.components.core.promotion import SPLIT, judge_candidate
-from pada_agent.components.core.quality.judge_check import JudgeCheck
-from pada_agent.components.core.records import Analysis, Batch, Pattern, Prediction, Strategy
+from pada_agent.components.core.records import Pattern
 from pada_agent.components.core.settings import BudgetSettings, LoopSettings
-from pada_agent.components.core.state import Decision, IterationRecord, Kind, ModelRecord, Progress, State
+from pada_agent.components.core.state import Decision, IterationRecord, ModelRecord, Progress, State
 
-KINDS: dict[str, Kind] = {"start": "start", "score": "candidate", "control": "control"}
 Groups = Mapping[str, Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """What the stages of one iteration left behind, up to quality control."""
-
-    summary: dict[str, Any] = field(default_factory=dict)
-    analyses: Sequence[Analysis] = ()
-    patterns: Sequence[Pattern] = ()
-    strategies: Sequence[Strategy] = ()
-    batches: Sequence[Batch] = ()
-    errors: Sequence[Prediction] = ()
-    usage: Mapping[str, Usage] = field(default_factory=dict)
-    judge_check: JudgeCheck | None = None
 
 
 def start(state: State, model: ModelRecord, groups: Groups) -> State:

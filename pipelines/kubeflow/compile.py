@@ -14,15 +14,15 @@ from kfp import compiler
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import STAGE_SETTINGS
 from pada_agent.components.images import TAG
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape, build
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 
 CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
-MANY_TASKS = 50
+MANY_TASKS = 60
 Target = Kubernetes | Vertex
 
 
@@ -50,7 +50,7 @@ def component_yaml(stage: str) -> str:
 
 def write_components(root: Path) -> list[Path]:
     """Write every stage's component.yaml below `root` (the folder that holds `components`)."""
-    files = {root / "components" / stage / "component.yaml": component_yaml(stage) for stage in STAGE_SETTINGS}
+    files = {root / "components" / stage / "component.yaml": component_yaml(stage) for stage in STAGES}
     for file, text in files.items():
         write_atomic(file, text)
     return list(files)
@@ -73,7 +73,7 @@ def write_package(shape: Shape, place: Target, file: Path) -> None:
     if (tasks := containers(spec)) > MANY_TASKS:
         notice(
             f"{file}: {tasks} tasks; a workflow of more than about {MANY_TASKS} may outgrow what Kubernetes keeps in one object "
-            "(1.5 MiB) and can then not be retried: compile for fewer iterations or attempts, or with --no-step-matched"
+            "(1.5 MiB) and can then not be retried: compile for fewer iterations or attempts"
         )
 
 

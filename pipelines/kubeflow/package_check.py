@@ -9,8 +9,8 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import STAGE_SETTINGS
-from pada_agent.components.images import REPOSITORY, role_of
+from pada_agent.components.images import REPOSITORY
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
 
 ARGUMENTS = ["--executor-input", "{{$}}"]
@@ -72,14 +72,14 @@ def _wrong(spec: Spec) -> Iterator[str]:
 def _wrong_container(component: str, container: Spec) -> Iterator[str]:
     *start, module = container.get("command", [""])
     stage = module.rpartition(".")[2]
-    if start != ["python", "-m"] or stage not in STAGE_SETTINGS or module != f"pada_agent.components.{stage}":
+    if start != ["python", "-m"] or stage not in STAGES or module != f"pada_agent.components.{stage}":
         yield f"component '{component}': its command is {container.get('command')}, not python -m components.<stage>"
         return
     if container.get("args") != ARGUMENTS:
         yield f"component '{component}': its arguments are {container.get('args')}, not {ARGUMENTS}"
     name, _, tag = container["image"].rpartition(":")
-    if not tag or "/" in tag or not f"/{name}".endswith(f"/{REPOSITORY}/{role_of(stage)}"):
-        yield f"component '{component}': image '{container['image']}' is not {REPOSITORY}/{role_of(stage)} with a tag"
+    if not tag or "/" in tag or not f"/{name}".endswith(f"/{REPOSITORY}/{STAGES[stage].image}"):
+        yield f"component '{component}': image '{container['image']}' is not {REPOSITORY}/{STAGES[stage].image} with a tag"
 
 
 def _wrong_inputs(spec: Spec, dag: str, name: str, task: Spec) -> Iterator[str]:

@@ -1,31 +1,23 @@
-"""The loop as a Kubeflow pipeline: every stage a container component, iterations unrolled behind gates.
-
-    prepare ─ untuned, vanilla ─ start ─┬─ analyze ─ (generate ─ control) x attempts ─ merge
-                                        │     [go on?] ─ train, evaluate (beside them the control) ─ score
-                                        └─────────────── the next iteration ◄─ [go on?] ─────────────┘
+"""The loop as a Kubeflow pipeline: the recipe (loop.py) laid out as container tasks, what may not be followed behind gates.
 
 Kubeflow has no while: iteration k + 1 is laid out inside iteration k's gate, and whether a gate opens is decided at run time by
-update_state. State flows inwards only, so nothing outside a gate waits for a task inside it. A GPU is asked for only behind the
-gate of `merge`, which stays shut when there is nothing new to train on.
+update_state. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from kfp import dsl
 
-from pada_agent.components.analyze_patterns.component import analyze_patterns
-from pada_agent.components.control_quality.component import control_quality
-from pada_agent.components.evaluate_slm.component import evaluate_slm
-from pada_agent.components.generate_data.component import generate_data
-from pada_agent.components.prepare_data.component import prepare_data
-from pada_agent.components.train_lora.component import train_lora
-from pada_agent.components.update_state.component import update_state
+from pada_agent.components.core.quality.chain import links
+from pada_agent.components.core.settings import GenerateSettings
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Machine, Vertex
+from pada_agent.pipelines.loop import PREPARE, Loop
 
 NAME = "pada-agent-improvement-loop"
-REPORTED = "selection,test"
 Place = Callable[[dsl.PipelineTask, str], None]  # a task, and the stage it runs
 
 
@@ -34,36 +26,71 @@ class Shape:
     """What is fixed when a package is compiled."""
 
     max_iterations: int = 3
-    attempts: int = 3  # generate/control pairs of an iteration: one, and regenerations
-    step_matched: bool = True  # beside each iteration, vanilla for as many steps
+    attempts: int = links(GenerateSettings())  # generate/control pairs of an iteration: one, and regenerations
 
 
-@dataclass(frozen=True)
-class Run:
-    """What every iteration is given: the shape, the run's parameters, the prepared data."""
+class _Task:
+    """A task that is laid out: what it will have left, by name."""
+
+    def __init__(self, task: dsl.PipelineTask) -> None:
+        self.task = task
+
+    def __getitem__(self, name: str) -> Any:
+        return self.task.outputs[name]
+
+
+@dataclass
+class Layout:
+    """The runner that writes Kubeflow tasks. See loop.Runner."""
 
     shape: Shape
     place: Place
-    settings: Any
+    settings: Any  # of the whole run: prepare_data takes it and hands each stage its sections
     work_uri: Any
     export_uri: Any
-    data: Any = None
+    prepared: _Task | None = field(default=None, init=False)
 
-    def task(self, component: Any, name: str, /, **arguments: Any) -> Any:
-        """One task of a stage, placed and named as in the local engine."""
-        found = component(settings=self.settings, **arguments)
-        found.set_display_name(name)
-        self.place(found, component.name.replace("-", "_"))
-        return found
+    def task(self, name: str, stage: str, artifacts: Mapping[str, Any], /, *, after: Any = None, **parameters: Any) -> _Task:
+        """A task, placed and named as on one machine. An artifact that is not there must not be passed at all."""
+        component = getattr(import_module(f"pada_agent.components.{stage}.component"), stage)
+        given = {key: artifact for key, artifact in artifacts.items() if artifact is not None}
+        task = component(**given, **parameters, **self._own(stage, str(parameters.get("name", ""))))
+        task.set_display_name(name)
+        self.place(task, stage)
+        if after is not None:
+            task.after(after.task)
+        laid = _Task(task)
+        if name == PREPARE:
+            self.prepared = laid
+        return laid
 
-    def ledger(self, stage: str) -> Any:
-        """Where a stage keeps its paid calls. All tasks of a stage share it: a call is known by what was asked."""
-        return f"{self.work_uri}/ledger/{stage}"
+    def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
+        """A gate."""
+        with dsl.If(condition == True, name=name):  # noqa: E712 - it builds a condition
+            body()
 
-    @property
-    def rows(self) -> dict[str, Any]:
-        """Training rows and the fingerprints against leaks: what may be trained on and written from."""
-        return {"train_data": self.data["train_data"], "fingerprints": self.data["fingerprints"]}
+    def may_be_positive(self, count: Any) -> bool:
+        """All pairs are laid out; those after the last open batch only pass through."""
+        return True
+
+    def _own(self, stage: str, model: str) -> dict[str, Any]:
+        """What the table of stages says that a stage is given besides."""
+        known = STAGES[stage]
+        if self.prepared is None:
+            return {"settings": self.settings, "max_iterations": self.shape.max_iterations}
+        own = {"settings": self.prepared[f"{stage}_settings"]}
+        if known.llm:
+            own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
+        if known.checkpoints:
+            own["checkpoint_uri"] = f"{self.work_uri}/checkpoints/{model}"
+        if known.exports:
+            own["export_uri"] = self.export_uri
+        return own
+
+
+def lay_out(layout: Layout) -> None:
+    """All tasks of the loop."""
+    Loop(layout, layout.shape.max_iterations, layout.shape.attempts).follow()
 
 
 def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
@@ -92,7 +119,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                 memory_limit: the same.
             """
             machine = Machine(accelerator_type, accelerator_count, cpu_limit, memory_limit)
-            _lay_out(Run(shape, place.on(machine), settings, work_uri, export_uri))
+            lay_out(Layout(shape, place.on(machine), settings, work_uri, export_uri))
 
         return on_vertex
 
@@ -105,136 +132,6 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
             work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
             export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
-        _lay_out(Run(shape, place, settings, work_uri, export_uri))
+        lay_out(Layout(shape, place, settings, work_uri, export_uri))
 
     return on_kubernetes
-
-
-def _lay_out(run: Run) -> None:
-    prepared = run.task(prepare_data, "prepare", max_iterations=run.shape.max_iterations)
-    run = replace(run, data=prepared.outputs)
-    state, predictions = _begin(run)
-    _iterate(run, 1, state, predictions)
-
-
-def _begin(run: Run) -> tuple[Any, Any]:
-    """The untuned model and vanilla fine-tuning; the state, and the predictions to learn from."""
-    rows = {"train_data": run.data["train_data"], "heldout_data": run.data["heldout_data"]}
-    adapter, scored = _train_and_evaluate(run, "vanilla")
-    untuned = run.task(evaluate_slm, "evaluate-untuned", **rows, splits=REPORTED, name="untuned")
-    untuned.after(adapter)  # whoever runs code that a model wrote may not reach a model hub: training fills the cache before
-    state = run.task(
-        update_state,
-        "start",
-        step="start",
-        train_data=run.data["train_data"],
-        export_uri=run.export_uri,
-        **scored,
-        **_beside(_scores(untuned)),
-    )
-    return state.outputs["state"], scored["predictions"]
-
-
-def _iterate(run: Run, k: int, state: Any, predictions: Any, synthetic: Any = None) -> None:
-    """Iteration k, and inside its gate the next one."""
-    found = run.task(
-        analyze_patterns,
-        f"analyze-{k}",
-        **run.rows,
-        predictions=predictions,
-        state=state,
-        iteration=k,
-        ledger=run.ledger("analyze_patterns"),
-    )
-    learnt = {
-        "train_data": run.data["train_data"],
-        "previous_state": state,
-        "analyses": found.outputs["analyses"],
-        "plan": found.outputs["plan"],
-        "checked_batches": _write(run, k, found.outputs["plan"], synthetic),
-        **_given(previous_synthetic_data=synthetic),
-    }
-    merged = run.task(update_state, f"merge-{k}", step="merge", iteration=k, **learnt)
-    with dsl.If(merged.outputs["go_on"] == True, name=f"train-{k}"):  # noqa: E712 - it builds a condition
-        scored_state, predictions = _train(run, k, merged)
-        if k < run.shape.max_iterations:
-            with dsl.If(scored_state.outputs["go_on"] == True, name=f"iteration-{k + 1}"):  # noqa: E712
-                _iterate(run, k + 1, scored_state.outputs["state"], predictions, merged.outputs["synthetic_data"])
-
-
-def _write(run: Run, k: int, plan: Any, synthetic: Any) -> Any:
-    """Generate and control in turn. All links are laid out; those after the last open batch only pass through."""
-    checked = None
-    for link in range(1, run.shape.attempts + 1):
-        written = run.task(
-            generate_data,
-            f"generate-{k}-{link}",
-            train_data=run.data["train_data"],
-            plan=plan,
-            iteration=k,
-            ledger=run.ledger("generate_data"),
-            **_given(checked_batches=checked),
-        )
-        judged = run.task(
-            control_quality,
-            f"control-{k}-{link}",
-            **run.rows,
-            plan=plan,
-            batches=written.outputs["batches"],
-            iteration=k,
-            ledger=run.ledger("control_quality"),
-            **_given(synthetic_data=synthetic),
-        )
-        checked = judged.outputs["checked_batches"]
-    return checked
-
-
-def _train(run: Run, k: int, merged: Any) -> tuple[Any, Any]:
-    """Train from the base model on all rows so far, evaluate, beside it the control, and score."""
-    synthetic = merged.outputs["synthetic_data"]
-    adapter, scored = _train_and_evaluate(run, f"iteration-{k}", synthetic_data=synthetic)
-    beside = {}
-    if run.shape.step_matched:
-        steps = adapter.outputs["steps"]
-        beside = _beside(_train_and_evaluate(run, f"step-matched-{k}", splits=REPORTED, max_steps=steps)[1])
-    state = run.task(
-        update_state,
-        f"score-{k}",
-        step="score",
-        iteration=k,
-        train_data=run.data["train_data"],
-        previous_state=merged.outputs["state"],
-        previous_synthetic_data=synthetic,
-        export_uri=run.export_uri,
-        **scored,
-        **beside,
-    )
-    return state, scored["predictions"]
-
-
-def _train_and_evaluate(
-    run: Run, name: str, splits: str = "train,validation,selection,test", **training: Any
-) -> tuple[Any, dict[str, Any]]:
-    """The training task, and what update_state reads of it and of its evaluation."""
-    checkpoints = f"{run.work_uri}/checkpoints/{name}"
-    adapter = run.task(train_lora, f"train-{name}", **run.rows, name=name, checkpoint_uri=checkpoints, **training)
-    tuned = {
-        "train_data": run.data["train_data"],
-        "heldout_data": run.data["heldout_data"],
-        "adapter": adapter.outputs["adapter"],
-    }
-    evaluated = run.task(evaluate_slm, f"evaluate-{name}", **tuned, splits=splits, name=name)
-    return adapter, {"adapter": adapter.outputs["adapter"], **_scores(evaluated)}
-
-
-def _scores(evaluated: Any) -> dict[str, Any]:
-    return {name: evaluated.outputs[name] for name in ("predictions", "report_predictions")}
-
-
-def _beside(artifacts: dict[str, Any]) -> dict[str, Any]:
-    return {f"baseline_{name}": artifact for name, artifact in artifacts.items()}
-
-
-def _given(**artifacts: Any) -> dict[str, Any]:
-    """Optional artifacts that are there: an absent one must not be passed at all."""
-    return {name: artifact for name, artifact in artifacts.items() if artifact is not None}

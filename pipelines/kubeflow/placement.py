@@ -1,4 +1,4 @@
-"""Where the tasks of a package run and what they are given: GPU, memory, secrets, labels, retries, caching. One table for each.
+"""Where the tasks of a package run and what they are given: GPU, memory, secrets, labels, retries, caching.
 
 Kubernetes' own features (secrets, tolerations, labels, timeouts) make a package that Vertex AI cannot load, so each target has
 its own placement.
@@ -10,21 +10,11 @@ from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
 
-from pada_agent.components.images import TAG, image, role_of
+from pada_agent.components.images import TAG, image
+from pada_agent.components.stages import STAGES
 
-# What a task may use. LLM stages wait for an endpoint; training and evaluation hold a model of up to 7B in bf16.
-CPU = {"agents": ("1", "2"), "analysis": ("2", "4"), "slm": ("4", "8")}  # requested, at most
-MEMORY = {"agents": ("1Gi", "4Gi"), "analysis": ("4Gi", "8Gi"), "slm": ("16Gi", "32Gi")}
-TIMEOUT_SECONDS = {"agents": 6 * 3600, "analysis": 6 * 3600, "slm": 24 * 3600}
-
-# Only a stage that gives the same for the same inputs and has no effect outside may be served from the cache. prepare_data reads
-# addresses whose content may have changed; agents ask LLMs, and their ledger makes a repeated call free; update_state exports.
-CACHED = frozenset({"train_lora", "evaluate_slm"})
-
-RETRIES, BACKOFF, FACTOR, LONGEST = 3, "60s", 2.0, "600s"
-KEYS = {"analyze_patterns": ("TEACHER_API_KEY",), "generate_data": ("TEACHER_API_KEY",), "control_quality": ("JUDGE_API_KEY",)}
+KEYS = {"teacher": "TEACHER_API_KEY", "judge": "JUDGE_API_KEY"}
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
-USES_HUB = frozenset({"prepare_data", "train_lora", "evaluate_slm", "analyze_patterns"})
 USER = 10001  # the images' own
 MODELS = "/models"
 
@@ -44,23 +34,23 @@ class Kubernetes:
 
     def __call__(self, task: dsl.PipelineTask, stage: str) -> None:
         """Place one task."""
-        role = role_of(stage)
+        known, needs = STAGES[stage], STAGES[stage].resources
         _anywhere(task, stage, self.registry, self.tag)
-        task.set_cpu_request(CPU[role][0]).set_cpu_limit(CPU[role][1])
-        task.set_memory_request(MEMORY[role][0]).set_memory_limit(MEMORY[role][1])
-        kubernetes.set_timeout(task, TIMEOUT_SECONDS[role])
+        task.set_cpu_request(needs.cpu[0]).set_cpu_limit(needs.cpu[1])
+        task.set_memory_request(needs.memory[0]).set_memory_limit(needs.memory[1])
+        kubernetes.set_timeout(task, needs.timeout_seconds)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
         kubernetes.add_pod_label(task, "pada-agent/stage", stage.replace("_", "-"))
-        kubernetes.add_pod_label(task, "pada-agent/egress", "llm" if stage in KEYS else "storage")
-        if stage in KEYS:
-            _secret(task, self.llm_secret, KEYS[stage])
+        kubernetes.add_pod_label(task, "pada-agent/egress", "llm" if known.llm else "storage")
+        if known.llm:
+            _secret(task, self.llm_secret, (KEYS[known.llm],))
         _secret(task, self.storage_secret, STORAGE_KEYS, optional=True)
-        if stage in USES_HUB:
+        if known.hub:
             _secret(task, self.hub_secret, ("HF_TOKEN",), optional=True)
             if self.model_cache:
                 kubernetes.mount_pvc(task, pvc_name=self.model_cache, mount_path=MODELS)
                 task.set_env_variable("HF_HOME", f"{MODELS}/huggingface").set_env_variable("PADA_MODELS", MODELS)
-        if role == "slm":
+        if needs.gpu:
             self._on_gpu(task)
 
     def _on_gpu(self, task: dsl.PipelineTask) -> None:
@@ -93,21 +83,22 @@ class Vertex:
         """How to place one task, with `machine` for those that train and evaluate."""
 
         def place(task: dsl.PipelineTask, stage: str) -> None:
-            role = role_of(stage)
+            needs = STAGES[stage].resources
             _anywhere(task, stage, self.registry, self.tag)
-            if role == "slm":
+            if needs.gpu:
                 task.set_cpu_limit(machine.cpu_limit).set_memory_limit(machine.memory_limit)
                 task.set_accelerator_type(machine.accelerator_type).set_accelerator_limit(machine.accelerator_count)
             else:
-                task.set_cpu_limit(CPU[role][1]).set_memory_limit(MEMORY[role][1].removesuffix("i"))
+                task.set_cpu_limit(needs.cpu[1]).set_memory_limit(needs.memory[1].removesuffix("i"))
 
         return place
 
 
 def _anywhere(task: dsl.PipelineTask, stage: str, registry: str, tag: str) -> None:
     task.set_container_image(image(stage, registry, tag))
-    task.set_caching_options(stage in CACHED)
-    task.set_retry(num_retries=RETRIES, backoff_duration=BACKOFF, backoff_factor=FACTOR, backoff_max_duration=LONGEST)
+    task.set_caching_options(STAGES[stage].cached)
+    retry = STAGES[stage].retry
+    task.set_retry(retry.count, retry.backoff, retry.factor, retry.longest)
 
 
 def _secret(task: dsl.PipelineTask, name: str, keys: tuple[str, ...], optional: bool = False) -> None:

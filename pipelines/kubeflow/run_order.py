@@ -12,14 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import LlmSettings, Settings
+from pada_agent.components.core.quality.chain import links
+from pada_agent.components.core.settings import EMBEDDED, LlmSettings, Settings
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.config import local_files
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
-from pada_agent.pipelines.local.embedded_servers import EMBEDDED
 
 PARAMETER_BYTES = 10_000  # of KFP's API server, variable MAX_PARAMETER_BYTES
 SCHEMES = {KUBERNETES: ("gs://", "s3://"), VERTEX: ("gs://",)}
-ASKED_BY = {"teacher": ("analyze_patterns", "generate_data"), "judge": ("control_quality",)}
 MOUNTS = {KUBERNETES: "/models/", VERTEX: "/gcs/"}  # the model cache's volume; what Vertex mounts of each bucket
 
 
@@ -80,7 +80,7 @@ def check_settings(package: Package, settings: Settings) -> None:
 
 def cut_short(package: Package, settings: Settings) -> str:
     """What to tell whose settings ask for more tries at a batch than the package has tasks for; else nothing."""
-    wanted = (1 + settings.generate.regenerations) * (1 + settings.generate.refills)
+    wanted = links(settings.generate)
     if not 0 < package.attempts < wanted:
         return ""
     return (
@@ -155,7 +155,7 @@ def _check_key(role: str, llm: LlmSettings, package: Package) -> None:
     if llm.api_key_secret:
         return
     variable = llm.api_key_env
-    for stage in ASKED_BY[role]:
+    for stage in (name for name, known in STAGES.items() if known.llm == role):
         known = package.secret_variables(stage)
         if known and variable not in known:
             has = ", ".join(sorted(known))

@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.settings import EMBEDDED, Settings
 
-EMBEDDED = "embedded"
 Server = Callable[[str, int], AbstractContextManager[str]]
 
 

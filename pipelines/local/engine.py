@@ -1,4 +1,4 @@
-"""Runs one stage as a task of a run directory: builds the executor input, calls the stage, skips what is finished."""
+"""The runner of this machine: follows the recipe (loop.py), one stage after the other, and skips what is finished."""
 
 import gc
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.config import local_files
 from pada_agent.pipelines.local.embedded_servers import EmbeddedServers
 from pada_agent.pipelines.local.log import RunLog
@@ -17,17 +18,6 @@ from pada_agent.pipelines.local.run_directory import RunDirectory, TaskFolder, t
 
 Stage = Callable[[Executor], None]
 Artifacts = Mapping[str, Path | None]
-
-OUTPUTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "prepare_data": (("train_data", "heldout_data", "fingerprints"), ("train_rows",)),
-    "train_lora": (("adapter",), ("steps",)),
-    "evaluate_slm": (("predictions", "report_predictions", "metrics"), ("validation_accuracy",)),
-    "analyze_patterns": (("analyses", "plan"), ("patterns", "training_errors")),
-    "generate_data": (("batches",), ("open_batches",)),
-    "control_quality": (("checked_batches",), ("accepted", "open_batches")),
-    "update_state": (("state", "synthetic_data", "report"), ("go_on", "reason", "shipped")),
-}
-LLM_ROLES = {"analyze_patterns": ("teacher",), "generate_data": ("teacher",), "control_quality": ("judge",)}
 
 
 class Reached(Exception):
@@ -42,8 +32,8 @@ class Done:
     outputs: dict[str, Path]
     parameters: dict[str, Any]
 
-    def __getitem__(self, name: str) -> Path:
-        return self.outputs[name]
+    def __getitem__(self, name: str) -> Any:
+        return self.outputs[name] if name in self.outputs else self.parameters[name]
 
 
 @dataclass(frozen=True)
@@ -72,19 +62,29 @@ class Engine:
     on_state: Callable[[Path], None]
     tasks: dict[str, Done] = field(default_factory=dict)
 
-    def task(self, name: str, stage: str, artifacts: Artifacts | None = None, /, **parameters: Any) -> Done:
+    def when(self, condition: bool, name: str, body: Callable[[], None]) -> None:
+        """See loop.Runner."""
+        if condition:
+            body()
+
+    def may_be_positive(self, count: int) -> bool:
+        """See loop.Runner."""
+        return count > 0
+
+    def task(self, name: str, stage: str, artifacts: Artifacts, /, *, after: Any = None, **parameters: Any) -> Done:
         """Run one task unless it is finished. Raises Reached after the one the run is to stop at."""
+        # `after` asks for nothing here: one task follows the other.
         folder = self.directory.task(self.plan.index(name) + 1, name)
-        inputs = {key: path for key, path in (artifacts or {}).items() if path is not None}
-        own = {"settings": self.settings.for_stage(stage), **parameters}
+        inputs = {key: path for key, path in artifacts.items() if path is not None}
+        own = {"settings": STAGES[stage].sections(self.settings), **parameters}
         key = task_key(stage, own, inputs, local_files(self.settings) if stage == "prepare_data" else {})
         fresh = not folder.finished(key)
         if fresh:
             self._run(Call(name, stage, key, inputs, own, folder))
         self.directory.keep(folder)
-        if fresh and stage == "train_lora":
+        if fresh and STAGES[stage].checkpoints:
             self.directory.drop_checkpoints(name, key)
-        done = Done(folder.path, {a: folder.path / a for a in OUTPUTS[stage][0]}, folder.parameters())
+        done = Done(folder.path, {a: folder.path / a for a in STAGES[stage].outputs}, folder.parameters())
         self.log.task(folder.path.name, done.folder, done.parameters, folder.seconds(), fresh)
         self.tasks[name] = done
         if fresh and "state" in done.outputs:
@@ -94,14 +94,14 @@ class Engine:
         return done
 
     def _run(self, call: Call) -> None:
-        started = time.monotonic()
+        started, stage = time.monotonic(), STAGES[call.stage]
         self.log.start(call.folder.path.name)
-        if call.stage == "train_lora":
+        if stage.checkpoints:
             call.parameters["checkpoint_uri"] = self.directory.checkpoints(call.name, call.key)
-        if call.stage in LLM_ROLES:
+        if stage.llm:
             call.parameters["ledger"] = self.directory.ledger(call.stage)
-            call.parameters["settings"] = self.servers.reach(call.parameters["settings"], LLM_ROLES[call.stage])
-        elif call.stage in ("train_lora", "evaluate_slm"):
+            call.parameters["settings"] = self.servers.reach(call.parameters["settings"], (stage.llm,))
+        elif stage.resources.gpu:
             self.servers.stop()  # they would take the cores and the memory that the SLM needs
         text = _executor_input(call)
         call.folder.begin(call.stage, call.key, text)
@@ -113,8 +113,7 @@ class Engine:
 
 
 def _executor_input(call: Call) -> str:
-    artifacts, values = OUTPUTS[call.stage]
-    folder = call.folder
+    stage, folder = STAGES[call.stage], call.folder
 
     def artifact(name: str, path: Path) -> dict[str, Any]:
         return {"artifacts": [{"name": name, "uri": str(path), "metadata": {}}]}
@@ -125,8 +124,8 @@ def _executor_input(call: Call) -> str:
             "artifacts": {name: artifact(name, path) for name, path in call.inputs.items()},
         },
         "outputs": {
-            "artifacts": {name: artifact(name, folder.path / name) for name in artifacts},
-            "parameters": {name: {"outputFile": str(folder.path / "parameters" / name)} for name in values},
+            "artifacts": {name: artifact(name, folder.path / name) for name in stage.outputs},
+            "parameters": {name: {"outputFile": str(folder.path / "parameters" / name)} for name in stage.values},
             "outputFile": str(folder.output_file),
         },
     }

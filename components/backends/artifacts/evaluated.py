@@ -1,26 +1,17 @@
 """Reads what train_lora and evaluate_slm left of one model into the record the state keeps, and rows kept beside the state."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.evidence import Evaluated
 from pada_agent.components.core.records import Prediction
 from pada_agent.components.core.report.shown_rows import FILE, SPLITS, ShownRow
 from pada_agent.components.core.settings import EvaluateSettings
 from pada_agent.components.core.state import Kind, ModelRecord
 from pada_agent.components.core.statistics import summarise
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A model's record, and by split the group of each row that has one, and what may be looked at: training and validation."""
-
-    model: ModelRecord
-    groups: Mapping[str, Mapping[str, str]]
-    open_predictions: Mapping[str, Sequence[Prediction]]
 
 
 def read_evaluated(

@@ -21,6 +21,7 @@ from pada_agent.components.core.cost.budget import Allocation, Usage, allocation
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.prompts import render
+from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import LlmSettings, Settings, UpdateState
 from pada_agent.components.core.tasks.task import Message, Task
@@ -115,8 +116,7 @@ def _plans(settings: Settings | UpdateState, train_rows: int, iteration: int, an
 def attempts(settings: Settings | UpdateState, end: str) -> Iterator[Attempt]:
     """The links of a chain, the first one whole."""
     yield Attempt(1, 1)
-    links = (1 + settings.generate.regenerations) * (1 + settings.generate.refills)
-    for link in range(1, 1 if end == "low" else links):
+    for link in range(1, 1 if end == "low" else links(settings.generate)):
         yield Attempt(1, 1) if end == "high" else Attempt(GOES_BACK**link, MISSING)
 
 

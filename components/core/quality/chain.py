@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 
 from pada_agent.components.core.records import Batch
+from pada_agent.components.core.settings import GenerateSettings
 
 REFILL = ".refill"
+
+
+def links(generate: GenerateSettings) -> int:
+    """How many generate/control pairs an iteration may need: a batch with its regenerations, then the same for each refill."""
+    return (1 + generate.regenerations) * (1 + generate.refills)
 
 
 def refillable(batches: Sequence[Batch], refills: int) -> list[Batch]:

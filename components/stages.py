@@ -1,0 +1,175 @@
+"""The one table of stages: whatever runs, compiles, places, estimates or tests them reads it.
+
+A new stage is a folder beside this file (CONTRIBUTING.md tells what is in it) and an entry here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pada_agent.components.core import settings as sections
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import Section, Settings
+
+Role = Literal["teacher", "judge"]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a task in an image may use: requested and at most. LLM stages wait for an endpoint; `slm` holds a 7B in bf16."""
+
+    cpu: tuple[str, str]
+    memory: tuple[str, str]
+    timeout_seconds: int
+    gpu: bool = False
+
+
+IMAGES = {
+    "agents": Resources(("1", "2"), ("1Gi", "4Gi"), 6 * 3600),  # no torch
+    "analysis": Resources(("2", "4"), ("4Gi", "8Gi"), 6 * 3600),  # Parquet, embeddings
+    "slm": Resources(("4", "8"), ("16Gi", "32Gi"), 24 * 3600, gpu=True),
+}
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often a task that failed is started again, and how long Kubeflow waits before."""
+
+    count: int = 3
+    backoff: str = "60s"
+    factor: float = 2.0
+    longest: str = "600s"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Input artifacts: those that must be there and those that may be."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+    def check(self, given: set[str], who: str) -> None:
+        """Raises InputError for an artifact that is missing, or that `who` does not take."""
+        if missing := [name for name in self.needed if name not in given]:
+            raise InputError(f"{who} needs the input artifact '{missing[0]}'")
+        if unknown := sorted(given.difference(self.needed, self.optional)):
+            takes = ", ".join((*self.needed, *self.optional))
+            raise InputError(f"{who} does not take the input artifact '{unknown[0]}'; it takes {takes}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What there is to know of a stage without running it."""
+
+    settings: type[Section]
+    image: str
+    inputs: Ports
+    outputs: tuple[str, ...]  # artifacts
+    values: tuple[str, ...]  # output parameters
+    steps: Mapping[str, Ports] = field(default_factory=dict)  # where a parameter `step` decides what comes in
+    llm: Role | None = None  # whom it asks: it gets that key, and a ledger keeps what was paid
+    hub: bool = False  # it may fetch models or rows from a hub
+    checkpoints: bool = False  # it takes `checkpoint_uri`
+    exports: bool = False  # it takes `export_uri`
+    # Only a stage that gives the same for the same inputs and has no effect outside may be served from a cache.
+    cached: bool = False
+    retry: Retry = Retry()
+
+    @property
+    def resources(self) -> Resources:
+        """Those of its image."""
+        return IMAGES[self.image]
+
+    def sections(self, settings: Settings) -> dict[str, Any]:
+        """The sections it reads, as JSON-ready values: its `settings` parameter.
+
+        It gets no others, so that a change of one section leaves the cached results of other stages valid.
+        """
+        return settings.model_dump(mode="json", include=set(self.settings.model_fields))
+
+
+_EVALUATED = ("adapter", "predictions", "report_predictions")
+_BASELINE = ("baseline_adapter", "baseline_predictions", "baseline_report_predictions")
+_STEPS = {
+    "start": Ports(("train_data", *_EVALUATED), _BASELINE),
+    "merge": Ports(("train_data", "previous_state", "analyses", "plan", "checked_batches"), ("previous_synthetic_data",)),
+    "score": Ports(("train_data", "previous_state", *_EVALUATED), ("previous_synthetic_data", *_BASELINE)),
+    "step_matched": Ports(("train_data", "previous_state", *_EVALUATED), ("previous_synthetic_data",)),
+}
+
+# To whom prepare_data hands their sections of a whole run's settings: Kubeflow cannot take an object apart between tasks.
+_FED = ("train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality", "update_state")
+
+STAGES: dict[str, Stage] = {
+    "prepare_data": Stage(
+        settings=sections.PrepareData,
+        image="analysis",
+        inputs=Ports(()),
+        outputs=("train_data", "heldout_data", "fingerprints"),
+        values=("train_rows", *(f"{name}_settings" for name in _FED)),
+        hub=True,  # and not cached: what lies at an address may have changed
+    ),
+    "train_lora": Stage(
+        settings=sections.TrainLora,
+        image="slm",
+        inputs=Ports(("train_data",), ("fingerprints", "synthetic_data")),
+        outputs=("adapter",),
+        values=("steps",),
+        hub=True,
+        checkpoints=True,
+        cached=True,
+    ),
+    "evaluate_slm": Stage(
+        settings=sections.EvaluateSlm,
+        image="slm",
+        inputs=Ports(("train_data",), ("heldout_data", "adapter")),
+        outputs=("predictions", "report_predictions", "metrics"),
+        values=("validation_accuracy",),
+        hub=True,
+        cached=True,
+    ),
+    "analyze_patterns": Stage(
+        settings=sections.AnalyzePatterns,
+        image="analysis",
+        inputs=Ports(("predictions", "train_data"), ("fingerprints", "state")),
+        outputs=("analyses", "plan"),
+        values=("patterns", "training_errors"),
+        llm="teacher",
+        hub=True,
+    ),
+    "generate_data": Stage(
+        settings=sections.GenerateData,
+        image="agents",
+        inputs=Ports(("train_data", "plan"), ("checked_batches",)),
+        outputs=("batches",),
+        values=("open_batches",),
+        llm="teacher",
+    ),
+    "control_quality": Stage(
+        settings=sections.ControlQuality,
+        image="agents",
+        inputs=Ports(("train_data", "plan", "batches", "fingerprints"), ("synthetic_data",)),
+        outputs=("checked_batches",),
+        values=("accepted", "open_batches"),
+        llm="judge",
+    ),
+    "update_state": Stage(
+        settings=sections.UpdateState,
+        image="agents",
+        inputs=Ports(
+            ("train_data",),
+            tuple(
+                dict.fromkeys(name for step in _STEPS.values() for name in step.needed + step.optional if name != "train_data")
+            ),
+        ),
+        outputs=("state", "synthetic_data", "report"),
+        values=("go_on", "step_matched", "reason", "shipped"),
+        steps=_STEPS,
+        exports=True,
+    ),
+}
+
+
+def handed_on(settings: Settings | None) -> dict[str, dict[str, Any]]:
+    """What prepare_data hands on: by output parameter, the sections of each other stage; empty ones where no run is known."""
+    return {f"{name}_settings": STAGES[name].sections(settings) if settings else {} for name in _FED}

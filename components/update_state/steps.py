@@ -1,0 +1,89 @@
+"""The steps of a run's state: which artifacts each takes, whose model it records, and what it makes of them."""
+
+from collections.abc import Collection, Sequence
+
+from pada_agent.components.core.cost.estimate import estimate
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.evidence import Evaluated, Learnt
+from pada_agent.components.core.records import TrainRow
+from pada_agent.components.core.report.shown_rows import ShownRow, draw_rows, with_answers, with_parents
+from pada_agent.components.core.report.verdict import STEP_MATCHED
+from pada_agent.components.core.settings import UpdateState
+from pada_agent.components.core.state import Kind, State
+from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.stages import STAGES
+from pada_agent.components.update_state import update
+
+STEPS = STAGES["update_state"].steps
+Advance = tuple[State, list[ShownRow]]  # the state, and the rows that its report shows
+
+
+def check_step(step: str, given: Collection[str]) -> None:
+    """Raises InputError for a step that is none, or for artifacts that are not this step's."""
+    if step not in STEPS:
+        *some, last = STEPS
+        raise InputError(f"step '{step}' is not known; it is {', '.join(some)} or {last}")
+    if "previous_state" in STEPS[step].needed and "previous_state" not in given:
+        raise InputError(f"step '{step}' needs the input artifact 'previous_state'; the first step of a run is 'start'")
+    STEPS[step].check(set(given), f"step '{step}'")
+
+
+def recorded_model(step: str, iteration: int) -> tuple[str, Kind]:
+    """Name and kind of the model that a step records."""
+    models: dict[str, tuple[str, Kind]] = {
+        "start": ("vanilla", "start"),
+        "score": (f"iteration-{iteration}", "candidate"),
+        "step_matched": (STEP_MATCHED, "control"),
+    }
+    return models[step]
+
+
+def baseline_model(step: str) -> tuple[str, Kind]:
+    """Name and kind of the model that a step may record beside its own."""
+    return ("untuned", "untuned") if step == "start" else (STEP_MATCHED, "control")
+
+
+def begin(
+    state: State, settings: UpdateState, task: Task, train: Sequence[TrainRow], model: Evaluated, untuned: Evaluated | None
+) -> Advance:
+    """The fine-tuned model that the run starts from and, if it was evaluated, the untuned one; what the run should cost."""
+    if untuned:
+        state = update.start(state, untuned.model, untuned.groups)
+    state = update.start(state, model.model, model.groups)
+    validation = state.start.metrics.get("validation")
+    stages = estimate(settings, task, [row.fields for row in train], len(train), validation.n if validation else 0)
+    state = state.model_copy(update={"expected": {s.stage: s.expected for s in stages}})
+    shown = draw_rows(model.open_predictions, task, settings.seed)
+    return state, _with_answers(shown, *([untuned] if untuned else []), model)
+
+
+def merge(at: Advance, settings: UpdateState, task: Task, train: Sequence[TrainRow], iteration: int, learnt: Learnt) -> Advance:
+    """What the iteration found and wrote, with the training rows it was written from and the errors made on them."""
+    state, shown = at
+    state = update.merge(state, iteration, learnt)
+    shown = with_parents(shown, train, learnt.batches, task, settings.seed)
+    return state, with_answers(shown, state.analysed(state.iterations[-1].number), {"train": learnt.errors})
+
+
+def record(at: Advance, settings: UpdateState, step: str, model: Evaluated, step_matched: Evaluated | None = None) -> Advance:
+    """The model of an iteration and, if it was trained beside it, the step-matched one; or that one alone."""
+    state, shown = at
+    if step == "score":
+        state = update.score(state, model.model, model.groups, settings.loop, settings.budget)
+    else:
+        step_matched = model
+    if step_matched:
+        state = update.control(state, step_matched.model, step_matched.groups)
+    return state, _with_answers(shown, model, *([step_matched] if step_matched and step_matched is not model else []))
+
+
+def step_matched_next(state: State, step: str, wanted: bool) -> bool:
+    """Whether the step-matched model is to be trained now: after the last iteration that trained one, if it was not beside it."""
+    kinds = {model.kind for model in state.models}
+    return wanted and "candidate" in kinds and "control" not in kinds and step in ("merge", "score") and not state.decision.go_on
+
+
+def _with_answers(shown: list[ShownRow], *models: Evaluated) -> list[ShownRow]:
+    for model in models:
+        shown = with_answers(shown, model.model.name, model.open_predictions)
+    return shown

@@ -1,0 +1,181 @@
+"""The recipe: which stage follows which. Written once, for a runner that calls stages here and one that lays out Kubeflow tasks.
+
+    prepare ─ vanilla, untuned ─ start ─┬─ analyze ─ (generate ─ control) x links ─ merge
+                                        │        [go on?] ─ train, evaluate ─ score
+                                        └───────── the next iteration ◄─ [go on?]
+                                                   the last one ─ step-matched
+
+State flows inwards only: what happens in the body of a `when` is seen by nothing outside it, which is what Kubeflow can do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+PREPARE = "prepare"
+STEP_MATCHED = "step-matched"
+REPORTED = "selection,test"
+ALL_SPLITS = "train,validation,selection,test"
+
+
+class Finished(Protocol):
+    """What a task left, or will leave: its artifacts and output parameters by name."""
+
+    def __getitem__(self, name: str) -> Any: ...
+
+
+class Runner(Protocol):
+    """What follows a recipe."""
+
+    def task(self, name: str, stage: str, artifacts: Mapping[str, Any], /, *, after: Any = None, **parameters: Any) -> Finished:
+        """One task of a stage. It is given what `components/stages.py` says besides: settings, ledger, checkpoints, export."""
+
+    def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
+        """Follow `body`, a layer called `name`, if `condition` (an output parameter, true or false) holds."""
+
+    def may_be_positive(self, count: Any) -> bool:
+        """Whether an output parameter is above zero; one that is not known yet may be."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the loop stands: the state, what the next analysis reads, the synthetic rows so far, the last adapter's steps."""
+
+    state: Any
+    predictions: Any
+    synthetic: Any = None
+    steps: Any = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The recipe of at most `iterations`, each with at most `links` pairs of generation and quality control."""
+
+    runner: Runner
+    iterations: int
+    links: int
+
+    def follow(self) -> None:
+        """From rows to the last state."""
+        data = self.runner.task(PREPARE, "prepare_data", {})
+        rows = {"train_data": data["train_data"], "fingerprints": data["fingerprints"]}
+        evaluated = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
+        run = _Prepared(self.runner, self.links, self.iterations, rows, evaluated)
+        run.iterate(1, run.begin())
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    runner: Runner
+    links: int
+    iterations: int
+    rows: Mapping[str, Any]  # what may be trained on and written from, and the fingerprints against leaks
+    evaluated: Mapping[str, Any]
+
+    @property
+    def train_data(self) -> dict[str, Any]:
+        return {"train_data": self.rows["train_data"]}
+
+    def begin(self) -> Position:
+        """Vanilla fine-tuning and, beside it, the untuned model."""
+        adapter, scores = self.train("vanilla")
+        # Whoever runs code that a model wrote may not reach a model hub: training has filled the cache before.
+        untuned = self.runner.task(
+            "evaluate-untuned", "evaluate_slm", self.evaluated, after=adapter, splits=REPORTED, name="untuned"
+        )
+        baseline = {f"baseline_{name}": artifact for name, artifact in _scores(untuned).items()}
+        state = self.runner.task("start", "update_state", {**self.train_data, **scores, **baseline}, step="start")
+        return Position(state["state"], scores["predictions"])
+
+    def iterate(self, k: int, at: Position) -> None:
+        """From failures to data to a new adapter, always trained from the base model; inside it the next iteration."""
+        sources = {**self.rows, "predictions": at.predictions, "state": at.state}
+        analysis = self.runner.task(f"analyze-{k}", "analyze_patterns", sources, iteration=k)
+        learnt = {
+            **self.train_data,
+            "previous_state": at.state,
+            "previous_synthetic_data": at.synthetic,
+            "analyses": analysis["analyses"],
+            "plan": analysis["plan"],
+            "checked_batches": self.write(k, analysis["plan"], at.synthetic),
+        }
+        merged = self.runner.task(f"merge-{k}", "update_state", learnt, step="merge", iteration=k)
+        self.runner.when(merged["go_on"], f"train-{k}", lambda: self.learn(k, merged))
+        if k > 1:
+            self.runner.when(merged["step_matched"], STEP_MATCHED, lambda: self.match(merged, at.steps))
+
+    def write(self, k: int, plan: Any, synthetic: Any) -> Any:
+        """Generate and control in turn, until nothing is open or the chain is at its end; the checked batches."""
+        checked = None
+        for link in range(1, self.links + 1):
+            sources = {**self.train_data, "plan": plan, "checked_batches": checked}
+            written = self.runner.task(f"generate-{k}-{link}", "generate_data", sources, iteration=k)
+            judged = self.runner.task(
+                f"control-{k}-{link}",
+                "control_quality",
+                {**self.rows, "plan": plan, "synthetic_data": synthetic, "batches": written["batches"]},
+                iteration=k,
+            )
+            checked = judged["checked_batches"]
+            if not self.runner.may_be_positive(judged["open_batches"]):
+                break
+        return checked
+
+    def learn(self, k: int, merged: Finished) -> None:
+        """Train on all rows so far and evaluate; go on, or train the step-matched model and end."""
+        synthetic = merged["synthetic_data"]
+        adapter, scores = self.train(str(k), f"iteration-{k}", synthetic_data=synthetic)
+        known = {**self.train_data, "previous_state": merged["state"], "previous_synthetic_data": synthetic, **scores}
+        scored = self.runner.task(f"score-{k}", "update_state", known, step="score", iteration=k)
+        if k < self.iterations:
+            at = Position(scored["state"], scores["predictions"], synthetic, adapter["steps"])
+            self.runner.when(scored["go_on"], f"iteration-{k + 1}", lambda: self.iterate(k + 1, at))
+        self.runner.when(scored["step_matched"], STEP_MATCHED, lambda: self.match(scored, adapter["steps"]))
+
+    def match(self, last: Finished, steps: Any) -> None:
+        """Vanilla for as many steps as the last adapter had: without it a gain may be the longer training's."""
+        _, scores = self.train(STEP_MATCHED, splits=REPORTED, max_steps=steps)
+        known = {**self.train_data, "previous_state": last["state"], "previous_synthetic_data": last["synthetic_data"], **scores}
+        self.runner.task(f"score-{STEP_MATCHED}", "update_state", known, step="step_matched")
+
+    def train(
+        self, task: str, model: str = "", splits: str = ALL_SPLITS, synthetic_data: Any = None, **training: Any
+    ) -> tuple[Finished, dict[str, Any]]:
+        """The tasks train-<task> and evaluate-<task>; the first, and what update_state reads of both."""
+        sources = {**self.rows, "synthetic_data": synthetic_data}
+        adapter = self.runner.task(f"train-{task}", "train_lora", sources, name=model or task, **training)
+        tuned = {**self.evaluated, "adapter": adapter["adapter"]}
+        evaluation = self.runner.task(f"evaluate-{task}", "evaluate_slm", tuned, splits=splits, name=model or task)
+        return adapter, {"adapter": adapter["adapter"], **_scores(evaluation)}
+
+
+def _scores(evaluation: Finished) -> dict[str, Any]:
+    return {name: evaluation[name] for name in ("predictions", "report_predictions")}
+
+
+@dataclass
+class _Listing:
+    """A runner that does nothing but note the names, as if every gate opened."""
+
+    names: list[str] = field(default_factory=list)
+
+    def task(self, name: str, stage: str, artifacts: Mapping[str, Any], /, **parameters: Any) -> Finished:
+        self.names.append(name)
+        return _Anything()
+
+    def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
+        body()
+
+    def may_be_positive(self, count: Any) -> bool:
+        return True
+
+
+class _Anything:
+    def __getitem__(self, name: str) -> None: ...
+
+
+def task_names(iterations: int, links: int) -> list[str]:
+    """Names of all tasks that a run may have, in order, each once."""
+    listing = _Listing()
+    Loop(listing, iterations, links).follow()
+    return list(dict.fromkeys(listing.names))
