@@ -94,7 +94,9 @@ _STEPS = {
     "start": Ports(("train_data", *_EVALUATED), _BASELINE),
     "merge": Ports(("train_data", "previous_state", "analyses", "plan", "checked_batches"), ("previous_synthetic_data",)),
     "score": Ports(("train_data", "previous_state", *_EVALUATED), ("previous_synthetic_data", *_BASELINE)),
-    "step_matched": Ports(("train_data", "previous_state", *_EVALUATED), ("previous_synthetic_data",)),
+    "step_matched": Ports(
+        ("train_data", "previous_state", "adapter", "report_predictions"), ("previous_synthetic_data", "predictions")
+    ),
 }
 
 # To whom prepare_data hands their sections of a whole run's settings: Kubeflow cannot take an object apart between tasks.
@@ -173,3 +175,6 @@ STAGES: dict[str, Stage] = {
 def handed_on(settings: Settings | None) -> dict[str, dict[str, Any]]:
     """What prepare_data hands on: by output parameter, the sections of each other stage; empty ones where no run is known."""
     return {f"{name}_settings": STAGES[name].sections(settings) if settings else {} for name in _FED}
+
+
+LLM_STAGES = tuple(name for name, stage in STAGES.items() if stage.llm)

@@ -19,6 +19,7 @@ READ = {
     "NUMBER_DOUBLE": float,
     "BOOLEAN": lambda t: {"true": True, "false": False}[t.lower()],
     "STRING": str,
+    "STRUCT": json.loads,
 }
 
 

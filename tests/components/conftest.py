@@ -9,6 +9,7 @@ import pytest
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.stages import STAGES
 
 QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
 OUTPUTS = {
@@ -54,7 +55,7 @@ def stage(tmp_path: Path) -> Callable[..., tuple[dict[str, Path], dict[str, Any]
         outputs = {output: folder / output for output in OUTPUTS[name]}
         doc = {
             "inputs": {
-                "parameterValues": {"settings": settings.for_stage(name), **parameters},
+                "parameterValues": {"settings": STAGES[name].sections(settings), **parameters},
                 "artifacts": {k: {"artifacts": [{"name": k, "uri": str(v)}]} for k, v in inputs.items()},
             },
             "outputs": {

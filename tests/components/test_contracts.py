@@ -4,18 +4,18 @@ import ast
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from kfp import components as kfp_components
 
-from pada_agent.components.core.settings import STAGE_SETTINGS
-from pada_agent.components.images import ROLES, image
+from pada_agent.components.core.settings import LlmStage
+from pada_agent.components.images import image
+from pada_agent.components.stages import IMAGES, LLM_STAGES, STAGES, handed_on
 from pada_agent.pipelines.kubeflow.compile import component_yaml
-from pada_agent.pipelines.local.engine import OUTPUTS
 
 ROOT = Path(__file__).parents[2] / "components"
-STAGES = tuple(STAGE_SETTINGS)
 READ = dict.fromkeys(("input", "optional_input", "input_uri", "has_input"), "artifacts") | {"parameter": "parameters"}
 
 
@@ -66,8 +66,10 @@ def test_the_program_reads_and_writes_exactly_what_the_contract_names(stage):
             asked[READ[call.func.attr]].add(first)
         elif call.func.attr == "output" and first:
             made["artifacts"].add(first)
-        elif call.func.attr == "set_parameter":
+        elif call.func.attr == "set_parameter" and first:
             made["parameters"].add(first)
+    if "handed_on(" in source:
+        made["parameters"] |= handed_on(None).keys()
     component = interface(stage)
     inputs, outputs = component["inputDefinitions"], component["outputDefinitions"]
     texts = [n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
@@ -93,11 +95,24 @@ def test_the_program_says_by_which_file_it_knows_each_folder(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_local_engine_asks_for_the_same_outputs(stage):
-    outputs = interface(stage)["outputDefinitions"]
-    artifacts, parameters = OUTPUTS[stage]
-    assert set(artifacts) == set(outputs["artifacts"])
-    assert set(parameters) == set(outputs["parameters"])
+def test_the_table_of_stages_names_the_same_ports(stage):
+    inputs, outputs, known = interface(stage)["inputDefinitions"], interface(stage)["outputDefinitions"], STAGES[stage]
+    needed = [name for name, of in inputs.get("artifacts", {}).items() if not of.get("isOptional")]
+    assert set(known.inputs.needed) == set(needed)
+    assert {*known.inputs.needed, *known.inputs.optional} == set(inputs.get("artifacts", {}))
+    assert set(known.outputs) == set(outputs["artifacts"])
+    assert set(known.values) == set(outputs["parameters"])
+    assert known.checkpoints == ("checkpoint_uri" in inputs["parameters"])
+    assert known.exports == ("export_uri" in inputs["parameters"])
+    assert bool(known.llm) == ("ledger" in inputs["parameters"])
+
+
+def test_the_folders_with_a_component_are_the_stages_of_the_table():
+    assert {file.parent.name for file in ROOT.glob("*/component.py")} == set(STAGES)
+
+
+def test_caps_can_be_set_for_each_stage_that_asks_an_llm():
+    assert set(get_args(LlmStage)) == set(LLM_STAGES)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -115,7 +130,7 @@ def test_another_pipeline_can_load_it(stage):
 
 
 def test_each_stage_has_one_image():
-    assert sorted(stage for stages in ROLES.values() for stage in stages) == sorted(STAGES)
+    assert {stage.image for stage in STAGES.values()} == set(IMAGES)
     assert image("train_lora", "registry.example/team/", "1.2") == "registry.example/team/pada-agent/slm:1.2"
 
 
@@ -130,5 +145,5 @@ def test_the_metadata_has_the_layout_of_kubeflows_component_repository(stage):
     assert [d["name"] for d in dependencies["kubeflow"]] == ["Pipelines"]
     for dependency in [*dependencies["kubeflow"], *dependencies.get("external_services", [])]:
         assert re.fullmatch(r"(>=|<=|==)?\d+\.\d+\.\d+", dependency["version"])
-    asks_an_llm = {"teacher", "judge"} & set(STAGE_SETTINGS[stage].model_fields) and stage != "update_state"
+    asks_an_llm = {"teacher", "judge"} & set(STAGES[stage].settings.model_fields) and stage != "update_state"
     assert ("external_services" in dependencies) == bool(asks_an_llm)

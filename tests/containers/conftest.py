@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from pada_agent.components.images import ROLES, TAG
+from pada_agent.components.images import TAG
+from pada_agent.components.stages import IMAGES
 from pada_agent.pipelines.kubeflow.placement import USER
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             [*words, f"BUILD_FLAGS={shlex.join(flags)}"], check=False, capture_output=True, text=True, cwd=ROOT, timeout=1800
         )
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-4000:]
-    return {role: f"pada-agent/{role}:{TEST_TAG}" for role in ROLES}
+    return {role: f"pada-agent/{role}:{TEST_TAG}" for role in IMAGES}
 
 
 def _base(engine: Engine) -> str:

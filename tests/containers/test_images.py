@@ -9,8 +9,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pada_agent.components.core.settings import STAGE_SETTINGS
-from pada_agent.components.images import ROLES, TAG, role_of
+from pada_agent.components.images import TAG
+from pada_agent.components.stages import IMAGES, STAGES
 from pada_agent.pipelines.kubeflow.placement import USER
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ print(json.dumps([row for _, row in read_rows("/tmp/train.parquet")]))
 """
 
 
-@pytest.fixture(params=ROLES)
+@pytest.fixture(params=IMAGES)
 def role(request):
     return request.param
 
@@ -101,7 +101,7 @@ def test_nothing_but_tmp_can_be_written(engine, images, role):
     assert who == [USER, USER, [USER], "pada"]
 
 
-@pytest.mark.parametrize("stage", STAGE_SETTINGS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_folder):
     message = shared_folder / "termination-log"
     message.touch()
@@ -124,7 +124,7 @@ def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_fo
         given({**artifacts, "rows": {"artifacts": []}}): "unknown input artifact 'rows'",
     }
     for given, expected in wrong.items():
-        done = engine.run(images[role_of(stage)], [*command, given], mounts={message: "/dev/termination-log"})
+        done = engine.run(images[STAGES[stage].image], [*command, given], mounts={message: "/dev/termination-log"})
         assert done.returncode == 1
         assert done.stdout == ""
         assert done.stderr.count("\n") == 1 and expected in done.stderr, done.stderr
@@ -133,7 +133,7 @@ def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_fo
 
 
 def test_rows_are_read_as_parquet_and_from_all_three_places(engine, images):
-    image = images[role_of("prepare_data")]
+    image = images[STAGES["prepare_data"].image]
     done = engine.run(image, ["python", "-c", PARQUET])
     assert json.loads(done.stdout) == [{"question": "1 + 1?", "parts": [{"answer": "2"}]}], done.stderr
     program = "import fsspec; print([fsspec.get_filesystem_class(s).__name__ for s in ('gs', 's3', 'hf')])"

@@ -26,8 +26,8 @@ from pada_agent.components.backends.executor import local_path
 from pada_agent.components.backends.models.sources import cache_root, find_model
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
-from pada_agent.components.core.settings import STAGE_SETTINGS
-from pada_agent.components.images import TAG, role_of
+from pada_agent.components.images import TAG
+from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
@@ -74,7 +74,7 @@ class Cluster:
         pod = self.pods[f"exec-{stage.replace('_', '-')}"]
         assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
         secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
-        assert secrets == set(KEYS.get(stage, ()))
+        assert secrets == {KEYS[role]} if (role := STAGES[stage].llm) else set()
         for folder in (container.folder, container.folder / "parameters"):
             folder.chmod(0o777)
         message = container.folder / "termination-log"
@@ -114,7 +114,7 @@ class Cluster:
             time.sleep(0.01)
         while process.poll() is None:
             # Two replies paid for; else the first output half written.
-            if len(self.asks()) >= asked + 2 if stage in KEYS else len(list(folder.iterdir())) > 2:
+            if len(self.asks()) >= asked + 2 if STAGES[stage].llm else len(list(folder.iterdir())) > 2:
                 time.sleep(0.5 if stage == "train_lora" else 0)  # it makes the folder before it trains
                 break
             time.sleep(0.001)
@@ -134,7 +134,7 @@ class Cluster:
             stages = {name.split("/")[0] for name in names(f"{self.store.uri}/work/ledger")}
             copy = fetch_shipped(f"{self.store.uri}/shipped", into / "shipped")
             chosen = shipped(f"{self.store.uri}/shipped")["name"]
-        assert stages == set(KEYS)
+        assert stages == set(LLM_STAGES)
         assert chosen == run.tasks[iterations(run)[-1]].parameters["shipped"]
         trained = self.root / local_path(run.tasks[f"train-{chosen}"].artifacts["adapter"]).relative_to(f"/gcs/{BUCKET}")
         weights = "adapter_model.safetensors"
@@ -246,16 +246,16 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
 ):
     given = settings(loop={"iterations": 3, "patience": 3})
     local = local_run(given)
-    killed = cluster(kill=set(STAGE_SETTINGS))
+    killed = cluster(kill=set(STAGES))
     run = killed.run(given)
     assert killed.kill == set(), "these were never caught at work"
-    assert sorted(code for _, code in killed.ran) == [0] * 44 + [137] * len(STAGE_SETTINGS)
+    assert sorted(code for _, code in killed.ran) == [0] * 44 + [137] * len(STAGES)
     assert iterations(run) == ["score-1", "score-2", "score-3"]
     assert reason(run) == "the 3 planned iterations are done"
     assert state_of(killed.state_below(run)) == state_of(local())
     alone = [ask.text for ask in stub.asks if ask.headers["authorization"].endswith("of-this-machine")]
     assert set(killed.asks()) == set(alone)
-    assert len(killed.asks()) <= len(alone) + len(KEYS), "what was paid for before a kill is not asked for again"
+    assert len(killed.asks()) <= len(alone) + len(LLM_STAGES), "what was paid for before a kill is not asked for again"
     killed.check_store(run, tmp_path)
 
 
@@ -300,5 +300,5 @@ def test_more_iterations_than_the_package_has_are_refused_at_once_after_its_retr
 def test_the_images_of_the_package_are_the_images_that_were_built(cluster, images):
     containers = [e["container"] for e in cluster().spec["deploymentSpec"]["executors"].values()]
     assert {c["command"][-1]: c["image"] for c in containers} == {
-        f"pada_agent.components.{stage}": images[role_of(stage)] for stage in STAGE_SETTINGS
+        f"pada_agent.components.{stage}": images[STAGES[stage].image] for stage in STAGES
     }

@@ -10,8 +10,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from pada_agent.components.core.settings import STAGE_SETTINGS
-from pada_agent.components.images import ROLES, image, role_of
+from pada_agent.components.images import image
+from pada_agent.components.stages import IMAGES, STAGES
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -72,20 +72,20 @@ def test_make_builds_what_the_package_names() -> None:
     command = ["make", "--no-print-directory", "-n", "images", "REGISTRY=registry.example/team", "TAG=7"]
     told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert {word for word in told.split() if word.startswith("registry.example")} == {
-        image(stage, "registry.example/team", "7") for stage in STAGE_SETTINGS
+        image(stage, "registry.example/team", "7") for stage in STAGES
     }
     assert "--build-arg" not in told.replace("--build-arg VERSION", "").replace("--build-arg REVISION", "")
     plain = subprocess.run(command[:-2], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    assert all(image(stage) in plain.split() for stage in STAGE_SETTINGS), "make and components/images.py differ in the tag"
+    assert all(image(stage) in plain.split() for stage in STAGES), "make and components/images.py differ in the tag"
     cpu = subprocess.run([*command, "SLM=cpu", "BASE=mine"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert cpu.count("BASE=mine") == 3
     assert cpu.count("LOCK=requirements.cpu.lock") == 1
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", IMAGES)
 def test_a_dockerfile_says_what_its_image_runs(role: str) -> None:
     text = (ROOT / "images" / role / "Dockerfile").read_text()
-    assert f'"PaDA-Agent: {", ".join(ROLES[role])}"' in text
+    assert f'"PaDA-Agent: {", ".join(name for name, stage in STAGES.items() if stage.image == role)}"' in text
     assert "ENTRYPOINT" not in text
     assert "http" not in text, "where packages come from is a matter of who builds"
 
@@ -102,9 +102,9 @@ def test_the_build_sees_no_more_than_it_is_shown() -> None:
     }
 
 
-@pytest.mark.parametrize("stage", STAGE_SETTINGS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_starts_without_what_its_image_lacks(stage: str) -> None:
-    role = role_of(stage)
+    role = STAGES[stage].image
     lacking = {
         "agents": ["torch", "numpy", "sklearn", "pyarrow", "huggingface_hub"],
         "analysis": ["peft"],

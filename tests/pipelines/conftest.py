@@ -13,7 +13,8 @@ from forks import forks
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.files import write_atomic
-from pada_agent.components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
+from pada_agent.components.core.settings import LlmSettings, PrepareData, Settings, SlmSettings, TaskSettings
+from pada_agent.components.stages import STAGES, handed_on
 from pada_agent.pipelines import cli
 
 
@@ -34,8 +35,7 @@ class FakeStages:
 
     def table(self) -> dict[str, Callable[[Executor], None]]:
         """The stages by name, as the engine takes them."""
-        names = ["prepare_data", "train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality"]
-        return {name: self._stage(name) for name in [*names, "update_state"]}
+        return {name: self._stage(name) for name in STAGES}
 
     def _stage(self, stage: str) -> Callable[[Executor], None]:
         def run(ex: Executor) -> None:
@@ -55,6 +55,8 @@ class FakeStages:
         source = Path(ex.parameter("settings")["task"]["train"])
         write_atomic(ex.output("train_data") / "train.jsonl", source.read_text() if source.is_file() else "rows")
         ex.set_parameter("train_rows", 4)
+        for key, sections in handed_on(ex.run_settings(PrepareData)).items():
+            ex.set_parameter(key, sections)
 
     def _train_lora(self, ex: Executor, name: str) -> None:
         synthetic = ex.optional_input("synthetic_data")
@@ -94,8 +96,13 @@ class FakeStages:
             write_atomic(ex.output("synthetic_data") / "synthetic.jsonl", (batches / "batches.jsonl").read_text())
         write_atomic(ex.output("state") / "state.json", json.dumps([*seen, name]))
         write_atomic(ex.output("report") / "report.html", "a report")
-        decide = self.learnt if ex.parameter("step") == "merge" else self.go_on
-        ex.set_parameter("go_on", decide(ex.parameter("iteration", 0)))
+        step, iteration, settings = ex.parameter("step"), ex.parameter("iteration", 0), ex.parameter("settings")
+        go_on = (
+            self.learnt(iteration) if step == "merge" else self.go_on(iteration) and iteration < settings["loop"]["iterations"]
+        )
+        ex.set_parameter("go_on", go_on)
+        trained = any(one.startswith("score-") for one in [*seen, name])
+        ex.set_parameter("step_matched", settings["step_matched"] and trained and step in ("merge", "score") and not go_on)
         ex.set_parameter("reason", "")
         ex.set_parameter("shipped", "vanilla")
 

@@ -9,7 +9,8 @@ import pytest
 
 from pada_agent.components.backends.executor import Executor, local_path
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import STAGE_SETTINGS, PrepareData, TrainLora
+from pada_agent.components.core.settings import PrepareData, TrainLora
+from pada_agent.components.stages import STAGES
 
 LLM = {"model": "m", "base_url": "http://127.0.0.1:1/v1"}
 WHOLE = {
@@ -63,9 +64,9 @@ def test_kubeflows_numbers_are_whole_again_at_any_depth():
     assert (found.train.rank, found.slm.max_length) == (8, 256)
 
 
-@pytest.mark.parametrize("stage", STAGE_SETTINGS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_takes_its_sections_of_a_whole_runs_settings(stage):
-    model = STAGE_SETTINGS[stage]
+    model = STAGES[stage].settings
     found = executor({"settings": WHOLE}).settings(model)
     assert set(found.model_dump()) == set(model.model_fields)
     assert found.task.name == "gsm8k"

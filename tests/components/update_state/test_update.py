@@ -30,6 +30,7 @@ from pada_agent.components.core.records import (
 from pada_agent.components.core.settings import LlmSettings, Settings, SlmSettings, TaskSettings
 from pada_agent.components.core.state import State
 from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.stages import STAGES
 from pada_agent.components.update_state.__main__ import run
 
 CAP = "the cap budget.calls: 100 is reached"
@@ -60,7 +61,7 @@ class Loop:
         before = {"previous_state": self.out / "state"} if self.last else {}
         inputs = {"train_data": self.folder / "train_data", **before, **inputs}
         slots = {n: {"artifacts": [{"name": n, "uri": str(out / n)}]} for n in ("state", "synthetic_data", "report")}
-        values = {"settings": self.settings.for_stage("update_state"), "step": step, **parameters}
+        values = {"settings": STAGES["update_state"].sections(self.settings), "step": step, **parameters}
         artifacts = {n: {"artifacts": [{"name": n, "uri": str(p)}]} for n, p in inputs.items()}
         outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
         run(Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs})))
@@ -182,7 +183,7 @@ def loop(tmp_path: Path) -> Loop:
 def test_a_whole_run(loop: Loop) -> None:
     state = loop.begin()
     assert [(m.name, m.kind) for m in state.models] == [("untuned", "untuned"), ("vanilla", "start")]
-    assert loop.parameters == {"go_on": True, "reason": "", "shipped": "vanilla"}
+    assert loop.parameters == {"go_on": True, "step_matched": False, "reason": "", "shipped": "vanilla"}
     vanilla = state.model("vanilla")
     assert (vanilla.steps, vanilla.rows, vanilla.dropped_rows, vanilla.train_seconds, vanilla.evaluate_seconds) == (
         40,
@@ -204,7 +205,7 @@ def test_a_whole_run(loop: Loop) -> None:
     assert loop.parameters["go_on"] is True
 
     state = loop.score(1, right=42, validation=36)
-    assert loop.parameters == {"go_on": True, "reason": "", "shipped": "iteration-1"}
+    assert loop.parameters == {"go_on": True, "step_matched": False, "reason": "", "shipped": "iteration-1"}
     assert state.iterations[0].promotion and state.iterations[0].promotion.gains == 12
     progress = state.iterations[0].progress["it1-p1"]
     assert (progress.failing, progress.outcome) == (4, "shrinking")
@@ -215,10 +216,15 @@ def test_a_whole_run(loop: Loop) -> None:
     assert [r.id for r in rows] == ["it1-0", "it1-1", "it1-2", "it2-0", "it2-1", "it2-2"]
 
     state = loop.score(2, right=35)
-    assert loop.parameters == {"go_on": False, "reason": "the 2 planned iterations are done", "shipped": "iteration-1"}
+    assert loop.parameters == {
+        "go_on": False,
+        "step_matched": True,
+        "reason": "the 2 planned iterations are done",
+        "shipped": "iteration-1",
+    }
     assert not state.iterations[1].promotion.promoted
 
-    state = loop.call("control", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
+    state = loop.call("step_matched", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
     assert loop.parameters["shipped"] == "iteration-1", "a control is never shipped, however good"
     assert state.model("step-matched").kind == "control"
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
@@ -275,7 +281,7 @@ def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(t
             else:
                 loop.score(number, right)
         if engine == "local":
-            state = loop.call("control", control)
+            state = loop.call("step_matched", control)
         assert loop.parameters["shipped"] == "iteration-2"
         states.append(json.loads(state.model_dump_json().replace(f"/{engine}/", "/")))
     assert states[0] == states[1]
@@ -360,7 +366,7 @@ def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
 def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -> None:
     loop.begin()
     loop.merge(1, **options)
-    assert loop.parameters == {"go_on": False, "reason": reason, "shipped": "vanilla"}
+    assert loop.parameters == {"go_on": False, "step_matched": False, "reason": reason, "shipped": "vanilla"}
 
 
 @pytest.mark.parametrize(
@@ -386,7 +392,7 @@ def test_when_the_loop_ends(tmp_path: Path, settings: dict[str, Any], capped: st
     loop.begin()
     loop.merge(1, capped=capped)
     loop.score(1, right=30, **splits)
-    assert loop.parameters == {"go_on": not reason, "reason": reason, "shipped": "vanilla"}
+    assert loop.parameters == {"go_on": not reason, "step_matched": bool(reason), "reason": reason, "shipped": "vanilla"}
 
 
 def test_a_plateau_counts_from_the_best_iteration(tmp_path: Path) -> None:
@@ -415,11 +421,11 @@ def test_refusals(loop: Loop) -> None:
         loop.call("finish", vanilla)
     with pytest.raises(InputError, match="needs the input artifact 'previous_state'"):
         loop.call("merge", {}, iteration=1)
-    with pytest.raises(InputError, match="there are no predictions"):
+    with pytest.raises(InputError, match="needs the input artifact 'predictions'"):
         loop.call("start", {"adapter": vanilla["adapter"]})
     loop.begin()
     for step, inputs, parameters, message in (
-        ("start", vanilla, {}, "model 'vanilla' is already in the state"),
+        ("start", vanilla, {}, "step 'start' does not take the input artifact 'previous_state'"),
         ("merge", loop.learnt(2), {"iteration": 2}, "iteration 2: the state has 0 iterations, 1 is next"),
         (
             "score",
@@ -430,6 +436,45 @@ def test_refusals(loop: Loop) -> None:
     ):
         with pytest.raises(InputError, match=message):
             loop.call(step, inputs, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "message"),
+    [
+        (
+            "start",
+            ("adapter", "predictions", "report_predictions", "plan"),
+            "step 'start' does not take .* 'plan'; it takes train_",
+        ),
+        ("start", ("predictions", "report_predictions"), "step 'start' needs the input artifact 'adapter'"),
+        ("merge", ("analyses", "plan", "previous_state"), "step 'merge' needs the input artifact 'checked_batches'"),
+        (
+            "merge",
+            ("analyses", "plan", "checked_batches", "previous_state", "predictions"),
+            "step 'merge' does not take the input artifact 'predictions'",
+        ),
+        ("step_matched", ("adapter", "previous_state", "predictions"), "step 'step_matched' needs .* 'report_predictions'"),
+    ],
+)
+def test_each_step_takes_its_own_artifacts_and_no_others(loop: Loop, step: str, given: tuple[str, ...], message: str) -> None:
+    for name in given:
+        (loop.folder / name).mkdir()
+    with pytest.raises(InputError, match=message):
+        loop.call(step, {name: loop.folder / name for name in given}, iteration=1)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_step_matched_model_is_asked_for_once_the_loop_ends(tmp_path: Path, wanted: bool) -> None:
+    loop = Loop(tmp_path, step_matched=wanted)
+    loop.begin()
+    asked = [loop.parameters["step_matched"]]
+    loop.merge(1)
+    loop.score(1, 40)
+    asked.append(loop.parameters["step_matched"])
+    loop.merge(2, accepted=0)
+    asked.append(loop.parameters["step_matched"])
+    loop.call("step_matched", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
+    assert [*asked, loop.parameters["step_matched"]] == [False, False, wanted, False]
 
 
 def test_a_row_let_in_twice(loop: Loop) -> None:

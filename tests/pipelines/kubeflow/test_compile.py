@@ -9,15 +9,15 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.images import ROLES
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop, placement, write_package
 from pada_agent.pipelines.kubeflow.package import documents_of, package_file, tasks_of
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape
-from pada_agent.pipelines.kubeflow.placement import CACHED, RETRIES, USER, Kubernetes, Vertex
+from pada_agent.pipelines.kubeflow.placement import USER, Kubernetes, Vertex
 
-SMALL = Shape(max_iterations=1, attempts=1, step_matched=False)
-GPU_STAGES = {f"exec-{stage.replace('_', '-')}" for stage in ROLES["slm"]}
+SMALL = Shape(max_iterations=1, attempts=1)
+GPU_STAGES = {f"exec-{name.replace('_', '-')}" for name, stage in STAGES.items() if stage.resources.gpu}
 
 
 @cache
@@ -62,8 +62,8 @@ def test_only_deterministic_stages_are_served_from_the_cache():
     for _, name, task in tasks_of(spec):
         stage = task["componentRef"]["name"].removeprefix("comp-").replace("-", "_")
         if "condition" not in stage:
-            assert bool(task["cachingOptions"].get("enableCache")) == (stage in CACHED), name
-            assert task["retryPolicy"]["maxRetryCount"] == RETRIES, name
+            assert bool(task["cachingOptions"].get("enableCache")) == STAGES[stage].cached, name
+            assert task["retryPolicy"]["maxRetryCount"] == STAGES[stage].retry.count, name
 
 
 def test_gpu_is_asked_for_by_training_and_evaluation_alone():

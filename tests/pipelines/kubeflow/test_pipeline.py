@@ -7,19 +7,17 @@ import pytest
 from package_runner import PackageRun, TaskFailed
 
 from pada_agent.components.backends.executor import Executor
-from pada_agent.components.core.settings import STAGE_SETTINGS
+from pada_agent.components.core.settings import LoopSettings
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
 
-START = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
+START = ["prepare", "train-vanilla", "evaluate-vanilla", "evaluate-untuned", "start"]
+STEP_MATCHED = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
 
 
 def iteration(k):
-    links = [f"{verb}-{k}-{link}" for link in (1, 2, 3) for verb in ("generate", "control")]
-    return [f"analyze-{k}", *links, f"merge-{k}", *trained(k)]
-
-
-def trained(k):
-    return [f"{verb}-{kind}-{k}" for kind in ("iteration", "step-matched") for verb in ("train", "evaluate")] + [f"score-{k}"]
+    links = [f"{verb}-{k}-{link}" for link in (1, 2, 3, 4) for verb in ("generate", "control")]
+    return [f"analyze-{k}", *links, f"merge-{k}", f"train-{k}", f"evaluate-{k}", f"score-{k}"]
 
 
 @cache
@@ -32,7 +30,7 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
     """Follow the committed package of a target; returns its tasks."""
     monkeypatch.setattr("os.fsync", lambda fd: None)  # a thousand tasks, and no power is cut here
     spec = spec_of(request.param)
-    given = settings.model_dump(mode="json")
+    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
 
     def start(container):
         stage = container.command[-1].removeprefix("pada_agent.components.")
@@ -41,7 +39,7 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
 
     def run(**more):
         return PackageRun(spec, tmp_path / "run", more.pop("start", start)).run(
-            settings=given, work_uri=str(tmp_path / "work"), **more
+            settings=more.pop("settings", given), work_uri=str(tmp_path / "work"), **more
         )
 
     return run
@@ -61,41 +59,54 @@ def test_the_number_of_iterations_is_decided_at_run_time(follow, fakes, stop_aft
     fakes.go_on = lambda k: k != stop_after
     ran = follow()
     expected = START + [task for k in range(1, stop_after + 1) for task in iteration(k)]
-    assert sorted(fakes.calls) == sorted(expected)
+    assert sorted(fakes.calls) == sorted(expected + STEP_MATCHED)
     assert list(ran) == fakes.calls
 
 
 def test_at_the_limit_nothing_follows(follow, fakes):
     follow()
-    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + iteration(3))
-    assert len(fakes.calls) == 44
+    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + iteration(3) + STEP_MATCHED)
+    assert len(fakes.calls) == 47
 
 
 def test_without_new_data_no_gpu_is_asked_for(follow, fakes):
     fakes.learnt = lambda k: k < 2
     follow()
-    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2)[:8])
+    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2)[:10] + STEP_MATCHED)
+    assert artifact_of(fakes, "score-step-matched", "previous_state")[0].endswith("-merge-2")
+
+
+def test_without_any_new_data_nothing_is_trained_again(follow, fakes):
+    fakes.learnt = lambda k: False
+    follow()
+    assert sorted(fakes.calls) == sorted(START + iteration(1)[:10])
+
+
+def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fakes, settings):
+    follow(settings=settings.model_copy(update={"step_matched": False}).model_dump(mode="json"))
+    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2))
 
 
 def test_each_iteration_learns_from_the_one_before(follow, fakes):
     follow()
     assert artifact_of(fakes, "analyze-1", "predictions")[0].endswith("-evaluate-vanilla")
-    assert artifact_of(fakes, "analyze-2", "predictions")[0].endswith("-evaluate-iteration-1")
+    assert artifact_of(fakes, "analyze-2", "predictions")[0].endswith("-evaluate-1")
     assert artifact_of(fakes, "analyze-2", "state")[0].endswith("-score-1")
     assert artifact_of(fakes, "merge-2", "previous_synthetic_data")[0].endswith("-merge-1")
     assert artifact_of(fakes, "generate-2-2", "checked_batches")[0].endswith("-control-2-1")
-    assert artifact_of(fakes, "merge-2", "checked_batches")[0].endswith("-control-2-3")
+    assert artifact_of(fakes, "merge-2", "checked_batches")[0].endswith("-control-2-4")
     assert "checked_batches" not in inputs_of(fakes, "generate-2-1")["artifacts"]
     assert "synthetic_data" not in inputs_of(fakes, "control-1-1")["artifacts"]
     assert artifact_of(fakes, "control-2-1", "synthetic_data")[0].endswith("-merge-1")
 
 
-def test_the_control_gets_the_steps_of_its_iteration_and_no_synthetic_data(follow, fakes):
+def test_the_step_matched_model_gets_the_steps_of_the_last_iteration_and_no_synthetic_data(follow, fakes):
     follow()
-    control = inputs_of(fakes, "train-step-matched-2")
+    control = inputs_of(fakes, "train-step-matched")
     assert control["parameterValues"]["max_steps"] == 60
     assert "synthetic_data" not in control["artifacts"]
-    assert artifact_of(fakes, "score-2", "baseline_adapter")[0].endswith("-train-step-matched-2")
+    assert artifact_of(fakes, "score-step-matched", "adapter")[0].endswith("-train-step-matched")
+    assert artifact_of(fakes, "score-step-matched", "previous_state")[0].endswith("-score-3")
     assert artifact_of(fakes, "start", "baseline_predictions")[0].endswith("-evaluate-untuned")
 
 
@@ -110,9 +121,9 @@ def test_what_is_paid_and_trained_is_kept_below_the_runs_own_uri(follow, fakes, 
     follow()
     work = str(tmp_path / "work")
     assert inputs_of(fakes, "generate-3-2")["parameterValues"]["ledger"] == f"{work}/ledger/generate_data"
-    assert inputs_of(fakes, "train-iteration-2")["parameterValues"]["checkpoint_uri"] == f"{work}/checkpoints/iteration-2"
+    assert inputs_of(fakes, "train-2")["parameterValues"]["checkpoint_uri"] == f"{work}/checkpoints/iteration-2"
     places = [i["parameterValues"].get("checkpoint_uri") for i in fakes.inputs]
-    assert len({p for p in places if p}) == sum(bool(p) for p in places) == 7, "each training has a place of its own"
+    assert len({p for p in places if p}) == sum(bool(p) for p in places) == 5, "each training has a place of its own"
 
 
 def test_a_stage_that_fails_fails_the_run_after_its_retries(follow, fakes):
@@ -130,6 +141,6 @@ def test_a_stage_that_fails_fails_the_run_after_its_retries(follow, fakes):
 def test_all_stages_are_in_the_loop():
     spec = spec_of("kubernetes")
     labels = {c["executorLabel"] for c in spec["components"].values() if "executorLabel" in c}
-    assert labels == {f"exec-{stage.replace('_', '-')}" for stage in STAGE_SETTINGS}
-    assert sum(1 for _ in tasks_of(spec)) == 44 + 5
+    assert labels == {f"exec-{stage.replace('_', '-')}" for stage in STAGES}
+    assert sum(1 for _ in tasks_of(spec)) == 59 + 10
     assert spec["pipelineInfo"]["name"] == import_module("pada_agent.pipelines.kubeflow.pipeline").NAME

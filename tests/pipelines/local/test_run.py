@@ -14,7 +14,7 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.run import Parts
 
-START = ["prepare", "evaluate-untuned", "train-vanilla", "evaluate-vanilla", "start"]
+START = ["prepare", "train-vanilla", "evaluate-vanilla", "evaluate-untuned", "start"]
 FIRST = ["analyze-1", "generate-1-1", "control-1-1", "merge-1", "train-1", "evaluate-1", "score-1"]
 SECOND = [name.replace("-1", "-2", 1) for name in FIRST]
 CONTROL = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
@@ -77,7 +77,7 @@ def test_a_chain_goes_on_while_batches_are_open_and_ends_at_its_limit(run, fakes
     fakes.open_batches = lambda link: 2
     run(settings=settings.model_copy(update={"loop": settings.loop.model_copy(update={"iterations": 1})}))
     links = [name for name in fakes.calls if name.startswith("control-1")]
-    assert links == [f"control-1-{n}" for n in range(1, 9)]  # (1 + 3 regenerations) x (1 + 1 refill)
+    assert links == [f"control-1-{n}" for n in range(1, 5)]  # 1 + 3 regenerations
     fed = inputs_of(fakes, "generate-1-2")["artifacts"]["checked_batches"]["artifacts"][0]["uri"]
     assert fed.endswith("control-1-1/checked_batches")
 

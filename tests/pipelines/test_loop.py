@@ -1,0 +1,184 @@
+"""The recipe is written once: both runners follow the same tasks with the same artifacts, settings and gates."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from package_runner import PackageRun
+
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.core.quality.chain import links
+from pada_agent.components.core.settings import Caps, GenerateSettings, LoopSettings, Section, Settings
+from pada_agent.components.stages import STAGES, handed_on
+from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.local import run as local
+from pada_agent.pipelines.local.run import Parts
+from pada_agent.pipelines.loop import task_names
+
+ALL = {"update_state", "prepare_data", "train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality"}
+LLM = {"analyze_patterns", "generate_data", "control_quality", "update_state"}
+
+# Which stages a change of a section reaches, and so what is run again. Written by hand: what a section is for.
+READ_BY = {
+    "task": ALL,
+    "slm": {"train_lora", "evaluate_slm", "update_state"},
+    "teacher": LLM,
+    "judge": {"control_quality", "update_state"},
+    "train": {"train_lora"},
+    "evaluate": {"evaluate_slm", "update_state"},
+    "embedding": {"analyze_patterns"},
+    "analyze": {"analyze_patterns", "update_state"},
+    "generate": {"generate_data", "control_quality", "update_state"},
+    "control": {"prepare_data", "control_quality", "update_state"},
+    "loop": {"prepare_data", "generate_data", "update_state"},
+    "budget": LLM,
+    "step_matched": {"update_state"},
+    "seed": ALL - {"prepare_data"},
+}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+    monkeypatch.setattr("gc.collect", lambda: 0)
+
+
+@pytest.fixture
+def on_kubeflow(fakes, tmp_path, quick):
+    """Follow the committed package with the small stages; what each task was given, by its name."""
+
+    def follow(settings, target="kubernetes"):
+        def start(container):
+            fakes.table()[container.command[-1].removeprefix("pada_agent.components.")](Executor(container.executor_input))
+            return 0
+
+        fakes.calls.clear()
+        fakes.inputs.clear()
+        spec = documents_of(package_file(target).read_text())[0]
+        given = settings.model_dump(mode="json")
+        PackageRun(spec, tmp_path / f"on-{target}", start).run(settings=given, work_uri=str(tmp_path / "work"))
+        return {given["name"]: given for given in fakes.inputs}
+
+    return follow
+
+
+@pytest.fixture
+def here(fakes, tmp_path, quick):
+    """The same for the engine."""
+
+    def follow(settings):
+        fakes.calls.clear()
+        fakes.inputs.clear()
+        local.run(settings, tmp_path / "here", parts=Parts(stage=fakes.table().__getitem__, publish=lambda state, folder: None))
+        return {given["name"]: given for given in fakes.inputs}
+
+    return follow
+
+
+def sources(given: dict[str, Any]) -> dict[str, str]:
+    """By input artifact, the task that made it."""
+    uris = {name: artifact["artifacts"][0]["uri"] for name, artifact in given.get("artifacts", {}).items()}
+    return {name: uri.rsplit("/", 2)[-2].split("-", 1)[1] for name, uri in uris.items()}
+
+
+WHERE = {"ledger", "checkpoint_uri", "export_uri", "max_iterations"}  # places differ, and only a package has a limit
+
+
+def values(given: dict[str, Any]) -> dict[str, Any]:
+    stage_defaults = {"max_steps": 0, "iteration": 0}
+    read = {k: v for k, v in given["parameterValues"].items() if k not in WHERE}
+    return {k: v for k, v in read.items() if stage_defaults.get(k) != v}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_on_kubeflow_and_here_the_same_tasks_are_given_the_same(on_kubeflow, here, fakes, settings, target, stop_after):
+    """Names, stages, artifacts and where they come from, parameters, and the settings that each stage reads."""
+    fakes.open_batches = lambda link: 1  # all links, since those of a package that pass through are tasks too
+    fakes.go_on = lambda k: k < stop_after
+    there, engine = on_kubeflow(settings, target), here(settings)
+    assert set(there) == set(engine)
+    for name in engine:
+        assert sources(there[name]) == sources(engine[name]), name
+        if name != "prepare":  # it is given the whole run's settings on Kubeflow, and hands the others theirs
+            known = values(there[name])
+            known["settings"] = json.loads(known["settings"]) if isinstance(known["settings"], str) else known["settings"]
+            assert known == values(engine[name]), name
+
+
+def test_a_package_has_the_names_of_the_engine():
+    shape = Shape()
+    for target in TARGETS:
+        spec = documents_of(package_file(target).read_text())[0]
+        gates = {name for name, component in spec["components"].items() if "dag" in component}
+        laid = {task["taskInfo"]["name"] for _, _, task in tasks_of(spec) if task["componentRef"]["name"] not in gates}
+        assert laid == set(task_names(shape.max_iterations, shape.attempts))
+
+
+def test_the_default_package_has_room_for_what_the_default_settings_ask_for():
+    assert Shape().attempts == links(GenerateSettings()) == 4  # one, and the paper's three regenerations
+    assert Shape().max_iterations == LoopSettings().iterations
+    assert links(GenerateSettings(regenerations=2, refills=1)) == 6
+
+
+def test_whether_the_step_matched_model_is_trained_is_the_settings_word(on_kubeflow, here, settings):
+    without = settings.model_copy(update={"step_matched": False})
+    for follow in (on_kubeflow, here):
+        assert "train-step-matched" in follow(settings)
+    assert not [name for name in on_kubeflow(without, "vertex") if "step-matched" in name]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_task_of_a_package_gets_its_own_sections(on_kubeflow, settings, target):
+    given = on_kubeflow(settings, target)
+    spec = documents_of(package_file(target).read_text())[0]
+    stage_of = {t["taskInfo"]["name"]: t["componentRef"]["name"].removeprefix("comp-") for _, _, t in tasks_of(spec)}
+    for name, inputs in given.items():
+        if name == "prepare":
+            continue
+        of = inputs["parameterValues"]["settings"]
+        stages = [stage for stage in STAGES if stage_of[name].startswith(stage.replace("_", "-"))]
+        assert len(stages) == 1 and set(of) == set(STAGES[stages[0]].settings.model_fields), name
+
+
+def changed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str):
+        return value + "x"
+    return {**value, "added": 1} if isinstance(value, dict) else [*value, "added"]
+
+
+def changes(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """For each setting, the section that it is in and the settings with it changed."""
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        if not isinstance(section, Section):
+            yield name, settings.model_copy(update={name: changed(section)})
+            continue
+        for key in type(section).model_fields:
+            other = {"control_quality": Caps(usd=1)} if key == "stages" else changed(getattr(section, key))
+            yield name, settings.model_copy(update={name: section.model_copy(update={key: other})})
+
+
+def test_every_setting_reaches_the_stages_that_are_to_read_it_and_no_others(settings):
+    """What is changed decides what Kubeflow's cache and the engine run again."""
+    assert set(READ_BY) == set(Settings.model_fields)
+    tried = list(changes(settings))
+    assert len(tried) > 80
+    for section, other in tried:
+        after = {stage: known.sections(other) for stage, known in STAGES.items()}
+        assert {stage for stage, known in STAGES.items() if known.sections(settings) != after[stage]} == READ_BY[section], section
+        handed = {name for name, sections in handed_on(settings).items() if sections != handed_on(other)[name]}
+        assert handed == {f"{stage}_settings" for stage in READ_BY[section] - {"prepare_data"}}, section
+
+
+def test_a_change_of_the_judge_leaves_what_was_trained(settings):
+    judge = settings.judge.model_copy(update={"concurrency": settings.judge.concurrency + 1})
+    other = handed_on(settings.model_copy(update={"judge": judge}))
+    same = {name for name, sections in handed_on(settings).items() if sections == other[name]}
+    assert {"train_lora_settings", "evaluate_slm_settings"} <= same
