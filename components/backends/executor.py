@@ -199,7 +199,7 @@ def _whole_numbers(value: Any) -> Any:
 
 
 def main(stage: Callable[[Executor], None]) -> None:
-    """Entry point of every stage: `python -m components.<stage> --executor-input JSON`.
+    """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON`.
 
     A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1.
     """

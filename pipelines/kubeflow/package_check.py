@@ -73,7 +73,7 @@ def _wrong_container(component: str, container: Spec) -> Iterator[str]:
     *start, module = container.get("command", [""])
     stage = module.rpartition(".")[2]
     if start != ["python", "-m"] or stage not in STAGES or module != f"pada_agent.components.{stage}":
-        yield f"component '{component}': its command is {container.get('command')}, not python -m components.<stage>"
+        yield f"component '{component}': its command is {container.get('command')}, not python -m pada_agent.components.<stage>"
         return
     if container.get("args") != ARGUMENTS:
         yield f"component '{component}': its arguments are {container.get('args')}, not {ARGUMENTS}"

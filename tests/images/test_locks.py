@@ -98,6 +98,7 @@ def test_the_build_sees_no_more_than_it_is_shown() -> None:
         "!README.md",
         "!LICENSE",
         "!components",
+        "!pipelines",
         "!images",
     }
 
@@ -110,7 +111,7 @@ def test_a_stage_starts_without_what_its_image_lacks(stage: str) -> None:
         "analysis": ["peft"],
         "slm": ["openai", "sklearn", "pyarrow"],
     }[role]
-    blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in [*lacking, "kfp", "pipelines"])
+    blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in [*lacking, "kfp", "pada_agent.pipelines"])
     program = f"import sys; {blocked}; import pada_agent.components.{stage}.__main__"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
     assert not {canonicalize_name(name) for name in lacking} & locked(f"{role}/requirements.lock").keys()

@@ -5,7 +5,7 @@ r"""Runs code that a model wrote, in a child process that cannot do harm by acci
 
 Contained: time, CPU, memory and file size of a process, number of processes, everything it starts (killed when it ends),
 the environment (empty), the working directory (deleted), root's rights (dropped); the network, other processes, and files other
-than Python's: by namespaces where the kernel gives them, else, as in a pod, by seccomp and Landlock (sandbox_fence.py).
+than Python's: by namespaces where the kernel gives them, else, as in a pod, by seccomp and Landlock (fence.py).
 
 Not contained: without namespaces the program reads every file its user may read on kernels without Landlock (before 5.13), and
 signals its user's processes before 6.12; root stays root where Python itself lies in a folder only root may enter; many processes

@@ -1,6 +1,6 @@
 """Small objects by URI: notes, markers, pointers. Each is written in one piece, so a reader sees the old one or the new one.
 
-gs:// and s3:// as in storage.py; a plain path is a file on the local disk.
+gs:// and s3:// as in transfer.py; a plain path is a file on the local disk.
 """
 
 import errno

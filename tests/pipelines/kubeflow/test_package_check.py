@@ -102,7 +102,7 @@ def unknown_field(spec):
         (wrong_role, "image 'pada-agent/agents:0.1.0' is not pada-agent/slm with a tag"),
         (untagged_image, "is not pada-agent/slm with a tag"),
         (install_at_start, "its command is ['sh', '-c', 'pip install torch"),
-        (unknown_stage, "not python -m components.<stage>"),
+        (unknown_stage, "not python -m pada_agent.components.<stage>"),
         (more_arguments, "its arguments are ['--executor-input', '{{$}}', '--verbose']"),
         (unknown_argument, "task 'train-lora' passes 'learning_rate', which its component does not take"),
         (needed_input_gone, "task 'train-lora' does not pass 'train_data'"),

@@ -201,7 +201,7 @@ def test_without_namespaces_other_processes_cannot_be_seen_and_nothing_opens_the
     assert "PermissionError" in run_in_child("import os\nos.kill(os.getppid(), 0)", 5, False).detail
     in_a_child = "import subprocess, sys\nassert subprocess.run(['/bin/cat', '/etc/passwd']).returncode == 1"
     assert run_in_child(in_a_child, 5, False).passed
-    assert "ModuleNotFoundError" in run_in_child("import sandbox_fence", 5, False).detail
+    assert "ModuleNotFoundError" in run_in_child("import fence", 5, False).detail
 
 
 OTHER_DOORS = """
