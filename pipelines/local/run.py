@@ -35,7 +35,7 @@ class Outcome:
 
 
 def entry(stage: str) -> Stage:
-    """What `python -m pada_agent.components.<stage>` would call. Imported only when the stage runs: most bring something heavy."""
+    """A stage's entry, as its container calls it. Imported only when the stage runs: most bring something heavy."""
     found: Stage = import_module(f"pada_agent.components.{stage}.__main__").run
     return found
 

@@ -19,7 +19,7 @@ STAGES = {
     "control-quality": "llm",
     "update-state": "storage",
 }
-OF_A_RUN = {"pada_agent.pipelines.kubeflow.org/v2_component": "true"}
+OF_A_RUN = {"pipelines.kubeflow.org/v2_component": "true"}
 LLM_LABELS = {"app.kubernetes.io/component": "llm-server"}
 LLM_STAGES = {stage for stage, egress in STAGES.items() if egress == "llm"}
 HUB_STAGES = {"prepare-data", "train-lora", "analyze-patterns"}

@@ -28,7 +28,7 @@ OTHERS_PODS = {
     ("kubeflow", "app", "seaweedfs"),  # ... third-party/seaweedfs
     ("kubeflow", "app", "minio"),  # ... third-party/minio, in older releases
 }
-OF_A_RUN = ("pada_agent.pipelines.kubeflow.org/v2_component", "true")  # KFP's backend/src/v2/compiler/argocompiler/argo.go
+OF_A_RUN = ("pipelines.kubeflow.org/v2_component", "true")  # KFP's backend/src/v2/compiler/argocompiler/argo.go
 STAGES = {f.parent.name.replace("_", "-") for f in (MANIFESTS.parent / "components").glob("*/__main__.py")}
 
 
@@ -73,7 +73,7 @@ def test_the_namespace_is_restricted_and_known_to_kfp(build: Any) -> None:
     labels = named(build("base"), "Namespace")["pada-agent"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == labels["pod-security.kubernetes.io/warn"] == "restricted"
     assert labels["app.kubernetes.io/part-of"] == "kubeflow-profile"
-    assert labels["pada_agent.pipelines.kubeflow.org/enabled"] == "true"
+    assert labels["pipelines.kubeflow.org/enabled"] == "true"
     limits = named(build("base"), "ResourceQuota")["pada-agent"]["spec"]["hard"]
     # Teacher, judge and one run have to fit in.
     assert limits.keys() == {"requests.nvidia.com/gpu", "pods"} and int(limits["requests.nvidia.com/gpu"]) >= 3

@@ -133,7 +133,8 @@ def read_json_lines(path: Path) -> list[Fields]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_weak_batch_goes_back_with_the_judges_words_and_is_exhausted_at_the_end(check, llm_stub):
+def test_a_weak_batch_goes_back_with_the_judges_words_and_is_exhausted_at_the_end(check, llm_stub, sql_settings):
+    refilled = sql_settings.model_copy(update={"generate": sql_settings.generate.model_copy(update={"refills": 1})})
     llm_stub.on("Filter groups.", reply={"adherence": 9, "utility": 6, "relevance": 5, "feedback": "Vary the tables."})
     rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3, 4)]
     (checked,), parameters, _ = check([batch(rows)])
@@ -141,7 +142,7 @@ def test_a_weak_batch_goes_back_with_the_judges_words_and_is_exhausted_at_the_en
     assert checked.status == "open" and "Vary the tables." in checked.feedback
     assert parameters == {"accepted": 0, "open_batches": 1}
     last = [r.model_copy(update={"provenance": r.provenance.model_copy(update={"attempt": 3})}) for r in rows]
-    (checked,), parameters, _ = check([batch(last, attempt=3)])
+    (checked,), parameters, _ = check([batch(last, attempt=3)], refilled)
     assert (checked.status, parameters["open_batches"]) == ("exhausted", 1), "one refill is left"
 
 

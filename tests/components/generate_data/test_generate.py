@@ -118,7 +118,7 @@ def test_items_that_are_no_rows_are_counted_and_the_others_kept(stage, data, sql
 def test_the_next_link_writes_only_what_is_missing_and_tells_why(stage, data, sql_settings, llm_stub, tmp_path):
     plan = write_plan(tmp_path / "plan", [STRATEGY], [])
     llm_stub.on(lambda ask: "Mend" not in ask.text, reply={"items": [item(2), item(3), item(4)]})
-    settings = configure(sql_settings, share=0.025)
+    settings = configure(sql_settings, share=0.025, refills=1)
     first, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
     (batch,) = read_records(first["batches"] / "batches.jsonl", Batch)
     verdicts = [
@@ -145,7 +145,7 @@ def test_an_exhausted_batch_is_refilled_with_other_seeds(stage, data, sql_settin
         tmp_path / "plan", [STRATEGY.model_copy(update={"seed_ids": [r.id for r in train[:20]], "features": []})], []
     )
     llm_stub.on("Filter groups.", reply={"items": [item(2), item(3), item(4)]})
-    settings = configure(sql_settings, share=0.025)
+    settings = configure(sql_settings, share=0.025, refills=1)
     first, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
     (batch,) = read_records(first["batches"] / "batches.jsonl", Batch)
     write_records(first["batches"] / "batches.jsonl", [batch.model_copy(update={"status": "exhausted", "samples": []})])

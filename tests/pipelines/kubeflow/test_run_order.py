@@ -235,10 +235,12 @@ def test_the_shipped_package_lies_beside_the_code():
 def test_settings_that_allow_more_tries_than_the_package_has_are_told_so(tmp_path, packages):
     shipped = read_package(package_file("kubernetes"), "kubernetes")
     settings = read_config(write_config(tmp_path / "config.yaml", {}))
-    assert shipped.attempts == 3
-    assert "3 times where the settings allow 8" in cut_short(shipped, settings)
-    assert "`pada compile --attempts 8` makes room" in cut_short(shipped, settings)
+    assert shipped.attempts == 4 and cut_short(shipped, settings) == ""
+    more = settings.generate.model_copy(update={"refills": 1})
+    more = settings.model_copy(update={"generate": more})
+    assert "4 times where the settings allow 8" in cut_short(shipped, more)
+    assert "`pada compile --attempts 8` makes room" in cut_short(shipped, more)
     fewer = settings.generate.model_copy(update={"regenerations": 2, "refills": 0})
     assert cut_short(shipped, settings.model_copy(update={"generate": fewer})) == ""
     other = read_package(packages["kubernetes"], "kubernetes")  # a pipeline without that pair
-    assert cut_short(other, settings) == ""
+    assert cut_short(other, more) == ""
