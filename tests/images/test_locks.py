@@ -98,6 +98,7 @@ def test_the_build_sees_no_more_than_it_is_shown() -> None:
         "!README.md",
         "!LICENSE",
         "!components",
+        "!pipelines",
         "!images",
     }
 
