@@ -204,11 +204,12 @@ def main(stage: Callable[[Executor], None]) -> None:
     A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1.
     """
     arguments = sys.argv[1:]
+    file = Path(sys.modules[stage.__module__].__file__ or "")
     if len(arguments) != 2 or arguments[0] != "--executor-input":
-        sys.exit(f"usage: python -m pada_agent.components.{stage.__module__.split('.')[-2]} --executor-input JSON")
+        sys.exit(f"usage: python -m pada_agent.components.{file.parent.name} --executor-input JSON")
     try:
         executor = Executor(arguments[1])
-        executor.check_contract(Path(sys.modules[stage.__module__].__file__ or "").with_name("component.yaml"))
+        executor.check_contract(file.with_name("component.yaml"))
         stage(executor)
     except PadaError as e:
         message = f"{type(e).__name__}: {e}"

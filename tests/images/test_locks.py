@@ -115,3 +115,15 @@ def test_a_stage_starts_without_what_its_image_lacks(stage: str) -> None:
     program = f"import sys; {blocked}; import pada_agent.components.{stage}.__main__"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
     assert not {canonicalize_name(name) for name in lacking} & locked(f"{role}/requirements.lock").keys()
+
+
+def test_the_build_sees_every_package_that_is_installed() -> None:
+    shown = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert set(setuptools["package-dir"].values()) <= shown, "setuptools fails on a package whose folder is missing"
+    names = {
+        f"pada_agent.{'.'.join(file.parent.relative_to(ROOT).parts)}"
+        for top in ("components", "pipelines")
+        for file in (ROOT / top).rglob("*.py")
+    }
+    assert set(setuptools["packages"]) == names

@@ -13,7 +13,14 @@ from torch.nn import functional
 from pada_agent.components.backends.progress import track
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import Slm
-from pada_agent.components.backends.slm.shared_prefix import can_share, prefix_cache, repeated, shared_length, side_by_side
+from pada_agent.components.backends.slm.shared_prefix import (
+    cache_word,
+    can_share,
+    prefix_cache,
+    repeated,
+    shared_length,
+    side_by_side,
+)
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.slm_interface import Prompt
 
@@ -117,15 +124,16 @@ class Generator:
     def _next(self, tokens: Any, mask: Any, cache: Any) -> tuple[Any, Any]:
         """The likeliest token behind each row of `tokens` (rows, new), and the cache with the new ones."""
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        word = cache_word(self._slm.model)
         out = self._slm.model(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{word: cache},
         )
-        return out.logits[:, -1].argmax(-1, keepdim=True), out.past_key_values
+        return out.logits[:, -1].argmax(-1, keepdim=True), getattr(out, word)
 
     def _pad(self, rows: Sequence[Tokens], prefix: int) -> tuple[Any, Any]:
         """Tokens after the prefix, padded on the left, (rows, longest own part), and the mask (rows, longest row)."""

@@ -6,6 +6,7 @@ and repeated for the others. Outputs and gradients are those of the plain run; L
 
 from collections.abc import Sequence
 from copy import copy
+from inspect import signature
 from typing import Any
 
 import torch
@@ -25,6 +26,12 @@ def shared_length(rows: Sequence[Sequence[int]], own: int = 1) -> int:
     return length if length >= WORTH else 0
 
 
+def cache_word(model: Any) -> str:
+    """How the model calls keys and values, as a keyword and in its output; transformers ends the second word with 5.40."""
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward takes any keyword
+    return "cache" if "cache" in signature(type(plain).forward).parameters else "past_key_values"
+
+
 def can_share(model: Any) -> bool:
     """Whether the model keeps plain keys and values, so that those of a prefix can be repeated for other rows."""
     from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -32,7 +39,7 @@ def can_share(model: Any) -> bool:
     with torch.no_grad():
         token = torch.zeros((1, 1), dtype=torch.long, device=model.device)
         try:
-            cache = model(input_ids=token, use_cache=True).past_key_values
+            cache = getattr(model(input_ids=token, use_cache=True), cache_word(model))
         except (TypeError, ValueError, AttributeError):
             return False
     return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
@@ -40,7 +47,7 @@ def can_share(model: Any) -> bool:
 
 def prefix_cache(model: Any, prefix: Any) -> Any:
     """Keys and values of `prefix`, a (1, length) tensor of tokens."""
-    return model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
+    return getattr(model(input_ids=prefix, use_cache=True, logits_to_keep=1), cache_word(model))
 
 
 def repeated(cache: Any, rows: int) -> Any:

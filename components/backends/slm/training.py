@@ -23,7 +23,7 @@ from pada_agent.components.backends.slm.cpu.causal_attention import use_causal_b
 from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import Slm, load_slm
-from pada_agent.components.backends.slm.shared_prefix import can_share, prefix_cache, repeated
+from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Row, Rows, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import TrainLora
@@ -110,7 +110,7 @@ class CompletionTrainer(Trainer):
         if prefix:
             cache = repeated(prefix_cache(model, inputs["input_ids"][:1, :prefix]), len(labels))
             positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
-            call |= {"input_ids": inputs["input_ids"][:, prefix:], "past_key_values": cache, "position_ids": positions}
+            call |= {"input_ids": inputs["input_ids"][:, prefix:], cache_word(model): cache, "position_ids": positions}
         last = torch.zeros_like(wanted[:, :1])
         self._positions = torch.cat([wanted, last], 1)[:, prefix:]
         try:

@@ -161,3 +161,11 @@ def test_an_executor_input_of_another_release_is_refused_by_name(tmp_path):
     assert "unknown input artifact 'state'" in said and "previous_state" in said and "compile the package" in said
     text = json.dumps({"inputs": {"artifacts": {"train_data": slot}}, "outputs": {"outputFile": "x"}})
     assert "no input artifact 'plan'" in one_line(start("generate_data", text))
+
+
+def test_a_stage_started_without_arguments_says_its_usage() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pada_agent.components.prepare_data"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == "usage: python -m pada_agent.components.prepare_data --executor-input JSON\n"
