@@ -1,8 +1,7 @@
 """What came out of a run: the report, its facts as JSON, and the table."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,9 +9,12 @@ from rich.table import Table
 from pada_agent.components.backends.artifacts.evaluated import read_shown_rows
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import write_json
+from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.figures import p_value, percent, points
-from pada_agent.components.core.report.page import facts, render
+from pada_agent.components.core.report.facts import Facts
+from pada_agent.components.core.report.gather import gather
+from pada_agent.components.core.report.page import render
 from pada_agent.components.core.state import State
 from pada_agent.pipelines.local.run_directory import LATEST_STATE
 
@@ -23,9 +25,10 @@ HEADINGS = ("model", "test accuracy", "interval")
 
 def publish(state: Path, run_dir: Path) -> None:
     """Write report.html and report.json of a state (its artifact's folder) to the top of the run directory."""
-    found = State.load(state)
-    write_atomic(run_dir / "report.html", render(found, read_shown_rows(state)))
-    write_json(run_dir / "report.json", facts(found))
+    loaded = State.load(state)
+    facts = gather(loaded)
+    write_atomic(run_dir / "report.html", render(loaded, read_shown_rows(state), facts))
+    write_json(run_dir / "report.json", facts)
 
 
 def last_state(run_dir: Path) -> Path:
@@ -48,9 +51,9 @@ def show_stop(task: str, folder: Path, console: Console) -> None:
 
 def show(state: Path, run_dir: Path, console: Console) -> None:
     """Print the table and the verdict: boxed on a terminal, plain lines elsewhere. Raises PadaError if there is no new data."""
-    found = facts(State.load(state))
-    headings = [*HEADINGS, f"against {found['baseline']}" if found["baseline"] else "difference", "p"]
-    rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(found)]
+    facts = gather(State.load(state))
+    headings = [*HEADINGS, f"against {facts.baseline}" if facts.baseline else "difference", "p"]
+    rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(facts)]
     if console.is_terminal:
         table = Table(*headings, title="Test rows, which no agent and no choice has seen")
         for row in rows:
@@ -61,35 +64,35 @@ def show(state: Path, run_dir: Path, console: Console) -> None:
         for line in [headings, *rows]:
             text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             console.print(text.rstrip(), markup=False, soft_wrap=True)
-    verdict = found["verdict"]
-    for sentence in [verdict["headline"], *verdict["details"], *_spent(found), f"Report: {run_dir / 'report.html'}"]:
+    verdict = facts.verdict
+    for sentence in [verdict.headline, *verdict.details, *_spent(facts), f"Report: {run_dir / 'report.html'}"]:
         console.print(sentence.translate(PLAIN), markup=False, soft_wrap=True)
-    if found["empty"]:
-        raise PadaError(f"no synthetic row was let in, so this run shows nothing and ships its start: {found['empty']}")
+    if facts.empty:
+        raise PadaError(f"no synthetic row was let in, so this run shows nothing and ships its start: {facts.empty}")
 
 
-def _spent(found: Mapping[str, Any]) -> Iterator[str]:
+def _spent(facts: Facts) -> Iterator[str]:
     """What the LLMs were asked and cost, each number beside what was expected."""
-    spent, expected = found["usage"]["total"], found["usage"]["expected"].get("all")
-    if spent["calls"]:
+    spent, expected = facts.usage.total, facts.usage.expected.get("all")
+    if spent.calls:
         beside = [f" ({e} expected)" for e in _amounts(expected)] if expected else [""] * 3
         calls, tokens, usd = (f"{amount}{e}" for amount, e in zip(_amounts(spent), beside, strict=True))
         yield f"LLM calls: {calls}. Tokens: {tokens}. USD: {usd}."
 
 
-def _amounts(usage: Mapping[str, Any]) -> list[str]:
-    return [f"{usage['calls']:,}", f"{usage['input_tokens'] + usage['output_tokens']:,}", f"{usage['usd']:,.2f}"]
+def _amounts(usage: Usage) -> list[str]:
+    return [f"{usage.calls:,}", f"{usage.tokens:,}", f"{usage.usd:,.2f}"]
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
-    for model in found["models"]:
-        test, over = model["test"], model["over_baseline"]
+def _rows(facts: Facts) -> Iterator[list[str]]:
+    for model in facts.models:
+        test, over = model.test, model.over_baseline
         if test is None:
             continue
-        name = model["label"] + (" (shipped)" if model["shipped"] else "")
-        difference = f"{points(over['difference'])} ({points(over['low'])} to {points(over['high'])})" if over else ""
-        interval = f"{percent(test['low'])} to {percent(test['high'])}"
-        yield [name, percent(test["accuracy"]), interval, difference, _bare(p_value(over["p"])) if over else ""]
+        name = model.label + (" (shipped)" if model.shipped else "")
+        difference = f"{points(over.difference)} ({points(over.low)} to {points(over.high)})" if over else ""
+        interval = f"{percent(test.low)} to {percent(test.high)}"
+        yield [name, percent(test.accuracy), interval, difference, _bare(p_value(over.p)) if over else ""]
 
 
 def _bare(p: str) -> str:

@@ -7,7 +7,7 @@ control_quality measures it on training rows, as they are and spoilt; it is a wa
 """
 
 from collections import Counter
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -59,48 +59,73 @@ class JudgeCheck(Record):
         bad = [not b.passed for b in self.answered if b.kind != "good"]
         return balanced_accuracy(sum(good), len(good), sum(bad), len(bad), confidence)
 
-    def facts(self, confidence: float) -> dict[str, Any]:
-        """For reports, JSON-ready. `weak`: no better than chance as far as can be seen."""
-        found, answered = self.accuracy(confidence), self.answered
+    def facts(self, confidence: float) -> "JudgeFacts":
+        """For reports."""
+        accuracy, answered = self.accuracy(confidence), self.answered
         good, bad = ([b for b in answered if (b.kind == "good") == side] for side in (True, False))
         kinds = Counter(b.kind for b in answered)
         passed = Counter(b.kind for b in answered if b.passed)
-        facts: dict[str, Any] = {
-            "batches": len(self.batches),
-            "answered": len(answered),
-            "good": len(good),
-            "good_passed": sum(b.passed for b in good),
-            "bad": len(bad),
-            "bad_refused": sum(not b.passed for b in bad),
-            "accuracy": found.mean,
-            "low": found.low,
-            "high": found.high,
-            "gap": _mean(good) - _mean(bad) if good and bad else None,
-            "constant": self.constant,
-            "weak": self.constant or found.low <= 0.5,
-            "kinds": [{"kind": LABELS[k], "batches": n, "passed": passed[k]} for k, n in kinds.items()],
-        }
-        return {**facts, "sentence": _sentence(facts, answered)}
+        facts = JudgeFacts(
+            batches=len(self.batches),
+            answered=len(answered),
+            good=len(good),
+            good_passed=sum(b.passed for b in good),
+            bad=len(bad),
+            bad_refused=sum(not b.passed for b in bad),
+            accuracy=accuracy.mean,
+            low=accuracy.low,
+            high=accuracy.high,
+            gap=_mean(good) - _mean(bad) if good and bad else None,
+            constant=self.constant,
+            weak=self.constant or accuracy.low <= 0.5,
+            kinds=[KindFacts(kind=LABELS[k], batches=n, passed=passed[k]) for k, n in kinds.items()],
+        )
+        return facts.model_copy(update={"sentence": _sentence(facts, answered)})
+
+
+class KindFacts(Record):
+    """How many answered batches of one kind there were, and how many of them the judge would have accepted."""
+
+    kind: str
+    batches: int
+    passed: int
+
+
+class JudgeFacts(Record):
+    """What a report says of the judge. `weak`: not shown to be better than chance; `gap`: between mean scores, 1 to 10."""
+
+    batches: int
+    answered: int
+    good: int
+    good_passed: int
+    bad: int
+    bad_refused: int
+    accuracy: float
+    low: float
+    high: float
+    gap: float | None
+    constant: bool
+    weak: bool
+    kinds: list[KindFacts]
+    sentence: str = ""
 
 
 def _mean(batches: list[CheckedBatch]) -> float:
     return sum(b.mean or 0.0 for b in batches) / len(batches)
 
 
-def _sentence(facts: dict[str, Any], answered: list[CheckedBatch]) -> str:
-    if not facts["good"] or not facts["bad"]:
-        return (
-            f"The judge was not measured: of {plural(facts['batches'], 'check')}, {facts['answered']} came back with an answer."
-        )
+def _sentence(facts: JudgeFacts, answered: list[CheckedBatch]) -> str:
+    if not facts.good or not facts.bad:
+        return f"The judge was not measured: of {plural(facts.batches, 'check')}, {facts.answered} came back with an answer."
     passed = (
-        f"{facts['good_passed']} of {facts['good']} known-good batches pass, "
-        f"{facts['bad_refused']} of {facts['bad']} known-bad ones are refused"
+        f"{facts.good_passed} of {facts.good} known-good batches pass, "
+        f"{facts.bad_refused} of {facts.bad} known-bad ones are refused"
     )
-    if facts["constant"]:
+    if facts.constant:
         scores = " or ".join(sorted({f"{b.mean:.1f}" for b in answered}))
         return f"The judge gives good and bad batches the same score ({scores}): it does not tell one from the other."
-    told = f"{percent(facts['accuracy'], 0)} ({percent(facts['low'], 0)} to {percent(facts['high'], 0)})"
-    gap = f"their mean scores lie {facts['gap']:.1f} apart"
-    if facts["weak"]:
+    told = f"{percent(facts.accuracy, 0)} ({percent(facts.low, 0)} to {percent(facts.high, 0)})"
+    gap = f"their mean scores lie {facts.gap:.1f} apart"
+    if facts.weak:
         return f"The judge is not shown to tell good from bad: {told}; {passed}; {gap}."
     return f"The judge tells good from bad: {told}; {passed}; {gap}."

@@ -1,12 +1,11 @@
 """The report's sentences: what came out, and what a reader must know before believing it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pada_agent.components.core.figures import p_value, percent, plural, points
 from pada_agent.components.core.patterns.pattern_rules import ELBOW_GAP
+from pada_agent.components.core.report.facts import Comparison, IterationFacts, Measured, ModelFacts, Verdict
 
-Facts = Mapping[str, Any]
 STEP_MATCHED = "step-matched"
 SMALL_TEST = 100
 UNSTABLE = 0.5
@@ -20,171 +19,170 @@ LOST = (  # count in the analysis' summary, what it counts, what became of it
 SAME_SCORES = 5  # judged batches from which one and the same score says that the judge does not look
 
 
-def verdict(facts: Facts) -> dict[str, Any]:
+def verdict(facts: Measured) -> Verdict:
     """The headline (one sentence) and the sentences under it; last, that the judge cannot judge."""
-    said, judge = _verdict(facts), facts["judge_check"]
-    if judge and judge["weak"]:
-        said["details"].append(f"Warning: {judge['sentence']}")
+    said, judge = _verdict(facts), facts.judge_check
+    if judge and judge.weak:
+        return said.model_copy(update={"details": [*said.details, f"Warning: {judge.sentence}"]})
     return said
 
 
-def _verdict(facts: Facts) -> dict[str, Any]:
-    models = {m["name"]: m for m in facts["models"]}
-    shipped = models.get(facts["shipped"])
-    candidates = [m for m in facts["models"] if m["kind"] == "candidate"]
+def _verdict(facts: Measured) -> Verdict:
+    models = {m.name: m for m in facts.models}
+    shipped = models.get(facts.shipped)
+    candidates = [m for m in facts.models if m.kind == "candidate"]
     if shipped is None:
-        return {"headline": "The run has just begun: no fine-tuned model has been evaluated yet.", "details": []}
-    if shipped["kind"] == "candidate":
-        return {"headline": _gain(shipped), "details": [*_against_control(facts, shipped), *_doubt(facts, shipped)]}
+        return Verdict(headline="The run has just begun: no fine-tuned model has been evaluated yet.", details=[])
+    if shipped.kind == "candidate":
+        return Verdict(headline=_gain(shipped), details=[*_against_control(facts, shipped), *_doubt(facts, shipped)])
     if candidates:
-        return {"headline": _no_gain(facts, shipped), "details": [_refused(facts)]}
-    if facts["finished"]:
-        return {"headline": f"{shipped['label']} is what there is: {facts['reason']}.", "details": [_alone(shipped)]}
-    return {
-        "headline": f"So far there is {shipped['label'].lower()}; no iteration has been scored yet.",
-        "details": [_alone(shipped)],
-    }
+        return Verdict(headline=_no_gain(facts, shipped), details=[_refused(facts)])
+    if facts.finished:
+        return Verdict(headline=f"{shipped.label} is what there is: {facts.reason}.", details=[_alone(shipped)])
+    return Verdict(
+        headline=f"So far there is {shipped.label.lower()}; no iteration has been scored yet.", details=[_alone(shipped)]
+    )
 
 
-def _gain(shipped: Facts) -> str:
-    name, over, test = shipped["label"], shipped["over_start"], shipped["test"]
-    if over is None:
+def _gain(shipped: ModelFacts) -> str:
+    name, over, test = shipped.label, shipped.over_start, shipped.test
+    if over is None or test is None:
         return f"{name} is shipped: it beats vanilla fine-tuning on the selection rows."
-    if over["difference"] <= 0:
+    if over.difference <= 0:
         return (
-            f"{name} was chosen on the selection rows, but on the {test['n']} test rows it is not better than vanilla "
-            f"fine-tuning ({points(over['difference'])} points)."
+            f"{name} was chosen on the selection rows, but on the {test.n} test rows it is not better than vanilla "
+            f"fine-tuning ({points(over.difference)} points)."
         )
     return (
-        f"{name} answers {percent(test['accuracy'])} of {test['n']} test rows, {points(over['difference'])} points over vanilla "
+        f"{name} answers {percent(test.accuracy)} of {test.n} test rows, {points(over.difference)} points over vanilla "
         f"fine-tuning ({_interval(over)})."
     )
 
 
-def _against_control(facts: Facts, shipped: Facts) -> list[str]:
-    over = shipped["over_baseline"]
-    if facts["baseline"] != STEP_MATCHED or over is None:
+def _against_control(facts: Measured, shipped: ModelFacts) -> list[str]:
+    over = shipped.over_baseline
+    if facts.baseline != STEP_MATCHED or over is None:
         return []
-    control = next(m for m in facts["models"] if m["name"] == facts["baseline"])
-    sentence = f"Against vanilla fine-tuning of as many steps it is {points(over['difference'])} points ({_interval(over)})"
-    longer = control["over_start"]["difference"] if control["over_start"] else 0.0
+    control = next(m for m in facts.models if m.name == facts.baseline)
+    sentence = f"Against vanilla fine-tuning of as many steps it is {points(over.difference)} points ({_interval(over)})"
+    longer = control.over_start.difference if control.over_start else 0.0
     return [f"{sentence}; longer training alone gives {points(longer)}."]
 
 
-def _doubt(facts: Facts, shipped: Facts) -> list[str]:
-    over, alpha = shipped["over_baseline"] or shipped["over_start"], facts["run"]["alpha"]
-    if over and over["difference"] > 0 and over["p"] >= alpha:
+def _doubt(facts: Measured, shipped: ModelFacts) -> list[str]:
+    over, alpha = shipped.over_baseline or shipped.over_start, facts.run.alpha
+    if over and over.difference > 0 and over.p >= alpha:
         return ["On the test rows this difference cannot be told from chance; more test rows or more seeds would tell."]
     return []
 
 
-def _no_gain(facts: Facts, shipped: Facts) -> str:
-    best = max((m for m in facts["models"] if m["kind"] == "candidate"), key=lambda m: m["splits"]["selection"]["accuracy"])
-    over = best["over_start"]
-    end = "" if facts["finished"] else " so far"
-    sentence = f"No iteration was shown to be better than {shipped['label'].lower()}{end}, which stays the shipped model"
-    if over is None:
+def _no_gain(facts: Measured, shipped: ModelFacts) -> str:
+    best = max((m for m in facts.models if m.kind == "candidate"), key=lambda m: m.splits["selection"].accuracy)
+    over, test = best.over_start, best.test
+    end = "" if facts.finished else " so far"
+    sentence = f"No iteration was shown to be better than {shipped.label.lower()}{end}, which stays the shipped model"
+    if over is None or test is None:
         return sentence + "."
-    seen = f"on {best['test']['n']} test rows {best['label'].lower()} is {points(over['difference'])} points"
+    seen = f"on {test.n} test rows {best.label.lower()} is {points(over.difference)} points"
     return f"{sentence}: {seen} ({_interval(over)})."
 
 
-def _refused(facts: Facts) -> str:
-    told = [f"Iteration {i['number']}: {i['promotion']['reason']}" for i in facts["iterations"] if i["promotion"]]
+def _refused(facts: Measured) -> str:
+    told = [f"Iteration {i.number}: {i.promotion.reason}" for i in facts.iterations if i.promotion]
     return ". ".join(told) + "."
 
 
-def _alone(model: Facts) -> str:
-    test = model["test"]
+def _alone(model: ModelFacts) -> str:
+    test = model.test
     if test is None:
         return "It was not evaluated on the test rows."
-    interval = f"{percent(test['low'])} to {percent(test['high'])}"
-    return f"It answers {percent(test['accuracy'])} of {test['n']} test rows (interval {interval})."
+    interval = f"{percent(test.low)} to {percent(test.high)}"
+    return f"It answers {percent(test.accuracy)} of {test.n} test rows (interval {interval})."
 
 
-def _interval(over: Facts) -> str:
-    return f"interval {points(over['low'])} to {points(over['high'])}, p\u00a0{p_value(over['p'])}"
+def _interval(over: Comparison) -> str:
+    return f"interval {points(over.low)} to {points(over.high)}, p\u00a0{p_value(over.p)}"
 
 
-def notes(facts: Facts) -> list[str]:
+def notes(facts: Measured) -> list[str]:
     """What weakens the result or was lost on the way, most important first."""
-    return [*_of_models(facts), *(note for i in facts["iterations"] for note in _of_iteration(facts, i)), *_of_calls(facts)]
+    return [*_of_models(facts), *(note for i in facts.iterations for note in _of_iteration(facts, i)), *_of_calls(facts)]
 
 
-def _of_models(facts: Facts) -> Iterator[str]:
-    models = {m["kind"]: m for m in facts["models"] if m["kind"] in ("untuned", "start")}
+def _of_models(facts: Measured) -> Iterator[str]:
+    models = {m.kind: m for m in facts.models if m.kind in ("untuned", "start")}
     untuned, start = models.get("untuned"), models.get("start")
-    if start and untuned and start["test"] and untuned["test"] and untuned["test"]["accuracy"] > start["test"]["accuracy"]:
+    if start and untuned and start.test and untuned.test and untuned.test.accuracy > start.test.accuracy:
         yield "The untuned model answers more test rows than vanilla fine-tuning: fine-tuning itself does harm here."
-    if any(m["kind"] == "candidate" for m in facts["models"]) and facts["baseline"] != STEP_MATCHED:
+    if any(m.kind == "candidate" for m in facts.models) and facts.baseline != STEP_MATCHED:
         yield "There is no step-matched control: part of a gain may come from training for more steps."
-    for model in facts["models"]:
-        test = model["test"]
-        if test and test["collapsed"]:
-            yield f"{model['label']} has collapsed: nearly all its answers are the same ({next(iter(test['histogram']))})."
-        if test and test["invalid_share"] >= MANY_INVALID:
-            share = percent(test["invalid_share"])
-            yield f"{model['label']}: no answer could be read from {share} of its outputs; they count as wrong."
-        if model["dropped_rows"]:
-            yield f"{model['label']} was not trained on {plural(model['dropped_rows'], 'row')} longer than the maximum length."
-        if start and model["kind"] == "candidate" and _gap(model) - _gap(start) > OVERFIT:
+    for model in facts.models:
+        test = model.test
+        if test and test.collapsed:
+            yield f"{model.label} has collapsed: nearly all its answers are the same ({next(iter(test.histogram))})."
+        if test and test.invalid_share >= MANY_INVALID:
+            share = percent(test.invalid_share)
+            yield f"{model.label}: no answer could be read from {share} of its outputs; they count as wrong."
+        if model.dropped_rows:
+            yield f"{model.label} was not trained on {plural(model.dropped_rows, 'row')} longer than the maximum length."
+        if start and model.kind == "candidate" and _gap(model) - _gap(start) > OVERFIT:
             yield (
-                f"{model['label']} gained {points(_gap(model) - _gap(start))} points more on validation than on test rows: "
+                f"{model.label} gained {points(_gap(model) - _gap(start))} points more on validation than on test rows: "
                 "part of what it learnt is the validation split's own."
             )
-    if start and start["test"] and start["test"]["n"] < SMALL_TEST:
-        yield f"With {start['test']['n']} test rows only large differences can be told from chance."
+    if start and start.test and start.test.n < SMALL_TEST:
+        yield f"With {start.test.n} test rows only large differences can be told from chance."
     yield "One run, one seed: another seed gives other numbers. The intervals cover the choice of test rows, not of seeds."
 
 
-def _gap(model: Facts) -> float:
-    validation = model["splits"].get("validation")
-    return float(validation["accuracy"] - model["test"]["accuracy"]) if validation and model["test"] else 0.0
+def _gap(model: ModelFacts) -> float:
+    validation = model.splits.get("validation")
+    return float(validation.accuracy - model.test.accuracy) if validation and model.test else 0.0
 
 
-def _of_iteration(facts: Facts, iteration: Facts) -> Iterator[str]:
-    where, summary = f"Iteration {iteration['number']}", iteration["summary"]
-    if iteration["patterns"] and not summary.get("structure", True):
+def _of_iteration(facts: Measured, iteration: IterationFacts) -> Iterator[str]:
+    where, summary = f"Iteration {iteration.number}", iteration.summary
+    if iteration.patterns and not summary.get("structure", True):
         bend, silhouette = summary.get("gap", 0), summary.get("silhouette", 0)
         yield (
             f"{where}: the failures show no structure (bend {bend:.2f}, {ELBOW_GAP} would be an elbow; silhouette "
             f"{silhouette:.2f}). Its patterns are a convenient cut rather than a finding."
         )
-    elif iteration["patterns"] and summary.get("stability", 1) < UNSTABLE:
+    elif iteration.patterns and summary.get("stability", 1) < UNSTABLE:
         yield f"{where}: another seed groups the failures differently (agreement {summary['stability']:.2f} of 1)."
     for key, noun, what in LOST:
         if number := summary.get(key):
             yield f"{where}: {plural(number, noun)} {what}."
-    if iteration["shortfall"]:
-        wanted, short = plural(iteration["wanted"], "row"), iteration["shortfall"]
-        yield f"{where}: {wanted} were asked for, {iteration['accepted']} let in: {short} short."
-    judged = iteration["judged"]
+    if iteration.shortfall:
+        wanted, short = plural(iteration.wanted, "row"), iteration.shortfall
+        yield f"{where}: {wanted} were asked for, {iteration.accepted} let in: {short} short."
+    judged = iteration.judged
     scores = {score for batch in judged for score in batch.items()}  # batches around errors have a dimension less
     if len(judged) >= SAME_SCORES and len(scores) == len({dimension for dimension, _ in scores}):
         given = ", ".join(f"{dimension} {score:g}" for dimension, score in sorted(scores))
         yield f"{where}: the judge gave all {len(judged)} batches the same scores ({given}); it does not tell good from bad."
 
 
-def _of_calls(facts: Facts) -> Iterator[str]:
-    total = facts["usage"]["total"]
-    if total["capped"]:
-        yield f"The writing was cut short: {total['capped']}; requests not asked: {total['unasked']}."
-    if total["failed"]:
-        yield f"{plural(total['failed'], 'request')} to the LLMs ended without a usable reply{_kinds(total['unrecovered'])}."
-    if total["recovered"]:
-        yield f"Replies mended or asked for again{_kinds(total['recovered'])}."
-    if total["silences"]:
-        yield f"An endpoint gave no reply for so long that the run stopped, {plural(total['silences'], 'time')}."
+def _of_calls(facts: Measured) -> Iterator[str]:
+    total = facts.usage.total
+    if total.capped:
+        yield f"The writing was cut short: {total.capped}; requests not asked: {total.unasked}."
+    if total.failed:
+        yield f"{plural(total.failed, 'request')} to the LLMs ended without a usable reply{_kinds(total.unrecovered)}."
+    if total.recovered:
+        yield f"Replies mended or asked for again{_kinds(total.recovered)}."
+    if total.silences:
+        yield f"An endpoint gave no reply for so long that the run stopped, {plural(total.silences, 'time')}."
 
 
 def _kinds(counts: Mapping[str, int]) -> str:
     return ": " + ", ".join(f"{kind} {number}" for kind, number in counts.items()) if counts else ""
 
 
-def empty(facts: Facts) -> str:
+def empty(facts: Measured) -> str:
     """Why a finished run has no synthetic row although there was something to write against; '' if it has, or had nothing."""
-    iterations = facts["iterations"]
-    if not facts["finished"] or not iterations or any(i["accepted"] for i in iterations):
+    iterations = facts.iterations
+    if not facts.finished or not iterations or any(i.accepted for i in iterations):
         return ""
-    wanted = sum(i["wanted"] for i in iterations)
-    return str(facts["reason"]) if wanted or any(i["summary"].get("unanalysed") for i in iterations) else ""
+    wanted = sum(i.wanted for i in iterations)
+    return str(facts.reason) if wanted or any(i.summary.get("unanalysed") for i in iterations) else ""

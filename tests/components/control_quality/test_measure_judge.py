@@ -100,7 +100,7 @@ def test_a_judge_that_looks_is_told_from_one_that_does_not(check, settings, trai
     # off the pattern: (1 + 9 + 9) / 3 = 6.3, below 7
     assert [b.passed for b in measured.batches] == [True] * 4 + [False] * 4
     assert {b.branch for b in measured.batches if b.kind == "good"} == {"error", "pattern"}
-    facts = measured.facts(0.95)
+    facts = measured.facts(0.95).model_dump()
     assert (facts["accuracy"], facts["weak"]) == (1.0, False) and facts["gap"] > 4
     assert usage["calls"] == llm_stub.paid == 1 + 8
 
@@ -193,4 +193,4 @@ def test_a_cap_takes_from_the_checks_and_not_from_the_batches(check, settings, t
     assert len(checked.accepted) == 3
     assert (usage["calls"], usage["unasked"], llm_stub.paid) == (3, 6, 3)
     assert [b.mean is not None for b in measured.batches].count(True) == 2
-    assert "was not measured" in measured.facts(0.95)["sentence"]
+    assert "was not measured" in measured.facts(0.95).model_dump()["sentence"]

@@ -6,7 +6,7 @@ from pada_agent.components.core.quality.judge_check import JudgeCheck
 def judged(good, bad, threshold=7):
     values = [("good", mean) for mean in good] + [("exchanged", mean) for mean in bad]
     batches = [{"kind": k, "branch": "error", "mean": m, "passed": m is not None and m >= threshold} for k, m in values]
-    return JudgeCheck.model_validate({"batches": batches}).facts(0.95)
+    return JudgeCheck.model_validate({"batches": batches}).facts(0.95).model_dump()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_one_score_in_each_branch_is_one_score_too():
         return JudgeCheck.model_validate({"batches": rows})
 
     assert batches(8.5, 8.5, 8.0, 8.0).constant
-    assert "same score (8.0 or 8.5)" in batches(8.5, 8.5, 8.0, 8.0).facts(0.95)["sentence"]
+    assert "same score (8.0 or 8.5)" in batches(8.5, 8.5, 8.0, 8.0).facts(0.95).model_dump()["sentence"]
     assert not batches(8.5, 8.4, 8.0, 8.0).constant
 
 

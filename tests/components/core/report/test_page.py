@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64encode
+from collections import Counter
 from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.quality.judge_check import JudgeCheck
 from pada_agent.components.core.records import Sample
+from pada_agent.components.core.report import gather as gathering
 from pada_agent.components.core.report.excerpts import Excerpt
-from pada_agent.components.core.report.page import facts, render
+from pada_agent.components.core.report.gather import gather
+from pada_agent.components.core.report.page import render
 from pada_agent.components.core.report.shown_rows import PLACES, ShownRow
 from pada_agent.components.core.state import Decision, ModelRecord, State
 from pada_agent.components.core.statistics import mcnemar_exact
@@ -45,6 +48,11 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def facts(state: State) -> dict[str, Any]:
+    """As report.json has them."""
+    return gather(state).model_dump(mode="json")
 
 
 def model_of(found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -399,3 +407,37 @@ def test_a_huge_run_stays_below_2_mb_and_says_what_is_left_out(
     assert re.search(r"Showing \d+ of 100, drawn by the seed", text_of_page)
     assert re.search(r"Drawn by the seed: \d+ of 5.000 that vanilla fine-tuning got wrong", text_of_page)
     assert re.search(r"5.000 characters in all\]", text_of_page)
+
+
+def test_comparisons_run_once_for_page_and_json(finished_state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four models against step-matched vanilla and four against vanilla, each with one test and one bootstrap."""
+    calls: Counter[str] = Counter()
+    for name in ("paired_test", "paired_bootstrap"):
+        real = getattr(gathering, name)
+        monkeypatch.setattr(gathering, name, lambda *a, _real=real, _name=name, **k: calls.update([_name]) or _real(*a, **k))
+    known = gather(finished_state)
+    assert calls == {"paired_test": 8, "paired_bootstrap": 8}
+    page = render(finished_state, (), known)
+    assert calls == {"paired_test": 8, "paired_bootstrap": 8}, "a page from facts computes nothing again"
+    assert render(finished_state) == page and calls == {"paired_test": 16, "paired_bootstrap": 16}
+
+
+def test_the_keys_of_report_json_stay(finished_state: State) -> None:
+    """Programs read them."""
+    found = facts(finished_state)
+    assert list(found) == [
+        "run", "finished", "reason", "shipped", "shipped_uri", "baseline", "grouped", "models", "iterations", "usage",
+        "judge_check", "axis", "changes", "glance", "verdict", "empty", "notes",
+    ]  # fmt: skip
+    assert list(found["models"][0]) == [
+        "name", "kind", "iteration", "adapter_uri", "steps", "rows", "synthetic_rows", "dropped_rows", "train_seconds",
+        "evaluate_seconds", "label", "shipped", "test", "splits", "over_baseline", "over_start",
+    ]  # fmt: skip
+    test, over = found["models"][0]["test"], found["models"][0]["over_baseline"]
+    assert [*test][-1] == "invalid_share" and "invalid_share" not in found["models"][0]["splits"]["test"]
+    assert list(over) == ["to", "difference", "low", "high", "gains", "losses", "p", "p_holm"]
+    assert list(found["iterations"][0]) == [
+        "number", "summary", "training_errors", "patterns", "wanted", "accepted", "shortfall", "written", "rejected", "reasons",
+        "unwritten", "judged", "model", "promotion",
+    ]  # fmt: skip
+    assert list(found["usage"]) == ["stages", "total", "expected", "train_seconds", "evaluate_seconds"]
