@@ -28,7 +28,7 @@ class Exchange(Generic[T]):
     usual_room: int  # the settings' max_tokens
     reply: LlmReply[T] | None = None
     troubles: list[str] = field(default_factory=list)  # kinds, in the order met
-    form: int = 0  # of asking for JSON, see llm_dialect
+    form: int = 0  # of asking for JSON, see dialect.py
     unasked: bool = False
     refused: bool = False
     messages: list[Message] = field(init=False)
