@@ -10,7 +10,7 @@ from pada_agent.components.core.figures import plural
 from pada_agent.components.core.patterns.pattern_rules import Trend, trend
 from pada_agent.components.core.promotion import SPLIT, judge_candidate
 from pada_agent.components.core.quality.judge_check import JudgeCheck
-from pada_agent.components.core.records import Analysis, Batch, Pattern, Prediction, Strategy
+from pada_agent.components.core.records import Analysis, Batch, Pattern, Strategy, TrainingError
 from pada_agent.components.core.settings import BudgetSettings, LoopSettings
 from pada_agent.components.core.state import Decision, IterationRecord, Kind, ModelRecord, Progress, State
 
@@ -27,7 +27,7 @@ class Learnt:
     patterns: Sequence[Pattern] = ()
     strategies: Sequence[Strategy] = ()
     batches: Sequence[Batch] = ()
-    errors: Sequence[Prediction] = ()
+    errors: Sequence[TrainingError] = ()
     usage: Mapping[str, Usage] = field(default_factory=dict)
     judge_check: JudgeCheck | None = None
 

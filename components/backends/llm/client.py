@@ -92,14 +92,15 @@ class OpenAiLlm:
         if exchange.first_key not in self._closed:
             self._closed.add(exchange.first_key)
             self.usage.silences += self._ledger.silences(exchange.first_key)
-        if exchange.unasked:
+        reply = exchange.reply
+        if reply is not None and reply.unasked:
             self.usage.unasked += 1
             return
-        failed = exchange.reply is not None and bool(exchange.reply.error)
-        self._budget.met(exchange.troubles, overcome=not failed)
-        if failed and exchange.reply:
+        error = reply.error if reply else ""
+        self._budget.met(exchange.troubles, overcome=not error)
+        if error:
             self.usage.failed += 1
-            notice(f"{exchange.request.key}: {exchange.reply.error}")
+            notice(f"{exchange.request.key}: {error}")
 
     async def _ask(self, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
         self._on_their_way.clear()
