@@ -59,5 +59,5 @@ def test_a_blind_answer_is_one_of_the_rows_labels():
         "additionalProperties": False,
     }
     assert request.parse({"answer": " B "}).answer == "B"
-    with pytest.raises(ValueError, match="answer: .*'A', 'B' or 'C'"):
+    with pytest.raises(ValueError, match=r"answer: .*'A', 'B' or 'C'"):
         request.parse({"answer": "D"})
