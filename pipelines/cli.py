@@ -104,10 +104,10 @@ def doctor(
         check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri})
         well = examine(settings)
     else:
-        from pada_agent.pipelines.kubeflow.cluster.doctor import Patient, examine_cluster
+        from pada_agent.pipelines.kubeflow.cluster.doctor import ClusterTarget, examine_cluster
 
         uris = {"--work-uri": work_uri, "--export-uri": export_uri}
-        well = examine_cluster(settings, Patient(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
+        well = examine_cluster(settings, ClusterTarget(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
     if not well:
         raise typer.Exit(1)
 

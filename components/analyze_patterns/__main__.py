@@ -15,7 +15,7 @@ from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import by_stage
 from pada_agent.components.core.patterns.clustering import match_patterns
-from pada_agent.components.core.records import TrainRow
+from pada_agent.components.core.records import TrainingError, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import AnalyzePatterns
 from pada_agent.components.core.state import FILE, State
@@ -52,7 +52,7 @@ def run(ex: Executor) -> None:
         settings.seed,
         state.iterations[-1].patterns if state and state.iterations else (),
     )
-    errors = [p for p in predictions if p.split == "train" and not p.score.correct]
+    errors = [TrainingError.of(p) for p in predictions if p.split == "train" and not p.score.correct]
     analyses, plan = ex.output("analyses"), ex.output("plan")
     write_records(analyses / "analyses.jsonl", findings.analyses)
     write_records(analyses / "patterns.jsonl", findings.patterns)

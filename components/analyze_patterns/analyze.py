@@ -3,31 +3,29 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pada_agent.components.analyze_patterns.grounding import (
+    Dossier,
     count_features,
     covering_features,
     grounded_vectors,
     rank_seeds,
     telling_features,
 )
-from pada_agent.components.analyze_patterns.texts import Builder, Texts, ask_screened, parse_texts, text_schema
-from pada_agent.components.core.llm_interface import Llm, LlmRequest
+from pada_agent.components.analyze_patterns.screened import ask_screened
+from pada_agent.components.analyze_patterns.teacher import PatternName, draft_strategy, explain, name_pattern
+from pada_agent.components.core.llm_interface import Llm
 from pada_agent.components.core.patterns.clustering import Clustering
-from pada_agent.components.core.prompts import render
-from pada_agent.components.core.records import Analysis, FeatureCount, Pattern, Prediction, Strategy, TrainRow
+from pada_agent.components.core.records import Analysis, Pattern, Prediction, Strategy, TrainRow
 from pada_agent.components.core.settings import AnalyzeSettings
 from pada_agent.components.core.tasks.task import Task
 
 Vectors = NDArray[np.floating[Any]]
-STAGE = "analyze_patterns"
-ANALYSES_SHOWN = 8  # of a cluster, in the prompt that names it: more does not fit a small teacher's context
-COUNTS_SHOWN = 5
-SHOWN_CHARACTERS = 1500
 
 
 @dataclass(frozen=True)
@@ -49,16 +47,6 @@ class Findings:
     patterns: list[Pattern] = field(default_factory=list)
     strategies: list[Strategy] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Dossier:
-    """One cluster of failures with the counts that ground it."""
-
-    members: list[Analysis]
-    counts: list[FeatureCount]
-    features: list[str]
-    passed: int
 
 
 def analyze(
@@ -93,7 +81,7 @@ def analyze(
     names = ask_screened(
         tools.llm,
         "name patterns",
-        [_categorise(task, d, settings, f"it{iteration}/{i}") for i, d in enumerate(dossiers)],
+        [partial(name_pattern, task, d, settings, f"it{iteration}/{i}") for i, d in enumerate(dossiers)],
         tools.screen,
         settings.redrafts,
     )
@@ -101,20 +89,20 @@ def analyze(
     plans = ask_screened(
         tools.llm,
         "draft strategies",
-        [_strategise(task, d, n, settings, f"it{iteration}/{i}") for i, (d, n) in enumerate(named)],
+        [partial(draft_strategy, task, d, n, settings, f"it{iteration}/{i}") for i, (d, n) in enumerate(named)],
         tools.screen,
         settings.redrafts,
     )
     findings = Findings(analyses=analyses, summary={**summary, **clustering.summary()})
     seeds = _SeedRanking(task, validation, train, tools)
     for i, ((dossier, name), plan) in enumerate(zip(named, plans.values, strict=True), 1):
-        text = plan["strategy"] if plan else _plain_strategy(dossier)
+        text = plan.strategy if plan else _plain_strategy(dossier)
         if not text or not name:
             continue
         pattern = Pattern(
             id=f"it{iteration}-p{i}",
-            name=name["category_name"],
-            description=name["pattern"],
+            name=name.category_name,
+            description=name.pattern,
             size=len(dossier.members),
             features=dossier.counts,
             row_ids=[a.row_id for a in dossier.members],
@@ -140,27 +128,15 @@ def analyze(
 
 
 def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettings, llm: Llm, iteration: int) -> list[Analysis]:
-    requests = [
-        LlmRequest(
-            key=f"analyse/it{iteration}/{p.id}",
-            messages=render(
-                STAGE,
-                "analyse",
-                task=task.description,
-                question=_short(task.question(p.fields)),
-                output=_short(p.output),
-                reference=_short(p.reference),
-                detail=_short(p.score.detail),
-            ),
-            schema=text_schema(missing=200, root_cause=200, scenario=160),
-            parse=parse_texts("root_cause", "scenario"),
-            temperature=settings.temperature,
-        )
-        for p in failures
-    ]
+    requests = [explain(task, p, settings, f"it{iteration}/{p.id}") for p in failures]
     replies = llm.ask_all("analyse failures", requests)
     return [
-        Analysis(row_id=p.id, features=sorted(task.features(p.fields)), **reply.value)
+        Analysis(
+            row_id=p.id,
+            features=sorted(task.features(p.fields)),
+            root_cause=reply.value.root_cause,
+            scenario=reply.value.scenario,
+        )
         for p, reply in zip(failures, replies, strict=True)
         if reply.value is not None
     ]
@@ -171,58 +147,13 @@ def _dossier(members: list[Analysis], passed: Sequence[set[str]], telling: Mappi
     return Dossier(members, count_features(failed, passed), covering_features(failed, telling), len(passed))
 
 
-def _categorise(task: Task, dossier: Dossier, settings: AnalyzeSettings, key: str) -> Builder:
-    def build(feedback: str, attempt: int) -> LlmRequest[Texts]:
-        return LlmRequest(
-            key=f"categorise/{key}/{attempt}",
-            messages=render(
-                STAGE,
-                "categorise",
-                task=task.description,
-                analyses=dossier.members[:ANALYSES_SHOWN],
-                counts=dossier.counts[:COUNTS_SHOWN],
-                size=len(dossier.members),
-                passed=dossier.passed,
-                features=dossier.features,
-                feedback=feedback,
-            ),
-            schema=text_schema(category_name=60, pattern=240),
-            parse=parse_texts("category_name", "pattern"),
-            temperature=settings.temperature,
-            salt=str(attempt),
-        )
-
-    return build
-
-
-def _strategise(task: Task, dossier: Dossier, name: Texts, settings: AnalyzeSettings, key: str) -> Builder:
-    def build(feedback: str, attempt: int) -> LlmRequest[Texts]:
-        return LlmRequest(
-            key=f"strategise/{key}/{attempt}",
-            messages=render(
-                STAGE,
-                "strategise",
-                task=task.description,
-                name=name.get("category_name", ""),
-                pattern=name.get("pattern", ""),
-                features=dossier.features,
-                feedback=feedback,
-            ),
-            schema=text_schema(strategy=360),
-            parse=parse_texts("strategy"),
-            temperature=settings.temperature,
-            salt=str(attempt),
-        )
-
-    return build
-
-
-def _plain_name(dossier: Dossier) -> Texts:
+def _plain_name(dossier: Dossier) -> PatternName | None:
     """A name made of counts alone, for when every draft quoted held-out data. Without features there is none."""
     if not dossier.features:
-        return {}
+        return None
     needed = ", ".join(dossier.features)
-    return {"category_name": f"needs {needed}"[:60], "pattern": f"Questions whose answer needs {needed}."}
+    # Not validated: what a reply's last sentence may be is no matter here.
+    return PatternName.model_construct(category_name=f"needs {needed}"[:60], pattern=f"Questions whose answer needs {needed}.")
 
 
 def _plain_strategy(dossier: Dossier) -> str:
@@ -254,7 +185,3 @@ def _continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tool
     return [
         p if m is None else p.model_copy(update={"previous_id": previous[m].id}) for p, m in zip(patterns, matches, strict=True)
     ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."

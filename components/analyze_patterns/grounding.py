@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pada_agent.components.core.records import FeatureCount
+from pada_agent.components.core.records import Analysis, FeatureCount
 from pada_agent.components.core.statistics import wilson_interval
 
 CONFIDENCE = 0.8  # of the interval whose lower end must lie above the failure rate of all rows
@@ -16,6 +17,16 @@ UNCOVERED = 1 / 3  # share of a cluster that may show none of the chosen feature
 LIMIT = 3
 
 Vectors = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """One cluster of failures with the counts that ground it."""
+
+    members: list[Analysis]
+    counts: list[FeatureCount]
+    features: list[str]
+    passed: int
 
 
 def telling_features(failed: Sequence[set[str]], passed: Sequence[set[str]]) -> dict[str, float]:

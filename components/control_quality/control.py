@@ -2,20 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pada_agent.components.core.llm_interface import Llm, LlmRequest
-from pada_agent.components.core.prompts import render
-from pada_agent.components.core.quality.rules import DIMENSIONS, feedback_text, mean_score, parse_scores
-from pada_agent.components.core.records import Batch, Branch, Fields, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.control_quality.judge import Judgement, item, judge_request, solve_request
+from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
+from pada_agent.components.core.quality.rules import feedback_text, mean_score
+from pada_agent.components.core.records import Batch, Fields, Sample, Strategy, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.duplicates import NearDuplicates
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings
 from pada_agent.components.core.tasks.task import CodeRunner, Task
-
-STAGE = "control_quality"
-FEEDBACK_LENGTH = 300
-Item = dict[str, str]
-Judgement = tuple[dict[str, float], str]  # scores by dimension, feedback
 
 
 @dataclass(frozen=True)
@@ -68,19 +64,20 @@ def _identity(task: Task, fields: Fields) -> tuple[str, str]:
 
 
 def _check_rules(task: Task, batches: Sequence[Batch], seen: NearDuplicates, tools: Tools) -> list[Batch]:
-    def check(batch: Batch, row: SyntheticRow) -> str:
+    def check(batch: Batch, sample: Sample) -> Sample:
+        row = sample.row
         if wrong := task.verify(row.fields, tools.run_code):
-            return f"wrong answer: {wrong}"
+            return sample.rejected("wrong answer", wrong)
         if batch.focus and batch.focus not in task.features(row.fields):
-            return f"off the pattern: the answer does not use {batch.focus}"
+            return sample.rejected("off the pattern", f"the answer does not use {batch.focus}")
         if twin := seen.closest(*_identity(task, row.fields)):
-            return f"not new: nearly the same as {twin[0]}"
+            return sample.rejected("not new", f"nearly the same as {twin[0]}")
         if leak := tools.leak(task.private_texts(row.fields)):
-            return f"leak: {leak}"
+            return sample.rejected("leak", leak)
         seen.add(row.id, *_identity(task, row.fields))
-        return ""
+        return sample
 
-    return [_with_reasons(b, {s.row.id: check(b, s.row) for s in b.samples if s.status == "new"}) for b in batches]
+    return [_with_verdicts(b, partial(check, b)) for b in batches]
 
 
 def _solve_blind(task: Task, batches: Sequence[Batch], settings: ControlSettings, judge: Llm) -> list[Batch]:
@@ -88,37 +85,21 @@ def _solve_blind(task: Task, batches: Sequence[Batch], settings: ControlSettings
     rows = [s.row for b in batches for s in b.samples if s.status == "new" and task.options_of(s.row.fields)]
     if not rows:
         return list(batches)
-    replies = judge.ask_all("solve blind", [_solve_request(task, row, settings) for row in rows])
-    reasons = {}
-    for row, reply in zip(rows, replies, strict=True):
+    replies = judge.ask_all("solve blind", [solve_request(task, row, settings) for row in rows])
+    by_row = {row.id: reply for row, reply in zip(rows, replies, strict=True)}
+
+    def check(sample: Sample) -> Sample:
+        reply = by_row.get(sample.row.id)
+        if reply is None:
+            return sample
         if reply.value is None:
-            reasons[row.id] = f"not verified: {reply.error}"
-        elif not task.score(row.fields, f"The best answer is {reply.value}.", _no_code).correct:
-            reasons[row.id] = f"doubtful key: solved blind, the answer is {reply.value}"
-    return [_with_reasons(b, reasons) for b in batches]
+            return sample.rejected("not verified", reply.error)
+        answer = reply.value.answer
+        if not task.score(sample.row.fields, f"The best answer is {answer}.", _no_code).correct:
+            return sample.rejected("doubtful key", f"solved blind, the answer is {answer}")
+        return sample
 
-
-def _solve_request(task: Task, row: SyntheticRow, settings: ControlSettings) -> LlmRequest[str]:
-    labels = task.options_of(row.fields)
-
-    def parse(value: Any) -> str:
-        answer = str(value.get("answer", "")).strip() if isinstance(value, dict) else ""
-        if answer not in labels:
-            raise ValueError(f'"answer" must be one of {", ".join(labels)}')
-        return answer
-
-    return LlmRequest(
-        key=f"solve/{row.id}",
-        messages=render(STAGE, "solve", question=task.question(row.fields), labels=labels),
-        schema={
-            "type": "object",
-            "properties": {"answer": {"type": "string", "enum": labels}},
-            "required": ["answer"],
-            "additionalProperties": False,
-        },
-        parse=parse,
-        temperature=settings.temperature,
-    )
+    return [_with_verdicts(b, check) for b in batches]
 
 
 def _judge(
@@ -127,18 +108,7 @@ def _judge(
     """Scores the survivors of each batch together, and accepts or rejects them together, as in the paper."""
     todo = [b for b in batches if any(s.status == "new" for s in b.samples)]
     replies = judge.ask_all("judge batches", [_batch_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo])
-    judged: dict[str, Batch] = {}
-    for batch, reply in zip(todo, replies, strict=True):
-        if reply.value is None:
-            judged[batch.id] = _resolve(batch, "rejected", f"not judged: {reply.error}", {}, "")
-            continue
-        scores, feedback = reply.value
-        mean = mean_score(scores)
-        if mean >= settings.threshold:
-            judged[batch.id] = _resolve(batch, "accepted", "", scores, feedback)
-        else:
-            reason = f"judge: {mean:.1f} is below {settings.threshold:g}"
-            judged[batch.id] = _resolve(batch, "rejected", reason, scores, feedback)
+    judged = {b.id: _with_judgement(b, reply, settings.threshold) for b, reply in zip(todo, replies, strict=True)}
     return [judged.get(b.id, b) for b in batches]
 
 
@@ -148,49 +118,25 @@ def _batch_request(task: Task, batch: Batch, strategy: str, settings: ControlSet
     return judge_request(task, f"judge/{batch.id}/{batch.attempt}", batch.branch, strategy, items, settings)
 
 
-def item(task: Task, fields: Fields) -> Item:
-    """A row as the judge sees it."""
-    return {"question": task.question(fields), "reference": task.reference(fields)}
+def _with_judgement(batch: Batch, reply: LlmReply[Judgement], threshold: float) -> Batch:
+    judgement = reply.value
+    if judgement is None:
+        return _with_verdicts(batch, lambda s: s.rejected("not judged", reply.error))
+    mean = mean_score(judgement.scores)
+
+    def verdict(sample: Sample) -> Sample:
+        scored = sample.model_copy(update={"row": sample.row.model_copy(update={"scores": judgement.scores})})
+        if mean >= threshold:
+            return scored.model_copy(update={"status": "accepted"})
+        return scored.rejected("judge", f"{mean:.1f} is below {threshold:g}")
+
+    judged = _with_verdicts(batch, verdict)
+    return judged.model_copy(update={"scores": judgement.scores, "feedback": judgement.feedback})
 
 
-def judge_request(
-    task: Task, key: str, branch: Branch, strategy: str, items: Sequence[Item], settings: ControlSettings
-) -> LlmRequest[Judgement]:
-    """Asks for the scores of one batch, and the feedback on it."""
-    dimensions = DIMENSIONS[branch]
-    score = {"type": "integer", "minimum": 1, "maximum": 10}
-    properties: dict[str, Any] = dict.fromkeys(dimensions, score)
-    properties["feedback"] = {"type": "string", "maxLength": FEEDBACK_LENGTH}
-    return LlmRequest(
-        key=key,
-        messages=render(STAGE, "judge", task=task.description, strategy=strategy, items=items),
-        schema={
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        },
-        parse=lambda value: parse_scores(value, dimensions),
-        temperature=settings.temperature,
-    )
-
-
-def _resolve(batch: Batch, status: str, reason: str, scores: dict[str, float], feedback: str) -> Batch:
-    samples = [
-        s
-        if s.status != "new"
-        else Sample.model_validate({"row": s.row.model_copy(update={"scores": scores}), "status": status, "reason": reason})
-        for s in batch.samples
-    ]
-    return batch.model_copy(update={"samples": samples, "scores": scores, "feedback": feedback})
-
-
-def _with_reasons(batch: Batch, reasons: dict[str, str]) -> Batch:
-    samples = [
-        s.model_copy(update={"status": "rejected", "reason": reasons[s.row.id]}) if reasons.get(s.row.id) else s
-        for s in batch.samples
-    ]
-    return batch.model_copy(update={"samples": samples})
+def _with_verdicts(batch: Batch, verdict: Callable[[Sample], Sample]) -> Batch:
+    """The batch with a verdict on each sample that has none yet."""
+    return batch.model_copy(update={"samples": [verdict(s) if s.status == "new" else s for s in batch.samples]})
 
 
 def _close(batch: Batch, regenerations: int) -> Batch:

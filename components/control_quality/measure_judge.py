@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pada_agent.components.control_quality.control import Item, item, judge_request
+from pada_agent.components.control_quality.judge import Item, item, judge_request
 from pada_agent.components.core.llm_interface import Llm
 from pada_agent.components.core.quality.judge_check import BadKind, CheckedBatch, JudgeCheck, Kind
 from pada_agent.components.core.quality.rules import mean_score
@@ -47,7 +47,7 @@ def measure_judge(
     ]
     judged = []
     for k, reply in zip(known, judge.ask_all("check the judge", requests), strict=True):
-        mean = mean_score(reply.value[0]) if reply.value is not None else None
+        mean = mean_score(reply.value.scores) if reply.value is not None else None
         passed = mean is not None and mean >= settings.threshold
         judged.append(CheckedBatch(kind=k.kind, branch=k.branch, mean=mean, passed=passed))
     return JudgeCheck(batches=judged)

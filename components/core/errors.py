@@ -15,7 +15,3 @@ class ModelError(PadaError):
 
 class EndpointError(PadaError):
     """An LLM endpoint refuses, is not there, or gave up."""
-
-
-class BudgetError(PadaError):
-    """A cap was reached. Stages catch it and finish with what they have."""

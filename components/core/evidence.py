@@ -6,7 +6,7 @@ from typing import Any
 
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.quality.judge_check import JudgeCheck
-from pada_agent.components.core.records import Analysis, Batch, Pattern, Prediction, Strategy
+from pada_agent.components.core.records import Analysis, Batch, Pattern, Prediction, Strategy, TrainingError
 from pada_agent.components.core.state import ModelRecord
 
 
@@ -28,6 +28,6 @@ class Learnt:
     patterns: Sequence[Pattern] = ()
     strategies: Sequence[Strategy] = ()
     batches: Sequence[Batch] = ()
-    errors: Sequence[Prediction] = ()
+    errors: Sequence[TrainingError] = ()
     usage: Mapping[str, Usage] = field(default_factory=dict)
     judge_check: JudgeCheck | None = None

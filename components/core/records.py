@@ -7,13 +7,17 @@ One line of `train.jsonl`, as prepare_data writes it for text-to-SQL:
 Training and held-out rows are different types on purpose: a generator takes `TrainRow` and cannot be handed a `HeldOutRow`.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Fields = dict[str, Any]
 HeldOutSplit = Literal["validation", "selection", "test"]
 Branch = Literal["pattern", "error"]
+RejectionKind = Literal[
+    "wrong answer", "off the pattern", "not new", "leak", "not verified", "doubtful key", "not judged", "judge"
+]
+UnwrittenKind = Literal["no reply", "no row", "too few"]
 
 
 class Record(BaseModel):
@@ -84,6 +88,17 @@ class Prediction(Record):
     fields: Fields = Field(default_factory=dict)
 
 
+class TrainingError(Prediction):
+    """A wrong answer to a training row: the only predictions that a generator may see. One of held-out rows is refused."""
+
+    split: Literal["train"]
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Self:
+        """The same as `prediction`. Raises pydantic's ValidationError for one to a held-out row."""
+        return cls.model_validate(prediction.model_dump())
+
+
 class Analysis(Record):
     """One validation failure, explained."""
 
@@ -132,7 +147,12 @@ class Sample(Record):
 
     row: SyntheticRow
     status: Literal["new", "accepted", "rejected"] = "new"
-    reason: str = Field(default="", description="why it was rejected: rule and detail")
+    kind: RejectionKind | None = Field(default=None, description="the rule that rejected it")
+    reason: str = Field(default="", description="why it was rejected, for people and the teacher: rule and detail")
+
+    def rejected(self, kind: RejectionKind, detail: str) -> Self:
+        """The same sample with this verdict."""
+        return self.model_copy(update={"status": "rejected", "kind": kind, "reason": f"{kind}: {detail}"})
 
 
 class Batch(Record):
@@ -146,7 +166,9 @@ class Batch(Record):
     focus: str = Field(default="", description="the strategy's feature that this batch is about; each sample must show it")
     attempt: int = 0
     refused: list[str] = Field(default_factory=list, description="replies of this attempt that were no rows, and why")
-    unwritten: dict[str, int] = Field(default_factory=dict, description="why -> rows asked for, in any attempt, that never came")
+    unwritten: dict[UnwrittenKind, int] = Field(
+        default_factory=dict, description="why -> rows asked for, in any attempt, that never came"
+    )
     samples: list[Sample] = Field(default_factory=list)
     scores: dict[str, float] = Field(default_factory=dict, description="judge's dimensions, mean over what was judged")
     feedback: str = Field(default="", description="what the next attempt is told")

@@ -7,19 +7,19 @@ from typing import Any
 
 from pada_agent.components.core.cost.budget import Allocation
 from pada_agent.components.core.quality.chain import REFILL, refillable
-from pada_agent.components.core.records import Batch, Prediction, Strategy, TrainRow
+from pada_agent.components.core.records import Batch, Strategy, TrainingError, TrainRow
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.task import Task
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What batches are made from. There is no held-out row in it."""
+    """What batches are made from. The types leave no room for a held-out row."""
 
     task: Task
     train: Sequence[TrainRow]
     strategies: Sequence[Strategy]
-    errors: Sequence[Prediction]
+    errors: Sequence[TrainingError]
 
 
 def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSettings, iteration: int, seed: int) -> list[Batch]:

@@ -1,30 +1,19 @@
 """Writes synthetic rows: against a pattern by its strategy, or around training errors."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
 from pada_agent.components.core.prompts import render
-from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.core.records import Batch, Provenance, Sample, Strategy, SyntheticRow, TrainRow, UnwrittenKind
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.task import Message, Task
 from pada_agent.components.generate_data.batches import Sources
+from pada_agent.components.generate_data.samples import Written, read_samples, samples_asked
 
 STAGE = "generate_data"
 AVOID_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Written:
-    """What one reply held: rows that are rows, and why the others are not."""
-
-    rows: list[Fields]
-    refused: list[str]
 
 
 def generate(
@@ -63,11 +52,12 @@ class _Writer:
         self._errors = {e.id: e for e in sources.errors}
 
     def request(self, batch: Batch) -> LlmRequest[Written]:
+        seed = self._train[batch.seed_ids[0]].fields
         return LlmRequest(
             key=f"write/{batch.id}/{batch.attempt}",
             messages=self._messages(batch),
-            schema=_schema(self._task, batch.missing),
-            parse=self._parser(batch),
+            schema=samples_asked(self._task, batch.missing),
+            parse=lambda value: read_samples(value, self._task, seed, batch.missing),
             temperature=self._settings.temperature,
             salt=f"{batch.id}/{batch.attempt}",
         )
@@ -92,28 +82,10 @@ class _Writer:
         ]
         return render(STAGE, "error", errors=errors, examples=examples, **shown)
 
-    def _parser(self, batch: Batch) -> Callable[[Any], Written]:
-        seed = self._train[batch.seed_ids[0]].fields
-
-        def parse(value: Any) -> Written:
-            items = value.get("items") if isinstance(value, dict) else value
-            if not isinstance(items, list) or not items:
-                raise ValueError('the reply must be an object with a list "items" that is not empty')
-            rows, refused = [], []
-            for item in items[: batch.missing]:
-                try:
-                    rows.append(self._task.fields_of(self._task.Sample.model_validate(item), seed))
-                except ValidationError as e:
-                    refused.append(f"{'.'.join(map(str, e.errors()[0]['loc']))}: {e.errors()[0]['msg']}")
-                except InputError as e:
-                    refused.append(str(e))
-            return Written(rows, refused)
-
-        return parse
-
     def receive(self, batch: Batch, reply: LlmReply[Written]) -> Batch:
         if reply.value is None:
-            lost = {} if reply.error.startswith("budget: ") else {"no reply": batch.missing}  # caps are counted by the client
+            # What a cap left unasked is counted by the client.
+            lost: dict[UnwrittenKind, int] = {} if reply.unasked else {"no reply": batch.missing}
             return batch.model_copy(update={"refused": [reply.error], "unwritten": _more(batch, lost)})
         new = [
             Sample(
@@ -139,18 +111,6 @@ class _Writer:
         return batch.model_copy(update={"samples": [*batch.samples, *new], "refused": refused, "unwritten": unwritten})
 
 
-def _more(batch: Batch, counts: dict[str, int]) -> dict[str, int]:
+def _more(batch: Batch, counts: dict[UnwrittenKind, int]) -> dict[UnwrittenKind, int]:
     """Its `unwritten` with these added."""
     return dict(Counter(batch.unwritten) + Counter(counts))
-
-
-def _schema(task: Task, count: int) -> dict[str, Any]:
-    item = task.Sample.model_json_schema()
-    definitions = item.pop("$defs", None)
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {"items": {"type": "array", "items": item, "minItems": count, "maxItems": count}},
-        "required": ["items"],
-        "additionalProperties": False,
-    }
-    return {**schema, "$defs": definitions} if definitions else schema

@@ -66,17 +66,17 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
     read = {split: _read(task, split, rows) for split, rows in sources.items()}
     splits = {split: _in_order(rows, split, settings.task.split_seed) for split, rows in _distinct_ids(read).items()}
     counts = {split: {"read": len(rows)} for split, rows in splits.items()}
-    sieve = _Sieve(task, settings)
-    kept = {"test": sieve.sift("test", splits["test"])}
+    duplicates = _DuplicateFilter(task, settings)
+    kept = {"test": duplicates.keep("test", splits["test"])}
     if "selection" not in splits:
-        splits["validation"], splits["selection"] = _set_aside(sieve.without_held("validation", splits["validation"]))
+        splits["validation"], splits["selection"] = _set_aside(duplicates.without_held("validation", splits["validation"]))
         counts["selection"] = {"from_validation": len(splits["selection"])}
     for split in ("selection", "validation", "train"):
-        kept[split] = sieve.sift(split, splits[split])
+        kept[split] = duplicates.keep(split, splits[split])
     sizes = {split: getattr(settings.task, f"{split}_size") for split in kept}
     used = {split: rows[: sizes[split] or None] for split, rows in kept.items()}
     for split, rows in used.items():
-        removed = sum(r.split == split for r in sieve.removed)
+        removed = sum(r.split == split for r in duplicates.removed)
         counts[split] |= {"removed": removed, "asked": sizes[split], "rows": len(rows), "groups": len({r.group for r in rows})}
     held_out = {s: [HeldOutRow(id=r.id, split=s, fields=r.fields, group=r.group) for r in used[s]] for s in HELD_OUT}
     texts = {split: [task.private_texts(r.fields) for r in rows] for split, rows in used.items()}
@@ -87,7 +87,7 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
         fingerprints=Fingerprints.build({s: texts[s] for s in HELD_OUT}, texts["train"], control.ngram, control.short_ngram),
         counts={split: counts[split] for split in ("train", *HELD_OUT)},
         ids_sha256={split: _sha("\n".join(sorted(r.id for r in rows))) for split, rows in used.items()},
-        removed=sieve.removed,
+        removed=duplicates.removed,
         shared_groups=_shared_groups(used),
     )
 
@@ -134,7 +134,7 @@ def _in_order(rows: list[Row], split: str, seed: int) -> list[Row]:
     return sorted(rows, key=lambda row: _sha(f"{seed}/{split}/{row.id}"))
 
 
-class _Sieve:
+class _DuplicateFilter:
     """Keeps back rows that a split of later use has: test before selection before validation before train."""
 
     def __init__(self, task: Task, settings: PrepareData) -> None:
@@ -143,7 +143,7 @@ class _Sieve:
         self._split: dict[str, str] = {}
         self.removed: list[Removal] = []
 
-    def sift(self, split: str, rows: list[Row]) -> list[Row]:
+    def keep(self, split: str, rows: list[Row]) -> list[Row]:
         """`without_held`, and what remains is held from now on. Raises InputError if nothing remains."""
         rest = self.without_held(split, rows)
         if not rest:

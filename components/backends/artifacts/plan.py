@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import Prediction, Strategy
+from pada_agent.components.core.records import Strategy, TrainingError
 from pada_agent.components.core.validation import validation_message
 
 
-def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], dict[str, Usage]]:
+def read_plan(folder: Path) -> tuple[list[Strategy], list[TrainingError], dict[str, Usage]]:
     """Strategies, training errors, and what each stage has spent. Raises InputError with file and entry an edit broke."""
     path = folder / "strategies.yaml"
     try:
@@ -30,4 +30,4 @@ def read_plan(folder: Path) -> tuple[list[Strategy], list[Prediction], dict[str,
     if len({s.id for s in strategies}) != len(strategies):
         raise InputError(f"{path}: two strategies have the same id")
     spent = {stage: Usage.model_validate(value) for stage, value in read_json(folder / "spent.json").items()}
-    return strategies, read_records(folder / "training_errors.jsonl", Prediction), spent
+    return strategies, read_records(folder / "training_errors.jsonl", TrainingError), spent

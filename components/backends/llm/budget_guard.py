@@ -11,7 +11,7 @@ from pada_agent.components.core.cost.budget import Cost, Limit, Usage
 from pada_agent.components.core.settings import LlmSettings
 
 
-class Purse:
+class BudgetGuard:
     """A call is reserved at the most it may cost before it is sent, so that no cap is overshot."""
 
     def __init__(self, settings: LlmSettings, limits: Sequence[Limit]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from pada_agent.components.backends.llm.budget_guard import Purse
+from pada_agent.components.backends.llm.budget_guard import BudgetGuard
 from pada_agent.components.backends.llm.dialect import Dialect
 from pada_agent.components.backends.llm.endpoint import OVERLOADED, Answer, Endpoint, Trouble
 from pada_agent.components.backends.llm.exchange import Exchange
@@ -24,9 +24,9 @@ NOTICE_SECONDS = 15.0
 class Caller:
     """Pays the calls of exchanges, many at once. What it learns of the endpoint stays from step to step."""
 
-    def __init__(self, endpoint: Endpoint, purse: Purse) -> None:
+    def __init__(self, endpoint: Endpoint, budget: BudgetGuard) -> None:
         self.last_trouble = ""
-        self._endpoint, self._purse, self._settings = endpoint, purse, endpoint.settings
+        self._endpoint, self._budget, self._settings = endpoint, budget, endpoint.settings
         self._pace = Pace(self._settings.concurrency, self._settings.give_up_seconds)
         self._dialect = Dialect()
         self._began = self._noticed = 0.0
@@ -35,7 +35,7 @@ class Caller:
         """A new step, in an event loop of its own."""
         self._client, self._writer = client, writer
         self._pace.begin()
-        self._purse.begin()
+        self._budget.begin()
         self._began = time.monotonic()
 
     @property
@@ -74,22 +74,22 @@ class Caller:
                 return None, {}, began
             exchange.form = max(exchange.form, self._dialect.start(exchange.schema))
             body = self._body(exchange)
-            cost = self._purse.most(body, exchange.max_tokens)
-            fits = self._purse.fits(cost)
+            cost = self._budget.most(body, exchange.max_tokens)
+            fits = self._budget.fits(cost)
             if fits:
-                with self._purse.holding(cost):
+                with self._budget.holding(cost):
                     outcome = await self._send(exchange, body)
                     if isinstance(outcome, Trouble):
                         return outcome, body, began
                     call = self._call(exchange, body, outcome)
-                    self._purse.count(call, replayed=False)
+                    self._budget.count(call, replayed=False)
                     # Inside the slot: when a write takes long, no more calls are paid than can be lost at once.
                     await self._writer.add(call)
                     return call, body, began
         if fits is False:
-            exchange.leave(f"budget: {self._purse.usage.capped}")
+            exchange.leave(f"budget: {self._budget.usage.capped}")
         else:
-            await self._purse.changed()
+            await self._budget.changed()
         return None, body, began
 
     async def _send(self, exchange: Exchange[Any], body: dict[str, Any]) -> Answer | Trouble:
@@ -138,7 +138,7 @@ class Caller:
             exchange.troubles.append(trouble.kind)
 
     async def _wait(self, trouble: Trouble, began: float, tries: int) -> None:
-        self._purse.usage.retries += 1
+        self._budget.usage.retries += 1
         if trouble.status in OVERLOADED or trouble.kind == "timeout":
             self._pace.overloaded(began)
         if time.monotonic() - max(self._noticed, self._began) > NOTICE_SECONDS:

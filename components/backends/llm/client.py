@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pada_agent.components.backends.llm.budget_guard import Purse
+from pada_agent.components.backends.llm.budget_guard import BudgetGuard
 from pada_agent.components.backends.llm.caller import Caller
 from pada_agent.components.backends.llm.endpoint import Endpoint
 from pada_agent.components.backends.llm.exchange import Exchange
@@ -54,15 +54,15 @@ class OpenAiLlm:
     def __init__(self, settings: LlmSettings, limits: Sequence[Limit], ledger: Ledger) -> None:
         self.endpoint = Endpoint(settings)
         self._settings, self._ledger = settings, ledger
-        self._purse = Purse(settings, limits)
-        self._caller = Caller(self.endpoint, self._purse)
+        self._budget = BudgetGuard(settings, limits)
+        self._caller = Caller(self.endpoint, self._budget)
         self._on_their_way: dict[str, asyncio.Event] = {}
         self._closed: set[str] = set()  # first keys of exchanges that are over
 
     @property
     def usage(self) -> Usage:
         """What this client used so far; what was spent before is not in it."""
-        return self._purse.usage
+        return self._budget.usage
 
     def ask_all(self, label: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
         """One reply for each request, in order. See core.llm_interface.Llm for what is raised and what is not."""
@@ -83,7 +83,7 @@ class OpenAiLlm:
     def _replay(self, exchange: Exchange[Any]) -> None:
         while exchange.reply is None and (call := self._ledger.get(exchange.key)):
             if call.name == exchange.request.key:  # else another step's equal request paid it, and has it in its own usage
-                self._purse.count(call, replayed=True)
+                self._budget.count(call, replayed=True)
             exchange.hear(call)
 
     def _close(self, exchange: Exchange[Any], bar: Track) -> None:
@@ -92,14 +92,15 @@ class OpenAiLlm:
         if exchange.first_key not in self._closed:
             self._closed.add(exchange.first_key)
             self.usage.silences += self._ledger.silences(exchange.first_key)
-        if exchange.unasked:
+        reply = exchange.reply
+        if reply is not None and reply.unasked:
             self.usage.unasked += 1
             return
-        failed = exchange.reply is not None and bool(exchange.reply.error)
-        self._purse.met(exchange.troubles, overcome=not failed)
-        if failed and exchange.reply:
+        error = reply.error if reply else ""
+        self._budget.met(exchange.troubles, overcome=not error)
+        if error:
             self.usage.failed += 1
-            notice(f"{exchange.request.key}: {exchange.reply.error}")
+            notice(f"{exchange.request.key}: {error}")
 
     async def _ask(self, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
         self._on_their_way.clear()

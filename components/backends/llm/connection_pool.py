@@ -6,18 +6,18 @@ from typing import Any
 import httpx2
 
 
-def lanes() -> "Lanes":
-    """Lanes over plain HTTP/1.1 connections that stay open."""
+def connection_pool() -> "ConnectionPool":
+    """A pool over plain HTTP/1.1 connections that stay open."""
     certificates = httpx2.create_ssl_context()
     one = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
-    return Lanes(lambda: httpx2.AsyncHTTPTransport(verify=certificates, limits=one))
+    return ConnectionPool(lambda: httpx2.AsyncHTTPTransport(verify=certificates, limits=one))
 
 
-class Lanes(httpx2.AsyncBaseTransport):
+class ConnectionPool(httpx2.AsyncBaseTransport):
     """A transport of transports with one connection each.
 
-    One pool looks through all its connections at each request and each reply, and asks the system about each that is idle:
-    with 64 of them that is a third of what a call costs here.
+    httpx's own pool looks through all its connections at each request and each reply, and asks the system about each that is
+    idle: with 64 of them that is a third of what a call costs here.
     """
 
     def __init__(self, make: Callable[[], httpx2.AsyncBaseTransport]) -> None:
@@ -26,24 +26,24 @@ class Lanes(httpx2.AsyncBaseTransport):
         self._free: list[httpx2.AsyncBaseTransport] = []  # the one used last is the warmest
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """As its base; the lane is free again when the response is closed."""
+        """As its base; the connection is free again when the response is closed."""
         if self._free:
-            lane = self._free.pop()
+            connection = self._free.pop()
         else:
-            lane = self._make()
-            self._all.append(lane)
+            connection = self._make()
+            self._all.append(connection)
         try:
-            response = await lane.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            self._free.append(lane)
+            self._free.append(connection)
             raise
-        response.stream = _Stream(response.stream, lambda: self._free.append(lane))
+        response.stream = _Stream(response.stream, lambda: self._free.append(connection))
         return response
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for lane in self._all:
-            await lane.aclose()
+        for connection in self._all:
+            await connection.aclose()
 
 
 class _Stream(httpx2.AsyncByteStream):

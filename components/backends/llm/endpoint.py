@@ -61,10 +61,10 @@ class Endpoint:
         """A client of the `openai` package. Raises EndpointError when there is no key; its own retries are off."""
         import openai
 
-        from pada_agent.components.backends.llm.connection_pool import lanes
+        from pada_agent.components.backends.llm.connection_pool import connection_pool
 
-        # A proxy from the environment does not lead to this machine's own loopback; to others it takes the place of the lanes.
-        http = openai.DefaultAsyncHttpxClient(transport=lanes(), trust_env=not self.loopback)
+        # A proxy from the environment does not lead to this machine's own loopback; to others it takes the place of the pool.
+        http = openai.DefaultAsyncHttpxClient(transport=connection_pool(), trust_env=not self.loopback)
         return openai.AsyncOpenAI(
             api_key=self._key(),
             base_url=self.url,

@@ -28,8 +28,7 @@ class Exchange(Generic[T]):
     usual_room: int  # the settings' max_tokens
     reply: LlmReply[T] | None = None
     troubles: list[str] = field(default_factory=list)  # kinds, in the order met
-    form: int = 0  # of asking for JSON, see llm_dialect
-    unasked: bool = False
+    form: int = 0  # of asking for JSON, see dialect.py
     refused: bool = False
     messages: list[Message] = field(init=False)
     key: str = field(init=False)
@@ -66,14 +65,13 @@ class Exchange(Generic[T]):
             self._ask_again(call.text, reading)
         return reading
 
-    def fail(self, error: str) -> None:
+    def fail(self, error: str, unasked: bool = False) -> None:
         """End without a value."""
-        self.reply = LlmReply(None, self.key, error)
+        self.reply = LlmReply(None, self.key, error, unasked)
 
     def leave(self, error: str) -> None:
         """End because a cap does not allow to ask (on)."""
-        self.unasked = True
-        self.fail(error)
+        self.fail(error, unasked=True)
 
     def refuse(self, error: str) -> None:
         """End because the endpoint does not take this request."""

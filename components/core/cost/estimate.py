@@ -131,9 +131,9 @@ def _write_and_judge(
     write: _Tally, judge: _Tally, sizes: "_Sizes", settings: Settings | UpdateState, plan: Allocation, end: str
 ) -> None:
     by_pattern, by_error = _batches(plan, settings.generate.batch)
-    course = list(attempts(settings, end))
-    judged = 1 - UNJUDGED * (end == "expected" and len(course) > 1)  # where none is written again: no less than the least
-    for number, attempt in enumerate(course):
+    tries = list(attempts(settings, end))
+    judged = 1 - UNJUDGED * (end == "expected" and len(tries) > 1)  # where none is written again: no less than the least
+    for number, attempt in enumerate(tries):
         for branch, batches, rows in (("pattern", by_pattern, sum(plan.per_strategy)), ("error", by_error, plan.error_rows)):
             if not batches:
                 continue

@@ -153,7 +153,7 @@ def _sample(state: State, record: IterationRecord, batch: Batch, sample: Sample,
     strategy = strategies.get(batch.strategy_id)
     fields = {str(key): str(value) for key, value in sample.row.fields.items() if value not in ("", [], {}, None)}
     parents = [{"id": i, "row": rows.get(i), "answer": _wrong(rows.get(i), state, record, batch)} for i in source.parent_ids]
-    kind = sample.reason.partition(":")[0] or "no reason given"
+    kind = sample.kind or "no reason given"
     accepted = sample.status == "accepted"
     return {
         "id": sample.row.id,

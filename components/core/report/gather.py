@@ -118,7 +118,7 @@ def _iteration(state: State, record: IterationRecord) -> IterationFacts:
     strategies = {s.pattern_id: s for s in record.strategies}
     samples = [sample for batch in record.batches for sample in batch.samples]
     rejected = [s for s in samples if s.status == "rejected"]
-    reasons = Counter(s.reason.partition(":")[0] or "no reason given" for s in rejected)
+    reasons = Counter(s.kind or "no reason given" for s in rejected)
     return IterationFacts(
         number=record.number,
         summary=record.summary,

@@ -25,7 +25,7 @@ _SERVICE = "service ml-pipeline in namespace kubeflow"
 
 
 @dataclass(frozen=True)
-class Patient:
+class ClusterTarget:
     """What to look at. `uris` are object store folders by the name of their option."""
 
     namespace: str
@@ -37,28 +37,28 @@ class Patient:
     uris: dict[str, str] = field(default_factory=dict)
 
 
-def examine_cluster(settings: Settings | None, patient: Patient, say: Callable[[str], object] = print) -> bool:
+def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Callable[[str], object] = print) -> bool:
     """Print all checks. Whether everything needed is there."""
     well = True
-    for check in _checks(settings, patient):
+    for check in _checks(settings, target):
         say(str(check))
         well = well and not (check.needed and check.mend)
     return well
 
 
-def _checks(settings: Settings | None, patient: Patient) -> Iterator[Check]:
+def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]:
     if settings is not None:
         yield _config(settings)
-    uris = {**dict(uris_of(settings) if settings else ()), **{key: uri for key, uri in patient.uris.items() if uri}}
+    uris = {**dict(uris_of(settings) if settings else ()), **{key: uri for key, uri in target.uris.items() if uri}}
     api = None
     try:
-        api = connect(patient.kubeconfig, patient.context)
-        yield from _on_cluster(api, settings, patient.namespace, any(uri.startswith("s3://") for uri in uris.values()))
+        api = connect(target.kubeconfig, target.context)
+        yield from _on_cluster(api, settings, target.namespace, any(uri.startswith("s3://") for uri in uris.values()))
     except Unanswered as e:
         yield Check("cluster", str(e), e.mend)
         api = None
-    if api is not None or patient.host:
-        yield _kubeflow(api, patient)
+    if api is not None or target.host:
+        yield _kubeflow(api, target)
     for key, uri in uris.items():
         yield store(key, uri, to_read=not key.startswith("--"))
 
@@ -88,11 +88,11 @@ def _config(settings: Settings) -> Check:
     return Check("config", "fits a cluster and the shipped package")
 
 
-def _kubeflow(api: Any, patient: Patient) -> Check:
-    where = patient.host or _SERVICE
+def _kubeflow(api: Any, target: ClusterTarget) -> Check:
+    where = target.host or _SERVICE
     try:
-        if patient.host:
-            health = ask_health(where, Cluster(where, token_env=patient.token_env).token(), patient.ca_cert)
+        if target.host:
+            health = ask_health(where, Cluster(where, token_env=target.token_env).token(), target.ca_cert)
         else:
             health = _through_cluster(api)
     except Denied as e:
@@ -105,7 +105,7 @@ def _kubeflow(api: Any, patient: Patient) -> Check:
         what, _, mend = str(e).partition("; ")
         return Check("kubeflow", what, mend or "give the address of Kubeflow Pipelines with --host")
     kind = "multi-user" if health.multi_user else "single-user: tasks run in its own namespace"
-    elsewhere = not health.multi_user and patient.namespace != "kubeflow"
+    elsewhere = not health.multi_user and target.namespace != "kubeflow"
     mend = "pada doctor --target kubernetes --namespace kubeflow, or where else it is installed" if elsewhere else ""
     return Check("kubeflow", f"{where} is healthy, {health.version or 'version not told'}, {kind}", mend, needed=False)
 

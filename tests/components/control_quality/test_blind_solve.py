@@ -30,6 +30,7 @@ def test_a_key_the_judge_does_not_find_sends_the_sample_back(tools, llm_stub):
     task = load_task("arc_challenge", {})
     (checked,) = control(task, [batch], [], Known([], []), ControlSettings(), GenerateSettings(), tools)
     assert [s.status for s in checked.samples] == ["accepted", "rejected"]
+    assert checked.samples[1].kind == "doubtful key"
     assert checked.samples[1].reason == "doubtful key: solved blind, the answer is B"
     blind = [a for a in llm_stub.asks if "Labels:" in a.text]
     assert len(blind) == 2

@@ -75,6 +75,10 @@ def reasons(checked: Batch) -> list[str]:
     return [s.reason for s in checked.samples]
 
 
+def kinds(checked: Batch) -> list[str | None]:
+    return [s.kind for s in checked.samples]
+
+
 def test_good_rows_are_judged_as_a_batch_and_accepted(check, llm_stub):
     llm_stub.on("Filter groups.", reply=NINES)
     rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3, 4)]
@@ -95,6 +99,7 @@ def test_wrong_answers_and_rows_off_the_pattern_go_back_unjudged(check, llm_stub
     (checked,), parameters, _ = check([batch(rows)])
     assert reasons(checked)[0].startswith("wrong answer: the query fails: no such column: nope")
     assert reasons(checked)[1] == "off the pattern: the answer does not use HAVING"
+    assert kinds(checked) == ["wrong answer", "off the pattern"]
     assert (checked.status, parameters["open_batches"], llm_stub.paid) == ("open", 1, 0)
     assert "no such column" in checked.feedback and "HAVING" in checked.feedback
 
@@ -113,6 +118,7 @@ def test_copies_of_training_earlier_and_sibling_rows_are_not_new(check, data, ll
     ]
     (checked,), _, _ = check([batch(rows)], accepted=[earlier])
     assert [r.startswith("not new") for r in reasons(checked)] == [True, True, False, True]
+    assert kinds(checked) == ["not new", "not new", None, "not new"]
     assert "b0-a0-1" in reasons(checked)[1]
 
 
@@ -125,6 +131,7 @@ def test_a_copy_of_a_held_out_row_is_a_leak(check, data, llm_stub):
     (checked,), parameters, _ = check([batch(rows, wanted=50)])
     assert parameters["accepted"] == 0 and llm_stub.paid == 0
     assert sum(r.startswith("leak: ") for r in reasons(checked)) == len(rows) == 20
+    assert kinds(checked) == ["leak"] * 20
 
 
 def read_json_lines(path: Path) -> list[Fields]:
@@ -139,6 +146,7 @@ def test_a_weak_batch_goes_back_with_the_judges_words_and_is_exhausted_at_the_en
     rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3, 4)]
     (checked,), parameters, _ = check([batch(rows)])
     assert reasons(checked) == ["judge: 6.7 is below 7"] * 3
+    assert kinds(checked) == ["judge"] * 3
     assert checked.status == "open" and "Vary the tables." in checked.feedback
     assert parameters == {"accepted": 0, "open_batches": 1}
     last = [r.model_copy(update={"provenance": r.provenance.model_copy(update={"attempt": 3})}) for r in rows]
@@ -161,6 +169,7 @@ def test_a_judge_that_cannot_be_understood_accepts_nothing_and_is_counted(check,
     rows = [row(2, HAVING + "2", "Cities with more than 2 customers")]
     (checked,), parameters, usage = check([batch(rows)])
     assert reasons(checked)[0].startswith("not judged: ")
+    assert kinds(checked) == ["not judged"]
     assert parameters["accepted"] == 0 and usage["control_quality"]["failed"] == 1
 
 

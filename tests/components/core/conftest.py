@@ -38,7 +38,7 @@ SIZES = {"validation": 80, "selection": 80, "test": 200}
 TRAIN = 6
 
 
-def sample(number: int, status: str, reason: str = "") -> Sample:
+def sample(number: int, status: str, kind: str | None = None, reason: str = "") -> Sample:
     source = Provenance(
         branch="pattern", pattern_id="it1-p1", strategy_id="it1-s1", parent_ids=["train-3"], iteration=1, batch_id="b1",
         attempt=1, request_hash="0" * 8,
@@ -49,7 +49,7 @@ def sample(number: int, status: str, reason: str = "") -> Sample:
         provenance=source,
         scores={"adherence": 8.0, "utility": 7.0, "relevance": 9.0},
     )
-    return Sample.model_validate({"row": row, "status": status, "reason": reason})
+    return Sample.model_validate({"row": row, "status": status, "kind": kind, "reason": reason})
 
 
 def iteration_record(number: int, promotion: Promotion, **more: object) -> IterationRecord:
@@ -69,7 +69,7 @@ def iteration_record(number: int, promotion: Promotion, **more: object) -> Itera
         text=f"Write HAVING. {HOSTILE}",
         features=["HAVING"],
     )
-    samples = [sample(1, "accepted"), sample(2, "accepted"), sample(3, "rejected", f"wrong answer: {HOSTILE}")]
+    samples = [sample(1, "accepted"), sample(2, "accepted"), sample(3, "rejected", "wrong answer", f"wrong answer: {HOSTILE}")]
     batch = Batch(
         id="b1",
         branch="pattern",

@@ -8,7 +8,7 @@ import yaml
 
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import Batch, Prediction, Sample, Score, Strategy, TrainRow
+from pada_agent.components.core.records import Batch, Prediction, Sample, Score, Strategy, TrainingError, TrainRow
 from pada_agent.components.generate_data.__main__ import run
 from pada_agent.components.prepare_data.__main__ import run as prepare
 
@@ -40,9 +40,9 @@ def write_plan(folder: Path, strategies: list[Strategy], errors: list[Prediction
     return folder
 
 
-def train_error(row: TrainRow) -> Prediction:
+def train_error(row: TrainRow) -> TrainingError:
     score = Score(correct=False, valid=True)
-    return Prediction(
+    return TrainingError(
         id=row.id, split="train", prompt="p", output="SELECT wrong", reference=row.fields["sql"], score=score, fields=row.fields
     )
 
@@ -163,6 +163,14 @@ def test_a_plan_that_an_edit_broke_is_refused_with_the_entry(stage, data, sql_se
         stage(run, configure(sql_settings), {"train_data": data["train_data"], "plan": plan})
 
 
+def test_a_plan_with_a_held_out_answer_is_refused(stage, data, sql_settings, tmp_path):
+    train = read_records(data["train_data"] / "train.jsonl", TrainRow)
+    held_out = Prediction.model_validate({**train_error(train[0]).model_dump(), "split": "validation"})
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [held_out])
+    with pytest.raises(InputError, match=r"training_errors\.jsonl.*split"):
+        stage(run, configure(sql_settings), {"train_data": data["train_data"], "plan": plan})
+
+
 def test_a_cap_that_is_reached_leaves_open_batches_not_an_exception(stage, data, sql_settings, llm_stub, tmp_path):
     plan = write_plan(tmp_path / "plan", [STRATEGY], [])
     llm_stub.on("Filter groups.", reply={"items": [item(2), item(3), item(4)]})
@@ -172,6 +180,7 @@ def test_a_cap_that_is_reached_leaves_open_batches_not_an_exception(stage, data,
     batches = read_records(outputs["batches"] / "batches.jsonl", Batch)
     assert sorted(len(b.samples) for b in batches) == [0, 3]
     assert any("budget" in reason for b in batches for reason in b.refused)
+    assert all(b.unwritten == {} for b in batches), "what a cap left unasked is no reply that failed to come"
     assert llm_stub.paid == 1
 
 

@@ -316,16 +316,16 @@ def test_a_worse_candidate_is_not_shipped_and_the_test_split_has_no_say(loop: Lo
 
 @pytest.mark.parametrize("right", [29, 34, 55])
 def test_whatever_the_test_split_says_the_same_is_shipped_and_the_loop_goes_on_alike(tmp_path: Path, right: int) -> None:
-    courses = []
+    outcomes = []
     for test in (0, 50, 80):
         (tmp_path / str(test)).mkdir()
         loop = Loop(tmp_path / str(test), loop={"iterations": 3, "patience": 1})
         loop.begin()
         loop.merge(1)
         state = loop.score(1, right=right, test=test)
-        courses.append((loop.parameters, state.incumbent, state.decision, state.iterations[-1].promotion))
+        outcomes.append((loop.parameters, state.incumbent, state.decision, state.iterations[-1].promotion))
         assert state.models[-1].metrics["test"].correct == test
-    assert courses[0] == courses[1] == courses[2]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 def test_a_resumed_iteration_leaves_the_same_state(tmp_path: Path) -> None:

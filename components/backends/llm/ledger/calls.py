@@ -55,8 +55,8 @@ def call_key(
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-class Shelf(Protocol):
-    """Where a ledger's lines are kept: a file (ledger_file.py), or objects below a URI (ledger_objects.py).
+class LedgerStore(Protocol):
+    """Where a ledger's lines are kept: a file (in_file.py), or objects below a URI (in_objects.py).
 
     `full` is '' or why no more is to be paid: there is room for the replies on their way and for nothing else.
     """
@@ -67,27 +67,27 @@ class Shelf(Protocol):
         """Keep whole lines: when this returns they are safe. Raises InputError; then none of them is there twice."""
 
     def unread(self) -> tuple[list[bytes], int]:
-        """Lines that this shelf has not given yet, and how many pieces were found unfinished and are left out."""
+        """Lines that this store has not given yet, and how many pieces were found unfinished and are left out."""
 
     def same(self) -> bool:
-        """Whether the shelf is still the one that its name leads to."""
+        """Whether the store is still the one that its name leads to."""
 
     def close(self) -> None:
         """Give it free."""
 
 
 class Ledger:
-    """Paid calls by key, in memory and on a shelf. Safe to use from threads."""
+    """Paid calls by key, in memory and on a store. Safe to use from threads."""
 
-    def __init__(self, path: str = "", shelf: Shelf | None = None) -> None:
-        """Use `open_ledger`. Without a shelf the calls are in memory only."""
+    def __init__(self, path: str = "", store: LedgerStore | None = None) -> None:
+        """Use `open_ledger`. Without a store the calls are in memory only."""
         self.path = path
         self.torn = 0  # lines or objects that a crash left unfinished, left out
         self.unreadable = 0  # whole lines that are no calls, left alone
         self._calls: dict[str, Call] = {}
         self._silences: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._shelf = shelf
+        self._store = store
         self.read()
 
     def __len__(self) -> int:
@@ -99,18 +99,18 @@ class Ledger:
     @property
     def full(self) -> str:
         """Why no more is to be paid, '' as long as there is room."""
-        return self._shelf.full if self._shelf is not None else ""
+        return self._store.full if self._store is not None else ""
 
     def get(self, key: str) -> Call | None:
         """The paid call with this key, None if it was not paid yet."""
         return self._calls.get(key)
 
     def add(self, calls: Sequence[Call]) -> None:
-        """Keep paid calls: when this returns they are on the shelf. Raises InputError when they cannot be kept."""
+        """Keep paid calls: when this returns they are on the store. Raises InputError when they cannot be kept."""
         with self._lock:
-            if self._shelf is not None:
+            if self._store is not None:
                 try:
-                    self._shelf.append(b"".join(_line(c) for c in calls))
+                    self._store.append(b"".join(_line(c) for c in calls))
                 except InputError as e:
                     raise InputError(
                         f"ledger {self.path}: a paid reply could not be written: {e}. Mend that and start the run again: "
@@ -126,15 +126,15 @@ class Ledger:
         """Keep that the run stops with this key unanswered. Raises InputError when it cannot be kept."""
         with self._lock:
             self._silences[key] += 1
-            if self._shelf is not None:
-                self._shelf.append(_json({"silence": key, "time": now(), "why": why}))
+            if self._store is not None:
+                self._store.append(_json({"silence": key, "time": now(), "why": why}))
 
     def read(self) -> None:
-        """Take in what is on the shelf and not in memory yet."""
-        if self._shelf is None:
+        """Take in what is on the store and not in memory yet."""
+        if self._store is None:
             return
         with self._lock:
-            lines, torn = self._shelf.unread()
+            lines, torn = self._store.unread()
             bad = sum(not self._take(line) for line in lines)
         self.torn, self.unreadable = self.torn + torn, self.unreadable + bad
         if torn or bad:
@@ -146,13 +146,13 @@ class Ledger:
             )
 
     def close(self) -> None:
-        """Give the shelf free. A ledger that nobody refers to any more does so by itself."""
-        if self._shelf is not None:
-            self._shelf.close()
+        """Give the store free. A ledger that nobody refers to any more does so by itself."""
+        if self._store is not None:
+            self._store.close()
 
     def same(self) -> bool:
         """Whether its name still leads to what is open."""
-        return self._shelf is not None and self._shelf.same()
+        return self._store is not None and self._store.same()
 
     def _take(self, line: bytes) -> bool:
         try:

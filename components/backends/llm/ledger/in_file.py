@@ -17,7 +17,7 @@ RESERVE = 1 << 20  # bytes: more than the replies of any concurrency
 
 
 class LedgerFile:
-    """A shelf (see ledger.py) in one file, made if need be. Raises InputError when another process has it open."""
+    """A LedgerStore (see calls.py) in one file, made if need be. Raises InputError when another process has it open."""
 
     def __init__(self, path: Path) -> None:
         self.full = ""  # why the reserve was needed: what comes now is to be the last
@@ -83,7 +83,7 @@ class LedgerFile:
             return False
 
     def close(self) -> None:
-        """Give the file free; a shelf that nobody refers to any more does so by itself."""
+        """Give the file free; a store that nobody refers to any more does so by itself."""
         self._close()
         self._file = None
 

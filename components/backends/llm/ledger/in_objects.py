@@ -20,7 +20,7 @@ from pada_agent.components.core.errors import InputError
 
 
 class LedgerObjects:
-    """A shelf (see ledger.py) below a URI. Raises InputError when nothing can be written there: before a call is paid."""
+    """A LedgerStore (see calls.py) below a URI. Raises InputError when nothing can be written there: before a call is paid."""
 
     full = ""  # an object store has no last corner to write into
 

@@ -499,6 +499,7 @@ def test_the_calls_cap_is_never_overshot_and_the_rest_say_budget(llm_stub, cap):
     assert llm_stub.paid == got
     assert sum(r.value == 2 for r in replies) == got
     assert all(r.error == f"budget: the cap budget.calls: {cap} is reached" for r in replies if r.value is None)
+    assert all(r.unasked == (r.value is None) for r in replies)
     assert (llm.usage.unasked, llm.usage.failed) == (20 - got, 0)
     assert llm.usage.capped == ("" if cap == 30 else f"the cap budget.calls: {cap} is reached")
 

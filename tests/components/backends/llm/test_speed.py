@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from pada_agent.components.backends.llm.client import open_llm
-from pada_agent.components.backends.llm.connection_pool import Lanes
+from pada_agent.components.backends.llm.connection_pool import ConnectionPool
 from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
 from pada_agent.components.core.llm_interface import LlmRequest
 from pada_agent.components.core.settings import BudgetSettings, LlmSettings
@@ -35,8 +35,10 @@ def test_many_calls_at_once_take_little_more_than_the_endpoint_does(tmp_path, sl
     written = []
     append = LedgerFile.append
     monkeypatch.setattr(LedgerFile, "append", lambda self, lines: (written.append(lines.count(b"\n")), append(self, lines)))
-    lanes, handle = [], Lanes.handle_async_request
-    monkeypatch.setattr(Lanes, "handle_async_request", lambda self, request: (lanes.append(self), handle(self, request))[1])
+    requests, handle = [], ConnectionPool.handle_async_request
+    monkeypatch.setattr(
+        ConnectionPool, "handle_async_request", lambda self, request: (requests.append(self), handle(self, request))[1]
+    )
     with slow_endpoint.serving(SECONDS) as url:
         settings = LlmSettings(model="slow", base_url=url, concurrency=CONCURRENCY)
         llm = open_llm(settings, BudgetSettings(calls=10_000), str(tmp_path / "ledger.jsonl"))
@@ -53,7 +55,7 @@ def test_many_calls_at_once_take_little_more_than_the_endpoint_does(tmp_path, sl
     assert all(reply.value == slow_endpoint.REPLY for reply in replies)
     assert sum(written) == len(replies)  # each reply is on the disk
     assert len(written) <= len(replies) / 4  # those that come together are written together
-    assert len(lanes) == len(replies) + 1
+    assert len(requests) == len(replies) + 1
     # At 200 ms a call 64 at once leave the one core that the client has 3.1 ms for each; slower machines may take twice that.
     assert used / len(replies) < 0.006
     if os.getloadavg()[0] < os.cpu_count():
@@ -65,7 +67,7 @@ def test_a_request_looks_at_one_connection_however_many_there_are():
         async def __aiter__(self):
             yield b"ok"
 
-    class Lane(httpx2.AsyncBaseTransport):
+    class Connection(httpx2.AsyncBaseTransport):
         asked = closed = 0
 
         async def handle_async_request(self, request):
@@ -81,17 +83,17 @@ def test_a_request_looks_at_one_connection_however_many_there_are():
     made = []
 
     async def go():
-        lanes = Lanes(lambda: made.append(Lane()) or made[-1])
-        async with httpx2.AsyncClient(transport=lanes) as client:
+        pool = ConnectionPool(lambda: made.append(Connection()) or made[-1])
+        async with httpx2.AsyncClient(transport=pool) as client:
             together = [client.get("http://a/") for _ in range(8)]
             assert {r.text for r in await asyncio.gather(*together)} == {"ok"}
-            assert [lane.asked for lane in made] == [1] * 8
+            assert [connection.asked for connection in made] == [1] * 8
             for path in ("/", "/broken", "/"):  # one after the other needs one, also after trouble
                 try:
                     await client.get(f"http://a{path}")
                 except httpx2.ReadError:
                     continue
-            assert sorted(lane.asked for lane in made) == [1] * 7 + [4]
+            assert sorted(connection.asked for connection in made) == [1] * 7 + [4]
 
     asyncio.run(go())
-    assert [lane.closed for lane in made] == [1] * 8
+    assert [connection.closed for connection in made] == [1] * 8
