@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and their hashes."""
+"""Files written whole or not at all, their hashes, and names that come from outside."""
 
 import errno
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from pada_agent.components.core.errors import InputError, PadaError
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
+LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes: of an object's name in GCS and S3, of a file's on Linux
 
 NEARLY_NONE = 2**20  # bytes free: torch and safetensors have no error of their own for a full disk
 
@@ -85,6 +85,27 @@ def replace(new: Path, old: Path) -> None:
             raise
         shutil.copytree(new, old)  # a bucket mounted with FUSE cannot rename a directory
         shutil.rmtree(new)
+
+
+def safe_name(name: object, where: str) -> str:
+    """`name`, if it is a relative path that leads nowhere but down, such as `a` or `a/b.json`; `where` is whose name it is.
+
+    Raises InputError for anything else: whoever writes to a store also chooses the names in it.
+    """
+    parts = name.split("/") if isinstance(name, str) else [""]
+    sizes = [len(part.encode(errors="replace")) for part in parts]
+    long = max(sizes) > LONGEST_PART or sum(sizes) + len(sizes) > LONGEST_NAME
+    if long or {"", ".", ".."} & set(parts) or {"\0", "\\"} & set(str(name)):
+        raise InputError(f"{where}: {str(name)[:200]!r} cannot be the name of a file; rename or remove it")
+    return str(name)
+
+
+def below(top: Path, name: object, where: str) -> Path:
+    """The path of `name` below `top`. Raises InputError for an unsafe name, or one that a symbolic link leads elsewhere."""
+    path = top / safe_name(name, where)
+    if top.resolve() not in path.resolve().parents:
+        raise InputError(f"{where}: {path} leads out of {top}; remove the symbolic link")
+    return path
 
 
 def file_hash(path: Path) -> str:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.files import below, safe_name, write_atomic
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.store.lease import Lease, leased
 from pada_agent.components.backends.store.objects import names, read, remove, write
@@ -128,7 +128,9 @@ class RemoteRunDirectory(RunDirectory):
             remove(self.checkpoints(task, key))
 
     def _bring_task(self, folder: str, manifest: Manifest) -> None:
-        here = self.path / folder
+        note = f"{self.uri}/{folder}/{MANIFEST}"
+        here = below(self.path, folder, note)
+        folders = [safe_name(name, note) for name in manifest["folders"]]
         if here.exists():
             own, before = _manifest(here), self._synced().get(folder)
             if own == manifest:
@@ -141,8 +143,8 @@ class RemoteRunDirectory(RunDirectory):
         for name, file in files_in(here):
             if name not in manifest["files"]:  # left at the URI by an earlier try
                 file.unlink()
-        for name in manifest["folders"]:
-            (here / name).mkdir(parents=True, exist_ok=True)
+        for name in folders:
+            below(here, name, note).mkdir(parents=True, exist_ok=True)
         if _manifest(here) != manifest:
             shutil.rmtree(here)
             notice(f"{folder}: not whole at {self.uri}; it runs again")

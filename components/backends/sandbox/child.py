@@ -121,11 +121,10 @@ def own_user_namespace() -> bool:
     return True
 
 
-def isolate(namespaces: bool) -> tuple[bool, bool, bool]:
+def isolate(namespaces: bool) -> tuple[bool, bool]:
     """Cut this process and its children off as far as the kernel lets.
 
-    Returns whether it is now a user that nobody else is, whether it needs a capability to read Python's library, and whether it
-    has namespaces of its own.
+    Returns whether it is now a user that nobody else is, and whether it needs a capability to read Python's library.
     """
     work, here, root = os.getcwd(), os.open(".", os.O_RDONLY), os.getuid() == 0
     os.chdir(LIBRARY)
@@ -134,13 +133,13 @@ def isolate(namespaces: bool) -> tuple[bool, bool, bool]:
     reader = bool(closed) and not (apart and cover(work, closed))
     alone = root and give_up_root(work, reader)
     if namespaces and not apart and own_user_namespace() and cover(work, closed):
-        apart, reader = True, False
+        reader = False
     try:
         os.chdir(work)
     except OSError:  # it is the program's own, but a folder above it is closed
         os.fchdir(here)
     os.close(here)
-    return alone, reader, apart
+    return alone, reader
 
 
 def limit(seconds: float, alone: bool) -> None:
@@ -187,10 +186,11 @@ def complaint(error: BaseException, program: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def work_off(request: dict[str, str], seconds: float, answer: int, alone: bool, reader: bool, apart: bool) -> None:
+def work_off(request: dict[str, str], seconds: float, answer: int, alone: bool, reader: bool) -> None:
     """The worker: run the program and write the token, or a complaint, to the file descriptor `answer`. Never returns."""
     write, leave, whoami, me = os.write, os._exit, os.getpid, os.getpid()
     program, text = request["program"], ""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         os.setsid()
         attempt("prctl", PARENT_DEATH, int(signal.SIGKILL), 0, 0, 0)
@@ -204,7 +204,7 @@ def work_off(request: dict[str, str], seconds: float, answer: int, alone: bool, 
         attempt("prctl", NO_NEW_RIGHTS, 1, 0, 0, 0)
         if not reader:
             set_capabilities(0)
-        if not apart and LINUX:
+        if LINUX:
             fence.close_files(READABLE, ["."], DEVICES)
             fence.close_network()
         module = types.ModuleType("program")
@@ -222,17 +222,18 @@ def watch(worker: int, answer: int, seconds: float) -> tuple[str, str]:
     """Wait for the worker's answer, its end or the time limit: (what it wrote, why it wrote nothing)."""
     deadline, text = time.monotonic() + seconds, b""
     while not text.endswith(b"\n") and len(text) < 65536:
+        if time.monotonic() > deadline:
+            return "", f"ran longer than {seconds:g} s"
         ended = os.waitid(os.P_PID, worker, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if select.select([answer], [], [], 0 if ended else 0.02)[0]:
             piece = os.read(answer, 4096)
             if piece:
                 text += piece
                 continue
+            time.sleep(0.02)  # the other end is closed: it stays readable
         if ended:
             how = "with exit status" if ended.si_code == os.CLD_EXITED else "by signal"
             return "", f"ended before its last line, {how} {ended.si_status}"
-        if time.monotonic() > deadline:
-            return "", f"ran longer than {seconds:g} s"
     return text.decode(errors="replace").strip(), ""
 
 
@@ -240,7 +241,7 @@ def clear_up(worker: int, alone: bool) -> None:
     """Kill the worker's group and whatever it left behind, and reap it."""
     for kill, target in ((os.killpg, worker), (os.kill, worker), (os.kill, -1)):
         try:
-            if target > 0 or alone:  # -1 is every process of this user: only where nobody else is this user
+            if target > 0 or (alone and target < 0):  # -1 is every process of this user: only where nobody else is this user
                 kill(target, signal.SIGKILL)
         except OSError:
             pass  # gone, or not yet a group of its own
@@ -252,6 +253,12 @@ def clear_up(worker: int, alone: bool) -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def end_with_parent(_number: int, _frame: object) -> None:
+    """Who asked for the answer is gone: leave nothing behind."""
+    clear_up(0, False)
+    os._exit(1)
 
 
 def children() -> list[int]:
@@ -271,12 +278,14 @@ def main() -> None:
     """Serve one request."""
     request = json.loads(sys.stdin.buffer.read())
     seconds = float(request["seconds"])
-    alone, reader, apart = isolate(request["namespaces"])
+    alone, reader = isolate(request["namespaces"])
     attempt("prctl", SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGTERM, end_with_parent)
+    attempt("prctl", PARENT_DEATH, int(signal.SIGTERM), 0, 0, 0)
     answer, worker_end = os.pipe()
     worker = os.fork()
     if worker == 0:
-        work_off(request, seconds, worker_end, alone, reader, apart)
+        work_off(request, seconds, worker_end, alone, reader)
     os.close(worker_end)
     text, detail = watch(worker, answer, seconds)
     clear_up(worker, alone)

@@ -1,7 +1,7 @@
 """Walls that a process without any rights builds around itself, for good: no sockets, no other process, no files but those named.
 
-For containers, where the kernel gives no namespaces. Files need Landlock and Linux 5.13, signals 6.12; what a kernel does not
-have is left out. For x86-64 and aarch64. Only child.py imports it, by path.
+Beside namespaces, or alone where the kernel gives none, as in containers. Files need Landlock and Linux 5.13, signals 6.12;
+what a kernel does not have is left out. For x86-64 and aarch64. Only child.py imports it, by path.
 """
 
 import ctypes

@@ -5,12 +5,13 @@ r"""Runs code that a model wrote, in a child process that cannot do harm by acci
 
 Contained: time, CPU, memory and file size of a process, number of processes, everything it starts (killed when it ends),
 the environment (empty), the working directory (deleted), root's rights (dropped); the network, other processes, and files other
-than Python's: by namespaces where the kernel gives them, else, as in a pod, by seccomp and Landlock (fence.py).
+than Python's: by seccomp and Landlock (fence.py), and by namespaces too where the kernel gives them; in a pod it gives none.
 
-Not contained: without namespaces the program reads every file its user may read on kernels without Landlock (before 5.13), and
-signals its user's processes before 6.12; root stays root where Python itself lies in a folder only root may enter; many processes
-together may use more memory than one may; a kernel bug; and a program that searches its own interpreter for the sentinel can
-forge it. The sentinel is there against programs that end early, not against an attacker.
+Not contained: on kernels without Landlock (before 5.13) the program reads every file its user may read, and writes them too;
+before 6.12, without namespaces, it signals its user's processes, its watcher among them, whose death what it started can
+outlive; root stays root where Python itself lies in a folder only root may enter; many processes together may use more memory
+than one may; a kernel bug; and a program that searches its own interpreter for the sentinel can forge it. The sentinel is there
+against programs that end early, not against an attacker.
 """
 
 import json
@@ -20,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +32,7 @@ _CHILD = Path(__file__).with_name("child.py")
 # For starting Python and tearing down; the program's own time is counted by the child, so that a busy host does not
 # turn right answers into timeouts.
 _GRACE_SECONDS = 20.0
+_KILL_SECONDS = 10.0
 
 
 def run_code(program: str, seconds: float) -> CodeResult:
@@ -63,10 +66,11 @@ def run_in_child(program: str, seconds: float, namespaces: bool) -> CodeResult:
         try:
             out, err = child.communicate(json.dumps(request).encode(), timeout=seconds + _GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.communicate()
             return CodeResult(passed=False, detail=f"ran longer than {seconds:g} s and had to be killed from outside")
+        finally:
+            if child.poll() is None:  # too long, or this process was interrupted
+                _kill_all(child.pid)
+                child.communicate()
     if child.returncode > 0:
         reason = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise PadaError(f"the sandbox could not run a program ({reason}); see {_CHILD.name}")
@@ -75,6 +79,35 @@ def run_in_child(program: str, seconds: float, namespaces: bool) -> CodeResult:
         return CodeResult(passed=report["sentinel"] == token, detail=report["detail"])
     except (ValueError, KeyError, TypeError):
         return CodeResult(passed=False, detail="the program killed the process that watched over it")
+
+
+def _kill_all(supervisor: int) -> None:
+    """Kill a supervisor and all below it. It is stopped first and goes last: as long as it is there, orphans become its own."""
+    os.kill(supervisor, signal.SIGSTOP)
+    until = time.monotonic() + _KILL_SECONDS
+    while (below := _descendants(supervisor)) and time.monotonic() < until:
+        for pid in below:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    os.killpg(supervisor, signal.SIGKILL)
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """Processes below one, whatever their session, without those that have ended; none where there is no /proc."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+            if state not in {"Z", "X"}:
+                parents[int(stat.parent.name)] = int(parent)
+    found, left = [], [ancestor]
+    while left:
+        above = left.pop()
+        own = [pid for pid, parent in parents.items() if parent == above]
+        found += own
+        left += own
+    return found
 
 
 def sandbox_canary() -> None:

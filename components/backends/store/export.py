@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pada_agent.components.backends.files import file_hash
+from pada_agent.components.backends.files import file_hash, safe_name
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.backends.store.transfer import fetch, put
 from pada_agent.components.core.errors import InputError
@@ -48,11 +48,14 @@ def shipped(uri: str) -> dict[str, Any] | None:
         return None
     try:
         pointer: dict[str, Any] = json.loads(raw)
-        return {key: pointer[key] for key in ("name", "folder", "files", "facts")}
+        kept = {key: pointer[key] for key in ("name", "folder", "files", "facts")}
     except (ValueError, KeyError, TypeError) as e:
         raise InputError(
             f"{uri}/{POINTER}: not what `publish` writes ({type(e).__name__}: {e}); remove it and export again"
         ) from e
+    if "/" in safe_name(kept["folder"], f"{uri}/{POINTER}"):
+        raise InputError(f"{uri}/{POINTER}: the folder {kept['folder']!r} is not beside it; remove the pointer and export again")
+    return kept
 
 
 def fetch_shipped(uri: str, into: Path) -> Path:

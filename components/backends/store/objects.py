@@ -10,7 +10,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.files import safe_name, write_atomic
 from pada_agent.components.backends.store.transfer import open_store, reached
 
 NO_BUCKET = "there is no such bucket"
@@ -67,11 +67,15 @@ def create(uri: str, data: bytes) -> bool:
 
 
 def names(uri: str) -> list[str]:
-    """Names of all objects below `uri`, relative to it and sorted; none if there are none. Raises InputError."""
+    """Names of all objects below `uri`, relative to it and sorted; none if there are none.
+
+    Raises InputError, also for a name that cannot be a file's.
+    """
     with reached(uri, NO_BUCKET):
         files, path = open_store(uri)
         top = path.rstrip("/")
-        return sorted(name[len(top) + 1 :] for name in files.find(top) if name != top and not name.endswith("/"))
+        found = [name[len(top) + 1 :] for name in files.find(top) if name != top and not name.endswith("/")]
+        return sorted(safe_name(name, uri) for name in found)
 
 
 def remove(uri: str) -> None:

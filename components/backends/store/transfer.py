@@ -15,7 +15,7 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from pada_agent.components.backends.files import replace, write_atomic
+from pada_agent.components.backends.files import below, replace, safe_name, write_atomic
 from pada_agent.components.core.errors import InputError, PadaError
 
 
@@ -48,10 +48,10 @@ def fetch(uri: str, into: Path) -> Path:
     with reached(uri):
         files, source = open_store(uri)
         top = source.rstrip("/")
+        target = below(into, PurePosixPath(top).name, uri)
         found = {name: entry["size"] for name, entry in files.find(source, detail=True).items() if not name.endswith("/")}
         if not found:
             raise InputError(f"{uri}: there is nothing there")
-        target = into / PurePosixPath(top).name
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into, prefix=f".{target.name}.") as work:
             whole = Path(work) / target.name
@@ -69,9 +69,7 @@ def fetch(uri: str, into: Path) -> Path:
 def _below(top: str, name: str, uri: str) -> str:
     """The path of object `name` below `top`, '' for `top` itself. An object's name may be anything, also a way out of here."""
     inside = name[len(top) + 1 :]
-    if inside.startswith("/") or ".." in inside.split("/"):
-        raise InputError(f"{uri}: {name} cannot be the name of a file; rename or remove that object")
-    return inside
+    return safe_name(inside, uri) if inside else ""
 
 
 def put(path: Path, uri: str) -> None:
