@@ -2,17 +2,21 @@
 # PYTHON=python3.12 picks the interpreter; PIP_ARGS='--index-url ...' goes to pip as it is.
 PYTHON ?= python3
 PIP_ARGS ?=
-BIN := .venv/bin
-READY := .venv/.ready
-COMPLETE := .venv/.complete
-PEERS := .venv/.peers
-# With an NVIDIA GPU pip takes PyTorch's CUDA build; without one it is held to the version that also comes as a CPU build.
-CONSTRAINT = $(if $(shell command -v nvidia-smi 2>/dev/null),,-c constraints-cpu.txt)
+# What is installed here is locked (make locks). NEWEST=1 takes the newest versions there are instead, in an environment of its own:
+# `make test NEWEST=1` says what they break.
+NEWEST ?=
+VENV := $(if $(NEWEST),.venv-newest,.venv)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COMPLETE := $(VENV)/.complete
+PEERS := $(VENV)/.peers
+LOCK := $(if $(NEWEST),constraints-cpu.txt,constraints.txt)
+CONSTRAINT = -c $(LOCK)
 
 # Images, see images/README.md. BASE and SLM_BASE replace the bases that the Dockerfiles name; BUILD_FLAGS goes to docker as it is.
 DOCKER ?= docker
 REGISTRY ?=
-TAG ?= $(shell sed -n 's/^TAG = "\(.*\)"/\1/p' components/images.py)
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 NAME = $(REGISTRY:%=%/)pada-agent/$(1):$(TAG)
 ROLES := agents analysis slm
 BASE_OF_agents = $(BASE)
@@ -22,7 +26,7 @@ LOCK_OF_slm = $(if $(filter cpu,$(SLM)),requirements.cpu.lock)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-containers lint format benchmark images push locks clean $(ROLES:%=image-%)
+.PHONY: help quickstart test test-containers lint format benchmark images push lock locks clean $(ROLES:%=image-%)
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -42,8 +46,8 @@ lint: $(COMPLETE)  ## Style, types, and who may import whom
 	@$(BIN)/ruff format --check .
 	@mkdir -p .venv/source/pada_agent && ln -sfn ../../../components ../../../pipelines .venv/source/pada_agent/
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache > .venv/lint-imports.txt || { cat .venv/lint-imports.txt; exit 1; }
-	@tail -n 2 .venv/lint-imports.txt
+	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
+	@tail -n 2 $(VENV)/lint-imports.txt
 
 format: $(COMPLETE)  ## Put all files into the one style
 	@$(BIN)/ruff check --fix .
@@ -61,32 +65,37 @@ $(ROLES:%=image-%): image-%:
 push:  ## Push the three images to REGISTRY
 	@for image in $(foreach role,$(ROLES),$(call NAME,$(role))); do $(DOCKER) push $$image || exit 1; done
 
-locks:  ## Choose the images' package versions anew, with uv; CPU_TORCH=... is a page or folder with PyTorch's CPU builds
+locks: lock  ## Choose all package versions anew, with uv; CPU_TORCH=... is a page or folder with PyTorch's CPU builds
 	$(call lock,agents,agents/requirements.lock)
 	$(call lock,analysis,analysis/requirements.lock,--find-links $(CPU_TORCH))
 	$(call lock,slm,slm/requirements.lock)
 	$(call lock,slm,slm/requirements.cpu.lock,--find-links $(CPU_TORCH))
 
+lock:  ## Choose anew what quickstart and tests install, on Linux, macOS and Windows, for Python 3.11 and newer
+	uv pip compile pyproject.toml --extra local --extra kfp --extra vertex --extra storage --extra dev --extra benchmark \
+		-c constraints-cpu.txt --universal --python-version 3.11 --upgrade --quiet --no-annotate \
+		--custom-compile-command 'make locks' -o constraints.txt
+
 lock = uv pip compile pyproject.toml --extra $(1) --extra storage -c constraints-cpu.txt $(3) --quiet --no-annotate \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make locks' -o images/$(2)
 
 clean:  ## Remove the environment and all caches; runs/ and fetched models stay
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints-cpu.txt
+$(READY): pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; '$(PYTHON)' is not. Say which: make PYTHON=python3.12"; exit 1; }
 	@command -v c++ >/dev/null && command -v cc >/dev/null || \
 		{ echo "A C and C++ compiler is needed to build llama.cpp: install gcc and g++ (apt install build-essential)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ echo "Python's venv module is missing: install it (apt install python3-venv)"; exit 1; }
-	@echo "Setting up .venv, once: PyTorch first ..."
+	@echo "Setting up $(VENV), once: PyTorch first ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) torch
 	@echo "... then the rest; unless pip has a build of llama.cpp at hand it compiles one: about 5 minutes on 2 cores ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINT) -e '.[local]'
 	@touch $@
-	@echo "... .venv is ready"
+	@echo "... $(VENV) is ready"
 
 $(COMPLETE): $(READY)
 	@echo "Adding what tests and clusters need ..."

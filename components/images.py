@@ -1,9 +1,11 @@
 """Names of the images. Registry and tag are chosen when a package is compiled; stages.py says which stage runs in which."""
 
+from importlib.metadata import version
+
 from pada_agent.components.stages import STAGES
 
 REPOSITORY = "pada-agent"
-TAG = "0.1.0"
+TAG = version("pada-agent")
 
 
 def image(stage: str, registry: str = "", tag: str = TAG) -> str:

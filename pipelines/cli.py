@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pada_agent.components.backends.progress import quiet_libraries
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import GenerateSettings
@@ -232,6 +233,7 @@ def _says_how_to_go_on(command: list[str]) -> Iterator[None]:
 
 def main() -> None:
     """Entry point. What the user can mend is one line; anything else is a bug and keeps its traceback."""
+    quiet_libraries()
     try:
         app()
     except PadaError as e:

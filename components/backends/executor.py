@@ -23,6 +23,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.progress import quiet_libraries
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
@@ -199,6 +200,7 @@ def main(stage: Callable[[Executor], None]) -> None:
 
     A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1.
     """
+    quiet_libraries()
     arguments = sys.argv[1:]
     file = Path(sys.modules[stage.__module__].__file__ or "")
     if len(arguments) != 2 or arguments[0] != "--executor-input":

@@ -1,7 +1,8 @@
-"""Progress of long steps: a bar with time left on a terminal, a plain line now and then in a log."""
+"""What a person who watches sees: progress as a bar on a terminal or a line now and then in a log, and no library's warnings."""
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,13 @@ def track(label: str, total: int) -> Iterator[Track]:
         with Progress(*columns, console=console, transient=True) as bar:
             yield Track(label, total, bar)
     print(f"  {label}: {total} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def quiet_libraries() -> None:
+    """Libraries' warnings, on which a user cannot act, stay off the terminal; this project's come through, and all with -W."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module="pada_agent")
 
 
 def notice(text: str) -> None:

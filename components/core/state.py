@@ -63,11 +63,11 @@ class RunFacts(Record):
         )
 
 
-Kind = Literal["untuned", "start", "candidate", "control"]
+Kind = Literal["untuned", "start", "candidate", "step_matched"]
 
 
 class ModelRecord(Record):
-    """One evaluated model. Only a candidate can be promoted; a control stands beside it in the report."""
+    """One evaluated model. Only a candidate can be promoted; a step-matched model is what it is compared with."""
 
     name: str
     kind: Kind

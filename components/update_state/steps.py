@@ -33,14 +33,14 @@ def recorded_model(step: str, iteration: int) -> tuple[str, Kind]:
     models: dict[str, tuple[str, Kind]] = {
         "start": ("vanilla", "start"),
         "score": (f"iteration-{iteration}", "candidate"),
-        "step_matched": (STEP_MATCHED, "control"),
+        "step_matched": (STEP_MATCHED, "step_matched"),
     }
     return models[step]
 
 
 def baseline_model(step: str) -> tuple[str, Kind]:
     """Name and kind of the model that a step may record beside its own."""
-    return ("untuned", "untuned") if step == "start" else (STEP_MATCHED, "control")
+    return ("untuned", "untuned") if step == "start" else (STEP_MATCHED, "step_matched")
 
 
 def begin(
@@ -73,14 +73,15 @@ def record(at: Advance, settings: UpdateState, step: str, model: Evaluated, step
     else:
         step_matched = model
     if step_matched:
-        state = update.control(state, step_matched.model, step_matched.groups)
+        state = update.step_matched(state, step_matched.model, step_matched.groups)
     return state, _with_answers(shown, model, *([step_matched] if step_matched and step_matched is not model else []))
 
 
 def step_matched_next(state: State, step: str, wanted: bool) -> bool:
     """Whether the step-matched model is to be trained now: after the last iteration that trained one, if it was not beside it."""
     kinds = {model.kind for model in state.models}
-    return wanted and "candidate" in kinds and "control" not in kinds and step in ("merge", "score") and not state.decision.go_on
+    ends = step in ("merge", "score") and not state.decision.go_on
+    return wanted and ends and "candidate" in kinds and "step_matched" not in kinds
 
 
 def _with_answers(shown: list[ShownRow], *models: Evaluated) -> list[ShownRow]:

@@ -22,9 +22,9 @@ def start(state: State, model: ModelRecord, groups: Groups) -> State:
     return added if model.kind == "untuned" else added.model_copy(update={"incumbent": model.name})
 
 
-def control(state: State, model: ModelRecord, groups: Groups) -> State:
-    """Record a control in place of the one before: it is about the latest iteration. It can never be shipped."""
-    others = [m for m in state.models if m.kind != "control"]
+def step_matched(state: State, model: ModelRecord, groups: Groups) -> State:
+    """Record a step-matched model in place of the one before: it is about the latest iteration. It can never be shipped."""
+    others = [m for m in state.models if m.kind != "step_matched"]
     return _with_model(state.model_copy(update={"models": others}), model, groups)
 
 

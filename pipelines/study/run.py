@@ -94,10 +94,10 @@ def _result(seed: int, outcome: Outcome) -> SeedResult:
     """What the models of one run answered to the test rows."""
     tuned = [name for name in outcome.tasks if name.startswith("evaluate-") and name.rpartition("-")[2].isdigit()]
     last = tuned[-1] if tuned else "evaluate-vanilla"
-    control = "evaluate-step-matched" if tuned else "evaluate-vanilla"
+    baseline = "evaluate-step-matched" if tuned else "evaluate-vanilla"
     states = [done for name, done in outcome.tasks.items() if name.startswith(("start", "merge", "score"))]
     shipped = str(states[-1].parameters["shipped"])
-    tasks = ("evaluate-untuned", "evaluate-vanilla", control, last, f"evaluate-{shipped.removeprefix('iteration-')}")
+    tasks = ("evaluate-untuned", "evaluate-vanilla", baseline, last, f"evaluate-{shipped.removeprefix('iteration-')}")
     answers, groups = {}, {}
     for model, task in zip(MODELS, tasks, strict=True):
         rows = read_records(outcome.tasks[task]["report_predictions"] / "test.jsonl", Prediction)

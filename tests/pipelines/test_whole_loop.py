@@ -102,6 +102,7 @@ def start(config):
 def finish(process):
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err[-3000:]
+    assert "Warning" not in err, "a user cannot act on what libraries tell each other"
     return out, err
 
 

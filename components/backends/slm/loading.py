@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +114,7 @@ def _with_adapter(model: Any, adapter: Path, name: str) -> Any:
         trained_on = json.loads(facts.read_text()).get("base_model", name) if facts.exists() else name
         if trained_on != name:
             raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
-            return PeftModel.from_pretrained(model, str(adapter))
+        return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, KeyError, RuntimeError) as e:
         raise ModelError(f"adapter {adapter}: does not fit {name} ({_first_line(e)})") from e
 

@@ -7,7 +7,6 @@ end-of-turn token is trained and that the saved adapter changes the model.
 import math
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -146,9 +145,7 @@ def _with_lora(slm: Slm, settings: TrainLora) -> Any:
     lora = LoraConfig(
         r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of PEFT's use of transformers
-        model = get_peft_model(slm.model, lora)
+    model = get_peft_model(slm.model, lora)
     use_lean_layers(model)
     return model
 

@@ -58,7 +58,7 @@ def gather(state: State) -> Facts:
 
 def _ordered(models: Sequence[ModelRecord]) -> list[ModelRecord]:
     """Untuned, vanilla, step-matched, then the iterations: each row is to be read against those above it."""
-    order = ("untuned", "start", "control", "candidate")
+    order = ("untuned", "start", "step_matched", "candidate")
     return sorted(models, key=lambda m: (order.index(m.kind), m.iteration))
 
 

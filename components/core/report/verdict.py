@@ -34,7 +34,7 @@ def _verdict(facts: Measured) -> Verdict:
     if shipped is None:
         return Verdict(headline="The run has just begun: no fine-tuned model has been evaluated yet.", details=[])
     if shipped.kind == "candidate":
-        return Verdict(headline=_gain(shipped), details=[*_against_control(facts, shipped), *_doubt(facts, shipped)])
+        return Verdict(headline=_gain(shipped), details=[*_against_step_matched(facts, shipped), *_doubt(facts, shipped)])
     if candidates:
         return Verdict(headline=_no_gain(facts, shipped), details=[_refused(facts)])
     if facts.finished:
@@ -59,13 +59,13 @@ def _gain(shipped: ModelFacts) -> str:
     )
 
 
-def _against_control(facts: Measured, shipped: ModelFacts) -> list[str]:
+def _against_step_matched(facts: Measured, shipped: ModelFacts) -> list[str]:
     over = shipped.over_baseline
     if facts.baseline != STEP_MATCHED or over is None:
         return []
-    control = next(m for m in facts.models if m.name == facts.baseline)
+    step_matched = next(m for m in facts.models if m.name == facts.baseline)
     sentence = f"Against vanilla fine-tuning of as many steps it is {points(over.difference)} points ({_interval(over)})"
-    longer = control.over_start.difference if control.over_start else 0.0
+    longer = step_matched.over_start.difference if step_matched.over_start else 0.0
     return [f"{sentence}; longer training alone gives {points(longer)}."]
 
 
@@ -115,7 +115,7 @@ def _of_models(facts: Measured) -> Iterator[str]:
     if start and untuned and start.test and untuned.test and untuned.test.accuracy > start.test.accuracy:
         yield "The untuned model answers more test rows than vanilla fine-tuning: fine-tuning itself does harm here."
     if any(m.kind == "candidate" for m in facts.models) and facts.baseline != STEP_MATCHED:
-        yield "There is no step-matched control: part of a gain may come from training for more steps."
+        yield "There is no step-matched model: part of a gain may come from training for more steps."
     for model in facts.models:
         test = model.test
         if test and test.collapsed:

@@ -115,7 +115,7 @@ def finished_state() -> State:
         model_record("vanilla", "start", 0.6, 2, adapter_uri="gs://bucket/vanilla", steps=40, rows=120, train_seconds=185),
         model_record("iteration-1", "candidate", 0.85, 3, iteration=1, adapter_uri="gs://bucket/one", steps=60, rows=160),
         model_record("iteration-2", "candidate", 0.8, 4, iteration=2, adapter_uri="gs://bucket/two", steps=60, rows=180),
-        model_record("step-matched", "control", 0.62, 5, steps=60, rows=120),
+        model_record("step-matched", "step_matched", 0.62, 5, steps=60, rows=120),
     ]
     return State(
         run=run,

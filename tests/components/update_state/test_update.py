@@ -225,8 +225,8 @@ def test_a_whole_run(loop: Loop) -> None:
     assert not state.iterations[1].promotion.promoted
 
     state = loop.call("step_matched", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
-    assert loop.parameters["shipped"] == "iteration-1", "a control is never shipped, however good"
-    assert state.model("step-matched").kind == "control"
+    assert loop.parameters["shipped"] == "iteration-1", "a step-matched model is never shipped, however good"
+    assert state.model("step-matched").kind == "step_matched"
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
     assert len(rows) == 6, "kept by the state where the artifact was not passed on"
     assert state.iterations[0].judge_check and not state.iterations[1].judge_check
@@ -285,7 +285,7 @@ def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(t
         assert loop.parameters["shipped"] == "iteration-2"
         states.append(json.loads(state.model_dump_json().replace(f"/{engine}/", "/")))
     assert states[0] == states[1]
-    assert [m["metrics"]["test"]["correct"] for m in states[0]["models"] if m["kind"] == "control"] == [42]
+    assert [m["metrics"]["test"]["correct"] for m in states[0]["models"] if m["kind"] == "step_matched"] == [42]
 
 
 def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Path) -> None:

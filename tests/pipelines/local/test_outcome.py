@@ -56,7 +56,7 @@ def state(tmp_path):
             model("untuned", "untuned", 10),
             model("vanilla", "start", 60),
             model("iteration-1", "candidate", 80, 1),
-            model("step-matched", "control", 65),
+            model("step-matched", "step_matched", 65),
         ],
         iterations=[IterationRecord(number=1, model="iteration-1")],
         incumbent="iteration-1",

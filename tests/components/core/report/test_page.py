@@ -183,7 +183,7 @@ def test_notes_of_a_sound_run(finished_state: State) -> None:
     assert "One run, one seed" in said
     assert "5 rows were asked for, 2 let in: 3 short" in said
     assert "fenced 6" in said
-    for alarm in ("no structure", "collapsed", "does harm", "no step-matched control", "cut short", "does not tell good"):
+    for alarm in ("no structure", "collapsed", "does harm", "no step-matched model", "cut short", "does not tell good"):
         assert alarm not in said
 
 
@@ -283,7 +283,7 @@ def test_notes_of_models(finished_state: State) -> None:
     )
     assert "collapsed" in Page(render(collapsed)).text
     assert "does harm" in noted(with_model(finished_state, "untuned", metrics=vanilla.metrics | with_test(vanilla, accuracy=0.9)))
-    assert "no step-matched control" in noted(without(finished_state, "step-matched"))
+    assert "no step-matched model" in noted(without(finished_state, "step-matched"))
     overfit = {**first.metrics, "validation": first.metrics["validation"].model_copy(update={"accuracy": 0.99})}
     assert "the validation split's own" in noted(with_model(finished_state, "iteration-1", metrics=overfit))
     assert "2 rows longer than the maximum" in noted(with_model(finished_state, "vanilla", dropped_rows=2))
