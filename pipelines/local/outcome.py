@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pada_agent.components.backends.artifacts.evaluated import read_shown_rows
-from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.files import below, write_atomic
 from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.errors import InputError, PadaError
@@ -34,9 +34,10 @@ def publish(state: Path, run_dir: Path) -> None:
 def last_state(run_dir: Path) -> Path:
     """The run's latest state artifact. Raises InputError when there is none yet."""
     try:
-        return run_dir / (run_dir / LATEST_STATE).read_text().strip()
+        name = (run_dir / LATEST_STATE).read_text().strip()
     except OSError as e:
         raise InputError(f"{run_dir}: there is no state here yet; give the directory of a run that has trained a model") from e
+    return below(run_dir, name, str(run_dir / LATEST_STATE))
 
 
 def show_stop(task: str, folder: Path, console: Console) -> None:

@@ -1,5 +1,6 @@
 """The sandbox: what must pass, what must not, and what must be gone afterwards; with and without namespaces."""
 
+import fcntl
 import os
 import shutil
 import socket
@@ -116,8 +117,10 @@ def test_a_child_does_not_outlive_its_program(namespaces: bool) -> None:
 
 @pytest.mark.parametrize("way", ["outside", "orphaned"])
 def test_nothing_outlives_a_program_that_is_killed_from_outside(
-    namespaces: bool, way: str, monkeypatch: pytest.MonkeyPatch
+    namespaces: bool, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     marker = f"setsid-{uuid.uuid4().hex}"
     program = (
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.setsid()\n"
@@ -160,7 +163,7 @@ while True:
 )
 def test_what_a_program_does_to_the_answer_does_not_keep_the_watcher_from_the_deadline(namespaces: bool, do: str) -> None:
     started = time.monotonic()
-    result = run_in_child(TO_THE_WATCHER.format(do=do, pause=0.01), 2, namespaces)
+    result = run_in_child(TO_THE_WATCHER.format(do=do, pause=0.002), 2, namespaces)
     assert (result.passed, result.detail) == (False, "ran longer than 2 s")
     assert time.monotonic() - started < 8
 
@@ -335,6 +338,34 @@ def test_the_working_folder_is_deleted(namespaces: bool, monkeypatch: pytest.Mon
     program = "import os\nassert not os.listdir('.')\nos.mkdir('d')\nopen('d/f', 'w').write('x')\nos.chmod('d', 0)"
     result = run_in_child(program, 5, namespaces)
     assert result.passed, result.detail
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_a_killed_run_goes_with_the_next_and_one_in_use_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, used, young, foreign = (tmp_path / name for name in ("pada-sandbox-a", "pada-sandbox-b", "pada-sandbox-c", "sandbox-d"))
+    for folder in (old, used, young, foreign):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+        if folder != young:
+            os.utime(folder, (1, 1))
+    held = os.open(used, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    sandbox._remove_leftovers.cache_clear()
+    assert run_code("x = 1", 5).passed
+    os.close(held)
+    assert sorted(tmp_path.iterdir()) == [used, young, foreign]
+
+
+def test_a_running_programs_folder_is_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with sandbox._own_folder() as folder:
+        os.utime(folder, (1, 1))
+        sandbox._remove_leftovers.cache_clear()
+        sandbox._remove_leftovers()
+        assert Path(folder).exists()
     assert not list(tmp_path.iterdir())
 
 

@@ -11,6 +11,7 @@ from pada_agent.components.backends.store.export import fetch_shipped
 from pada_agent.components.backends.store.objects import names, write
 from pada_agent.components.backends.store.transfer import fetch
 from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.local.outcome import last_state
 from pada_agent.pipelines.local.remote_run import open_run, working_copy
 
 STORE = "memory://bucket"
@@ -108,3 +109,10 @@ def test_the_folder_of_a_pointer(folder, tmp_path):
     write(f"{STORE}/export/shipped.json", json.dumps(pointer).encode())
     with pytest.raises(InputError, match=r"shipped.json: "):
         fetch_shipped(f"{STORE}/export", tmp_path / "runs" / "mine")
+
+
+@pytest.mark.parametrize("name", ["..", "../other", "/etc", ""])
+def test_a_runs_latest_state(name, tmp_path):
+    (tmp_path / "latest_state").write_text(f"{name}\n")
+    with pytest.raises(InputError, match=r"latest_state: .* cannot be the name of a file"):
+        last_state(tmp_path)
