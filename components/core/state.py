@@ -173,7 +173,7 @@ class State(Record):
 
     @property
     def usage_by_stage(self) -> dict[str, Usage]:
-        """The same for each stage."""
+        """What each stage spent on LLMs, over all iterations."""
         return by_stage(*(i.usage for i in self.iterations))
 
     @property

@@ -47,7 +47,7 @@ def write(uri: str, data: bytes) -> None:
 
 
 def create(uri: str, data: bytes) -> bool:
-    """Write the object if there is none; False if there is one. A store that knows no conditions writes it anyway."""
+    """Write the object if there is none; False if there is one. A store without conditional writes overwrites it."""
     with reached(uri, NO_BUCKET):
         files, path = open_store(uri)
         if isinstance(files, LocalFileSystem):

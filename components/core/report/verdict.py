@@ -38,7 +38,7 @@ def _verdict(facts: Measured) -> Verdict:
     if candidates:
         return Verdict(headline=_no_gain(facts, shipped), details=[_refused(facts)])
     if facts.finished:
-        return Verdict(headline=f"{shipped.label} is what there is: {facts.reason}.", details=[_alone(shipped)])
+        return Verdict(headline=f"{shipped.label} is shipped: {facts.reason}.", details=[_alone(shipped)])
     return Verdict(
         headline=f"So far there is {shipped.label.lower()}; no iteration has been scored yet.", details=[_alone(shipped)]
     )

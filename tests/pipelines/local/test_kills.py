@@ -20,8 +20,8 @@ from whole_run import ACCOUNTING, TASK, spread, teach
 
 from pada_agent.pipelines.local.run_directory import files_in
 
-TASKS = ("01-prepare", "03-train-vanilla", "04-evaluate-vanilla", "05-start", "06-analyze-1", "07-generate-1-1")
-TASKS += ("08-control-1-1", "23-merge-1", "24-train-1", "25-evaluate-1", "26-score-1")
+TASKS = ("01-prepare", "02-train-vanilla", "03-evaluate-vanilla", "05-start", "06-analyze-1", "07-generate-1-1")
+TASKS += ("08-control-1-1", "15-merge-1", "16-train-1", "17-evaluate-1", "18-score-1")
 AGENTS = ("06-analyze-1", "07-generate-1-1", "08-control-1-1")
 # Audit events of Python: what a stage does just when it has done a part of its work.
 WORKING = {
@@ -29,16 +29,16 @@ WORKING = {
     "train": ("open", "*/checkpoint-*/trainer_state.json", 2),  # the second has weights and optimizer and lacks the rest
     "evaluate": ("os.rename", "*/.predictions.*/validation.jsonl"),
     "start": ("os.rename", "*/05-start/synthetic_data/synthetic.jsonl"),
-    "merge": ("os.rename", "*/23-merge-1/synthetic_data/synthetic.jsonl"),
-    "score": ("os.rename", "*/26-score-1/synthetic_data/synthetic.jsonl"),
+    "merge": ("os.rename", "*/15-merge-1/synthetic_data/synthetic.jsonl"),
+    "score": ("os.rename", "*/18-score-1/synthetic_data/synthetic.jsonl"),
 }
 FIRST = {
     "prepare": ("os.rename", "*/01-prepare/train_data"),
     "train": ("os.rename", "*/checkpoints/*/run.json"),  # a whole checkpoint that nothing names yet
     "evaluate": ("os.rename", "*-evaluate-*/predictions"),
     "start": ("os.rename", "*/05-start/state/state.json"),
-    "merge": ("os.rename", "*/23-merge-1/state/state.json"),
-    "score": ("os.rename", "*/26-score-1/state/state.json"),
+    "merge": ("os.rename", "*/15-merge-1/state/state.json"),
+    "score": ("os.rename", "*/18-score-1/state/state.json"),
 }
 VOLATILE = ACCOUNTING | {"seconds", "resumed_from"}
 

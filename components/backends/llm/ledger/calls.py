@@ -177,7 +177,7 @@ class LedgerWriter:
 
     @property
     def full(self) -> str:
-        """The ledger's."""
+        """Why the ledger takes no more calls; '' while it does."""
         return self._ledger.full
 
     async def add(self, call: Call) -> None:

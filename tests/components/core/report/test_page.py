@@ -167,7 +167,7 @@ def test_verdict_before_and_without_iterations(finished_state: State) -> None:
     bare = bare.model_copy(update={"iterations": [], "incumbent": "vanilla", "decision": Decision()})
     assert facts(bare)["verdict"]["headline"].startswith("So far there is vanilla fine-tuning")
     ended = bare.model_copy(update={"decision": Decision(go_on=False, reason="nothing to learn from: no failures")})
-    assert facts(ended)["verdict"]["headline"] == "Vanilla fine-tuning is what there is: nothing to learn from: no failures."
+    assert facts(ended)["verdict"]["headline"] == "Vanilla fine-tuning is shipped: nothing to learn from: no failures."
     begun = without(bare, "vanilla").model_copy(update={"incumbent": ""})
     assert "just begun" in facts(begun)["verdict"]["headline"]
     for state in (bare, ended, begun, begun.model_copy(update={"models": []})):
