@@ -73,13 +73,14 @@ def test_an_image_holds_its_lock_and_nothing_is_missing(engine, images, role):
 def test_no_kubeflow_inside_and_torch_only_where_it_is_used(engine, images, role):
     program = (
         "import importlib.util as u, json, pathlib, pada_agent.components.core as c; p = pathlib.Path(c.__path__[0]).parent; "
-        "print(json.dumps({m: bool(u.find_spec(m)) for m in ('kfp', 'pipelines', 'torch', 'peft', 'openai')} "
+        "print(json.dumps({m: bool(u.find_spec(m)) for m in ('kfp', 'components', 'pipelines', 'torch', 'peft', 'openai')} "
         "| {'contracts': len(list(p.rglob('component.py'))), 'prompts': len(list(p.rglob('prompts/*')))}))"
     )
     found = json.loads(engine.run(images[role], ["python", "-c", program]).stdout)
     assert found.pop("prompts") > 3
     assert found == {
         "kfp": False,
+        "components": False,
         "pipelines": False,
         "contracts": 0,
         "torch": role != "agents",

@@ -136,7 +136,9 @@ class Cluster:
             chosen = shipped(f"{self.store.uri}/shipped")["name"]
         assert stages == set(LLM_STAGES)
         assert chosen == run.tasks[iterations(run)[-1]].parameters["shipped"]
-        trained = self.root / local_path(run.tasks[f"train-{chosen}"].artifacts["adapter"]).relative_to(f"/gcs/{BUCKET}")
+        trained = self.root / local_path(
+            run.tasks[f"train-{chosen.removeprefix('iteration-')}"].artifacts["adapter"]
+        ).relative_to(f"/gcs/{BUCKET}")
         weights = "adapter_model.safetensors"
         assert (copy / weights).read_bytes() == (trained / weights).read_bytes()
 
@@ -234,7 +236,7 @@ def local_run(tmp_path):
 
 
 def iterations(run: PackageRun) -> list[str]:
-    return [name for name in run.tasks if name.startswith("score-")]
+    return [name for name in run.tasks if name.startswith("score-") and name.removeprefix("score-").isdigit()]
 
 
 def reason(run: PackageRun) -> str:
@@ -249,7 +251,7 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
     killed = cluster(kill=set(STAGES))
     run = killed.run(given)
     assert killed.kill == set(), "these were never caught at work"
-    assert sorted(code for _, code in killed.ran) == [0] * 44 + [137] * len(STAGES)
+    assert sorted(code for _, code in killed.ran) == [0] * 47 + [137] * len(STAGES)
     assert iterations(run) == ["score-1", "score-2", "score-3"]
     assert reason(run) == "the 3 planned iterations are done"
     assert state_of(killed.state_below(run)) == state_of(local())
@@ -273,9 +275,9 @@ def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, 
 
 
 def test_a_plateau_ends_the_run_after_the_second_iteration(cluster, settings):
-    here = cluster(Shape(attempts=1, step_matched=False))
+    here = cluster(Shape(attempts=1))
     given = settings(loop={"iterations": 3, "patience": 2})
-    run = here.run({**given, "generate": {**given["generate"], "regenerations": 0}})
+    run = here.run({**given, "step_matched": False, "generate": {**given["generate"], "regenerations": 0}})
     assert iterations(run) == ["score-1", "score-2"]
     assert reason(run) == "plateau: no better selection accuracy for 2 iterations"
 
