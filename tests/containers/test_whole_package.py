@@ -187,7 +187,7 @@ def settings(stub, whole_loop, shared_folder):
             "train": {"epochs": 1, "learning_rate": 1e-3, "accumulate": 1, "checkpoints": 5},
             "evaluate": {"max_new_tokens": 16},
             "analyze": {"sample": 8, "k_max": 3},
-            # As many pairs of generation and control as the package has, so that none is cut off here.
+            # No more pairs of generation and control than the package has, so that none is cut off here.
             "generate": {"batch": 3, "regenerations": 2, "refills": 0, "share": 1.0},
             "loop": loop or {},
         }
