@@ -1,8 +1,8 @@
 """What a run will ask of the LLMs, from its settings and its rows alone, before anything is spent.
 
-The least: no sample is rejected. The most: every one is, each time, until regenerations and refills are used up. Expected is what
-lies between, by the three shares below. All three assume that every iteration runs and that the SLM fails often enough to fill the
-sample of failures; re-asking for replies that could not be used is in none of them.
+The least: no sample is rejected. The most: every one is, each time, until regenerations and refills are used up. Expected
+lies between, by the three shares below. All three assume that every iteration runs and that the SLM fails often enough to fill
+the sample of failures; re-asking for replies that could not be used is in none of them.
 
 Prompts are rendered with the user's own training rows in the place of what is not known yet, so only the sizes of replies and the
 number of tokens in a text are guesses.
