@@ -78,11 +78,12 @@ class _Prepared:
 
     def begin(self) -> Position:
         """Vanilla fine-tuning and, beside it, the untuned model."""
-        adapter, scores = self.train("vanilla")
+        adapter = self.adapter("vanilla")
         # Whoever runs code that a model wrote may not reach a model hub: training has filled the cache before.
         untuned = self.runner.task(
             "evaluate-untuned", "evaluate_slm", self.evaluated, after=adapter, splits=REPORTED, name="untuned"
         )
+        scores = self.scores("vanilla", adapter)
         baseline = {f"baseline_{name}": artifact for name, artifact in _scores(untuned).items()}
         state = self.runner.task("start", "update_state", {**self.train_data, **scores, **baseline}, step="start")
         return Position(state["state"], scores["predictions"])
@@ -142,11 +143,19 @@ class _Prepared:
         self, task: str, model: str = "", splits: str = ALL_SPLITS, synthetic_data: Any = None, **training: Any
     ) -> tuple[Finished, dict[str, Any]]:
         """The tasks train-<task> and evaluate-<task>; the first, and what update_state reads of both."""
+        adapter = self.adapter(task, model, synthetic_data, **training)
+        return adapter, self.scores(task, adapter, model, splits)
+
+    def adapter(self, task: str, model: str = "", synthetic_data: Any = None, **training: Any) -> Finished:
+        """The task train-<task>, of the model that the report calls `model`."""
         sources = {**self.rows, "synthetic_data": synthetic_data}
-        adapter = self.runner.task(f"train-{task}", "train_lora", sources, name=model or task, **training)
+        return self.runner.task(f"train-{task}", "train_lora", sources, name=model or task, **training)
+
+    def scores(self, task: str, adapter: Finished, model: str = "", splits: str = ALL_SPLITS) -> dict[str, Any]:
+        """The task evaluate-<task>; what update_state reads of it and of the training."""
         tuned = {**self.evaluated, "adapter": adapter["adapter"]}
         evaluation = self.runner.task(f"evaluate-{task}", "evaluate_slm", tuned, splits=splits, name=model or task)
-        return adapter, {"adapter": adapter["adapter"], **_scores(evaluation)}
+        return {"adapter": adapter["adapter"], **_scores(evaluation)}
 
 
 def _scores(evaluation: Finished) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pada_agent.components.core.settings import LoopSettings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
 
-START = ["prepare", "train-vanilla", "evaluate-vanilla", "evaluate-untuned", "start"]
+START = ["prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla", "start"]
 STEP_MATCHED = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
 
 

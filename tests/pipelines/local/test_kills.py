@@ -20,7 +20,7 @@ from whole_run import ACCOUNTING, TASK, spread, teach
 
 from pada_agent.pipelines.local.run_directory import files_in
 
-TASKS = ("01-prepare", "02-train-vanilla", "03-evaluate-vanilla", "05-start", "06-analyze-1", "07-generate-1-1")
+TASKS = ("01-prepare", "02-train-vanilla", "04-evaluate-vanilla", "05-start", "06-analyze-1", "07-generate-1-1")
 TASKS += ("08-control-1-1", "15-merge-1", "16-train-1", "17-evaluate-1", "18-score-1")
 AGENTS = ("06-analyze-1", "07-generate-1-1", "08-control-1-1")
 # Audit events of Python: what a stage does just when it has done a part of its work.

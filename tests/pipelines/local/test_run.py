@@ -14,7 +14,7 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.run import Parts
 
-START = ["prepare", "train-vanilla", "evaluate-vanilla", "evaluate-untuned", "start"]
+START = ["prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla", "start"]
 FIRST = ["analyze-1", "generate-1-1", "control-1-1", "merge-1", "train-1", "evaluate-1", "score-1"]
 SECOND = [name.replace("-1", "-2", 1) for name in FIRST]
 CONTROL = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
