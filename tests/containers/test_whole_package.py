@@ -74,7 +74,7 @@ class Cluster:
         pod = self.pods[f"exec-{stage.replace('_', '-')}"]
         assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
         secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
-        assert secrets == {KEYS[role]} if (role := STAGES[stage].llm) else set()
+        assert secrets == ({KEYS[role]} if (role := STAGES[stage].llm) else set())
         for folder in (container.folder, container.folder / "parameters"):
             folder.chmod(0o777)
         message = container.folder / "termination-log"
