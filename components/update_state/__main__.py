@@ -16,8 +16,6 @@ from pada_agent.components.core.state import FILE, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.update_state import steps
 
-LEARNT = {"analyses": "analyses.jsonl", "plan": "strategies.yaml", "checked_batches": "batches.jsonl"}
-
 
 def run(ex: Executor) -> None:
     """Read, update, write."""
@@ -32,7 +30,11 @@ def run(ex: Executor) -> None:
     train = read_records(data / "train.jsonl", TrainRow)
     shown = read_shown_rows(before) if before else []
     if step == "merge":
-        learnt = read_learnt(*(ex.input(name, file) for name, file in LEARNT.items()))
+        learnt = read_learnt(
+            ex.input("analyses", "analyses.jsonl"),
+            ex.input("plan", "strategies.yaml"),
+            ex.input("checked_batches", "batches.jsonl"),
+        )
         state, shown = steps.merge((state, shown), settings, task, train, number, learnt)
         rows += [row for batch in learnt.batches for row in batch.accepted]
     else:
@@ -71,8 +73,9 @@ def _export(ex: Executor, uri: str, state: State) -> None:
 
 def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int, prefix: str = "") -> Evaluated:
     adapter = ex.optional_input(f"{prefix}adapter", "train.json")
-    artifacts = (f"{prefix}predictions", f"{prefix}report_predictions")
-    folders = [folder for a in artifacts if (folder := ex.optional_input(a, "metrics.json"))]
+    validation = ex.optional_input(f"{prefix}predictions", "metrics.json")
+    held_out = ex.optional_input(f"{prefix}report_predictions", "metrics.json")
+    folders = [folder for folder in (validation, held_out) if folder]
     tuned = (adapter, ex.input_uri(f"{prefix}adapter")) if adapter else None
     return read_evaluated(name, kind, iteration, folders, tuned, settings.evaluate)
 
