@@ -29,15 +29,25 @@ ENDPOINT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Check:
-    """One line: `mend` is empty when all is well; a `needed` thing that is not there fails the whole."""
+    """One line: all is well unless it says how to `mend` it, or is `wrong`; a `needed` thing that is not well fails the whole."""
 
     name: str
     found: str
     mend: str = ""
     needed: bool = True
+    wrong: bool = False
+
+    @staticmethod
+    def failed(name: str, error: PadaError) -> "Check":
+        """What is wrong and what to do stand both in the error's message."""
+        return Check(name, str(error), wrong=True)
+
+    @property
+    def well(self) -> bool:
+        return not (self.mend or self.wrong)
 
     def __str__(self) -> str:
-        word = "ok" if not self.mend else "MISSING" if self.needed else "note"
+        word = "ok" if self.well else "MISSING" if self.needed else "note"
         return f"{word:<8} {self.name:<21} {self.found}" + (f"   ->   {self.mend}" if self.mend else "")
 
 
@@ -46,7 +56,7 @@ def examine(settings: Settings | None, say: Callable[[str], object] = print) -> 
     well = True
     for check in _checks(settings):
         say(str(check))
-        well = well and not (check.needed and check.mend)
+        well = well and (check.well or not check.needed)
     return well
 
 
@@ -146,15 +156,17 @@ def _model(role: str, name: str) -> Check:
 def endpoint(role: str, llm: LlmSettings) -> Check:
     """Ask the smallest question there is; that proves address, key, model and JSON at once, for a few tokens."""
     from pada_agent.components.backends.llm.client import open_llm
-    from pada_agent.components.core.llm_interface import LlmRequest
+    from pada_agent.components.core.llm_interface import LlmRequest, Reply
+
+    class Ready(Reply):
+        word: str
 
     quick = llm.model_copy(update={"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": 64})
-    schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 10}}, "required": ["word"]}
     asked = [{"role": "user", "content": 'Answer with the JSON object {"word": "ready"}.'}]
     place = llm.base_url or "OpenAI's address"
     try:
         (reply,) = open_llm(quick, BudgetSettings(), "").ask_all(
-            f"asking the {role}", [LlmRequest("doctor", asked, schema, lambda value: str(value["word"]), temperature=0.0)]
+            f"asking the {role}", [LlmRequest.of(Ready, "doctor", asked, temperature=0.0)]
         )
     except PadaError as e:
         return Check(role, str(e), f"see {role} in the config, and ${llm.api_key_env}")

@@ -42,7 +42,7 @@ def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Calla
     well = True
     for check in _checks(settings, target):
         say(str(check))
-        well = well and not (check.needed and check.mend)
+        well = well and (check.well or not check.needed)
     return well
 
 
@@ -83,8 +83,7 @@ def _config(settings: Settings) -> Check:
     try:
         check_settings(read_package(package_file(KUBERNETES), KUBERNETES), settings)
     except InputError as e:
-        what, _, mend = str(e).rpartition("; ")
-        return Check("config", what or mend, mend)
+        return Check.failed("config", e)
     return Check("config", "fits a cluster and the shipped package")
 
 
@@ -102,21 +101,22 @@ def _kubeflow(api: Any, target: ClusterTarget) -> Check:
             "kubeflow", f"{where}: {e}", "kubectl -n kubeflow get pods -l app=ml-pipeline; or give its address with --host"
         )
     except InputError as e:
-        what, _, mend = str(e).partition("; ")
-        return Check("kubeflow", what, mend or "give the address of Kubeflow Pipelines with --host")
+        return Check.failed("kubeflow", e)
+    if health is None:
+        return Check("kubeflow", f"there is no {_SERVICE}", "install Kubeflow Pipelines, or give its address with --host")
     kind = "multi-user" if health.multi_user else "single-user: tasks run in its own namespace"
     elsewhere = not health.multi_user and target.namespace != "kubeflow"
     mend = "pada doctor --target kubernetes --namespace kubeflow, or where else it is installed" if elsewhere else ""
     return Check("kubeflow", f"{where} is healthy, {health.version or 'version not told'}, {kind}", mend, needed=False)
 
 
-def _through_cluster(api: Any) -> Health:
-    """KFP's health through the Kubernetes API, which needs no port-forward. Raises Denied, Unanswered and InputError."""
+def _through_cluster(api: Any) -> Health | None:
+    """KFP's health through the Kubernetes API: no port-forward; None where it is not there. Raises Denied and Unanswered."""
     path = f"/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy{HEALTHZ}"
     given = {"auth_settings": ["BearerToken"], "_preload_content": False, "_request_timeout": SECONDS}
     reply = ask(lambda: api.call_api(path, "GET", **given))
     if reply is None:
-        raise InputError(f"there is no {_SERVICE}; install Kubeflow Pipelines, or give its address with --host")
+        return None
     return read_health(_SERVICE, reply[0].data, reply[0].headers.get("Content-Type", ""))
 
 

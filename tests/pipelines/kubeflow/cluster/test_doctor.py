@@ -244,7 +244,7 @@ def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
     changes = {"task": {**HUB, "train": "train.jsonl"}}
     code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
     assert code == 1
-    assert lines["config"].endswith("no cluster can read it   ->   upload it to gs:// or s3://, or give a hub id")
+    assert lines["config"].endswith("no cluster can read it; upload it to gs:// or s3://, or give a hub id")
 
 
 def test_another_namespace(cluster, doctor):
@@ -290,7 +290,7 @@ def test_kubeflow_at_an_address_of_its_own(cluster, doctor, http_stub, monkeypat
     http_stub.instead("GET", HEALTHZ, "<html>", headers={"Content-Type": "text/html"})
     code, lines = doctor("--host", http_stub.url, "--token-env", "KFP_TOKEN")
     assert code == 1
-    assert "answers with a web page   ->   give the address of KFP's API" in lines["kubeflow"]
+    assert "answers with a web page; give the address of KFP's API" in lines["kubeflow"]
 
 
 def test_object_stores(cluster, doctor, monkeypatch, http_stub):
