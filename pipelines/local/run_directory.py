@@ -13,7 +13,6 @@ A task's key is a hash of everything it reads, with artifacts by content, so tha
 with exactly those tasks that must run, and a run directory that was moved is still whole.
 """
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -22,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.errors import InputError
@@ -129,17 +130,18 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory; a second process is refused. The lock goes with the process, however it ends."""
+        lock = FileLock(self.path / ".lock")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a")
+            lock.acquire(blocking=False)
+        except Timeout as e:
+            raise InputError(f"{self.path}: another process is running in this directory; wait for it or stop it") from e
         except OSError as e:
             raise InputError(f"{self.path}: cannot be written ({e.strerror}); give another --run-dir") from e
-        with lock as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise InputError(f"{self.path}: another process is running in this directory; wait for it or stop it") from e
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def brought(self) -> Iterator[Path]:

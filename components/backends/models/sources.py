@@ -6,7 +6,6 @@ What was found once is in the cache, $PADA_MODELS or ~/.cache/pada-agent/models,
      "sha256": "b179c952...", "file": "SmolLM2-135M-Instruct.Q4_1.gguf", "size": 98362432}
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.files import file_hash
 from pada_agent.components.backends.models.hub import hub_snapshot
@@ -184,15 +185,17 @@ def _keep(found: ModelSource, work: Path, folder: Path) -> ModelSource:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One process fetches a model; another that wants the same waits for it."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_name(f".{folder.name}.lock").open("w")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"waiting for another process that fetches {folder.name}", file=sys.stderr, flush=True)
+            lock.acquire()
     except OSError as e:
         raise ModelError(f"model cache {folder.parent}: {e.strerror}; set PADA_MODELS to a writable folder") from e
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that fetches {folder.name}", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()
