@@ -24,8 +24,10 @@ from whole_run import QUICKSTART, TASK, WRITING, spread, state_of
 
 from pada_agent.components.backends.executor import local_path
 from pada_agent.components.backends.models.sources import cache_root, find_model
+from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
+from pada_agent.components.core.settings import SlmSettings
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
@@ -262,7 +264,7 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
 
 
 def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, whole_loop, tmp_path):
-    find_model(whole_loop.SLM)
+    load_slm(SlmSettings(model=whole_loop.SLM))  # also unpacks it: containers may not write into the cache
     given = settings(whole_loop.SLM, {"iterations": 1})
     local, here = local_run(given), cluster()
     run = here.run(given)
