@@ -18,7 +18,7 @@ from pada_agent.components.core.patterns.clustering import match_patterns
 from pada_agent.components.core.records import TrainingError, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import AnalyzePatterns
-from pada_agent.components.core.state import FILE, State
+from pada_agent.components.core.state import STATE_FILE, State
 from pada_agent.components.core.tasks.registry import load_task
 
 
@@ -70,7 +70,7 @@ def run(ex: Executor) -> None:
 
 
 def _state(ex: Executor) -> State | None:
-    path = ex.optional_input("state", FILE)
+    path = ex.optional_input("state", STATE_FILE)
     return State.load(path) if path else None
 
 

@@ -19,7 +19,7 @@ from pada_agent.components.core.records import Fields, Prediction, Score
 from pada_agent.components.core.tasks.task import Task
 
 Split = Literal["train", "validation"]
-SPLITS: tuple[Split, ...] = ("train", "validation")
+ANALYSED_SPLITS: tuple[Split, ...] = ("train", "validation")
 OUTPUT = ("output", "prediction", "response", "completion", "generated_text")
 PROMPT = ("prompt", "question", "input")
 REFERENCE = ("reference", "answer", "target", "gold")

@@ -21,7 +21,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.state import ModelRecord, Promotion
 from pada_agent.components.core.statistics import Paired, paired_test, wilson_interval
 
-SPLIT = "selection"
+DECIDING_SPLIT = "selection"
 
 
 def judge_candidate(
@@ -34,14 +34,16 @@ def judge_candidate(
 ) -> Promotion:
     """The verdict on one candidate. Raises InputError if the models were not evaluated on the same selection rows."""
     for model in (start, candidate):
-        if SPLIT not in model.outcomes:
+        if DECIDING_SPLIT not in model.outcomes:
             raise InputError(
-                f"model '{model.name}' was not evaluated on the {SPLIT} split; evaluate_slm must be given it in splits"
+                f"model '{model.name}' was not evaluated on the {DECIDING_SPLIT} split; evaluate_slm must be given it in splits"
             )
     try:
-        test = paired_test(start.outcomes[SPLIT], candidate.outcomes[SPLIT], groups)
+        test = paired_test(start.outcomes[DECIDING_SPLIT], candidate.outcomes[DECIDING_SPLIT], groups)
     except ValueError as e:
-        raise InputError(f"{SPLIT} split of '{start.name}' and '{candidate.name}': {e}; evaluate both on the same data") from e
+        raise InputError(
+            f"{DECIDING_SPLIT} split of '{start.name}' and '{candidate.name}': {e}; evaluate both on the same data"
+        ) from e
     level = alpha / max(1, candidates)
     refusal = _refusal(start, incumbent, candidate, test, level)
     reason = refusal or (
@@ -61,7 +63,7 @@ def judge_candidate(
 
 
 def _refusal(start: ModelRecord, incumbent: ModelRecord, candidate: ModelRecord, test: Paired, level: float) -> str:
-    ours, first, best = (m.metrics[SPLIT] for m in (candidate, start, incumbent))
+    ours, first, best = (m.metrics[DECIDING_SPLIT] for m in (candidate, start, incumbent))
     counted = f"{test.gains} gained, {test.losses} lost on {test.n} selection rows"
     if ours.collapsed and not first.collapsed:
         return "it gives nearly always the same answer (collapse)"

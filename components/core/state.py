@@ -23,7 +23,7 @@ from pada_agent.components.core.settings import UpdateState
 from pada_agent.components.core.statistics import SplitMetrics
 
 VERSION: Literal[1] = 1
-FILE = "state.json"
+STATE_FILE = "state.json"
 
 
 class RunFacts(Record):
@@ -184,7 +184,7 @@ class State(Record):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read `state.json` of a state artifact. Raises InputError with the file and what is wrong."""
-        path = folder / FILE
+        path = folder / STATE_FILE
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except OSError as e:

@@ -13,7 +13,7 @@ from pada_agent.components.core.settings import EvaluateSettings, EvaluateSlm
 from pada_agent.components.core.statistics import summarise
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult
-from pada_agent.components.evaluate_slm.evaluate import Row, evaluate, parse_splits
+from pada_agent.components.evaluate_slm.evaluate import EvaluatedRow, evaluate, parse_splits
 
 OUTPUTS = {"predictions": ("train", "validation"), "report_predictions": ("selection", "test")}
 NOT_EVALUATED = -1.0
@@ -55,7 +55,7 @@ def run(ex: Executor) -> None:
     ex.finish()
 
 
-def _read(ex: Executor, data: Path, split: str) -> Sequence[Row]:
+def _read(ex: Executor, data: Path, split: str) -> Sequence[EvaluatedRow]:
     if split == "train":
         return read_records(data / "train.jsonl", TrainRow)
     return read_records(ex.input("heldout_data") / f"{split}.jsonl", HeldOutRow)

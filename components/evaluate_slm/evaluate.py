@@ -11,22 +11,22 @@ from pada_agent.components.core.slm_interface import Generate, Prompt
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 from pada_agent.components.core.tasks.trial import try_scorer
 
-Row = TrainRow | HeldOutRow
-SPLITS = ("train", "validation", "selection", "test")
+EvaluatedRow = TrainRow | HeldOutRow
+EVALUATED_SPLITS = ("train", "validation", "selection", "test")
 
 
 def parse_splits(text: str) -> list[str]:
     """The splits of a comma-separated list. Raises InputError for none, and for one that does not exist."""
     splits = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [split for split in splits if split not in SPLITS]
+    unknown = [split for split in splits if split not in EVALUATED_SPLITS]
     if unknown or not splits:
         wrong = f"there is no split '{unknown[0]}'" if unknown else "no split is named"
-        raise InputError(f"splits: {wrong}; name some of {', '.join(SPLITS)}, separated by commas")
-    return sorted(set(splits), key=SPLITS.index)
+        raise InputError(f"splits: {wrong}; name some of {', '.join(EVALUATED_SPLITS)}, separated by commas")
+    return sorted(set(splits), key=EVALUATED_SPLITS.index)
 
 
 def evaluate(
-    task: Task, rows: Mapping[str, Sequence[Row]], generate: Generate, run_code: CodeRunner, max_new_tokens: int = 0
+    task: Task, rows: Mapping[str, Sequence[EvaluatedRow]], generate: Generate, run_code: CodeRunner, max_new_tokens: int = 0
 ) -> dict[str, list[Prediction]]:
     """Predictions by split, in the order of the rows. `max_new_tokens` 0: the task's own.
 
@@ -47,7 +47,9 @@ def evaluate(
     return result
 
 
-def _prediction(task: Task, split: str, row: Row, chat: Sequence[Message], output: str, run_code: CodeRunner) -> Prediction:
+def _prediction(
+    task: Task, split: str, row: EvaluatedRow, chat: Sequence[Message], output: str, run_code: CodeRunner
+) -> Prediction:
     return Prediction.model_validate(
         {
             "id": row.id,

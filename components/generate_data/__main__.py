@@ -4,9 +4,10 @@ from pada_agent.components.backends.artifacts.plan import read_plan
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
-from pada_agent.components.core.cost.budget import Usage, allocation, by_stage
-from pada_agent.components.core.quality.judge_check import FILE as JUDGE_CHECK
+from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.records import Batch, TrainRow
+from pada_agent.components.core.row_quotas import allocation
 from pada_agent.components.core.settings import GenerateData
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.generate_data.batches import Sources, first_batches, next_batches
@@ -42,8 +43,8 @@ def run(ex: Executor) -> None:
     out = ex.output("batches")
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
-    if before and (before / JUDGE_CHECK).exists():
-        write_json(out / JUDGE_CHECK, read_json(before / JUDGE_CHECK))  # the last link's batches carry it to update_state
+    if before and (before / JUDGE_CHECK_FILE).exists():  # the last batches carry it to update_state
+        write_json(out / JUDGE_CHECK_FILE, read_json(before / JUDGE_CHECK_FILE))
     ex.set_parameter("open_batches", sum(b.status == "open" for b in batches))
     ex.set_metadata("batches", batches=len(batches), samples=sum(len(b.samples) for b in batches))
     ex.finish()

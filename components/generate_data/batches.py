@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pada_agent.components.core.cost.budget import Allocation
 from pada_agent.components.core.quality.chain import REFILL, refillable
 from pada_agent.components.core.records import Batch, Strategy, TrainingError, TrainRow
+from pada_agent.components.core.row_quotas import Allocation
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.task import Task
 

@@ -25,7 +25,7 @@ RawRows = Iterable[tuple[str, Fields]]
 
 
 @dataclass(frozen=True)
-class Row:
+class InputRow:
     """A row on its way; `where` is its file and line."""
 
     id: str
@@ -92,19 +92,19 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
     )
 
 
-def _read(task: Task, split: str, source: RawRows) -> list[Row]:
+def _read(task: Task, split: str, source: RawRows) -> list[InputRow]:
     rows, ids = [], []
     for where, raw in source:
         try:
             fields = task.read(raw)
         except InputError as e:
             raise InputError(f"{where}: {e}") from e
-        rows.append(Row(_content_id(split, fields), fields, task.group(raw), where))
+        rows.append(InputRow(_content_id(split, fields), fields, task.group(raw), where))
         ids.append(next((str(raw[k]) for k in ID_KEYS if isinstance(raw.get(k), str | int) and raw[k] != ""), ""))
     if not rows:
         raise InputError(f"task.{split}: the split is empty")
     if all(ids) and len(set(ids)) == len(ids):
-        rows = [Row(i, r.fields, r.group, r.where) for i, r in zip(ids, rows, strict=True)]
+        rows = [InputRow(i, r.fields, r.group, r.where) for i, r in zip(ids, rows, strict=True)]
     return rows
 
 
@@ -112,13 +112,13 @@ def _content_id(split: str, fields: Fields) -> str:
     return f"{split}-{_sha(json.dumps(fields, sort_keys=True))[:12]}"
 
 
-def _distinct_ids(splits: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+def _distinct_ids(splits: Mapping[str, list[InputRow]]) -> dict[str, list[InputRow]]:
     """Ids that two splits share get the split's name, equal rows of a split a number; a row without group is its own."""
     owners: dict[str, set[str]] = {}
     for split, rows in splits.items():
         for row in rows:
             owners.setdefault(row.id, set()).add(split)
-    result: dict[str, list[Row]] = {}
+    result: dict[str, list[InputRow]] = {}
     for split, rows in splits.items():
         seen: dict[str, int] = {}
         result[split] = []
@@ -126,11 +126,11 @@ def _distinct_ids(splits: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
             name = row.id if len(owners[row.id]) == 1 else f"{split}-{row.id}"
             seen[name] = seen.get(name, 0) + 1
             name += f"-{seen[name]}" if seen[name] > 1 else ""
-            result[split].append(Row(name, row.fields, row.group or name, row.where))
+            result[split].append(InputRow(name, row.fields, row.group or name, row.where))
     return result
 
 
-def _in_order(rows: list[Row], split: str, seed: int) -> list[Row]:
+def _in_order(rows: list[InputRow], split: str, seed: int) -> list[InputRow]:
     return sorted(rows, key=lambda row: _sha(f"{seed}/{split}/{row.id}"))
 
 
@@ -143,7 +143,7 @@ class _DuplicateFilter:
         self._split: dict[str, str] = {}
         self.removed: list[Removal] = []
 
-    def keep(self, split: str, rows: list[Row]) -> list[Row]:
+    def keep(self, split: str, rows: list[InputRow]) -> list[InputRow]:
         """`without_held`, and what remains is held from now on. Raises InputError if nothing remains."""
         rest = self.without_held(split, rows)
         if not rest:
@@ -153,7 +153,7 @@ class _DuplicateFilter:
             self._split[row.id] = split
         return rest
 
-    def without_held(self, split: str, rows: list[Row]) -> list[Row]:
+    def without_held(self, split: str, rows: list[InputRow]) -> list[InputRow]:
         """The rows that no held split has; the others are noted as removed, or refused."""
         rest = []
         for row in rows:
@@ -172,7 +172,7 @@ class _DuplicateFilter:
             )
         return rest
 
-    def _compared(self, row: Row) -> tuple[str, str]:
+    def _compared(self, row: InputRow) -> tuple[str, str]:
         """The row's first private text, and all that the SLM is shown, in which options may stand in any order."""
         shown = self._task.messages(row.fields)[-1]["content"].splitlines()
         return self._task.private_texts(row.fields)[0], "\n".join(sorted(_OPTION_LETTER.sub("", line) for line in shown))
@@ -181,9 +181,9 @@ class _DuplicateFilter:
         return " or ".join(sorted({r.like_split for r in self.removed if r.split == split}))
 
 
-def _set_aside(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+def _set_aside(rows: list[InputRow]) -> tuple[list[InputRow], list[InputRow]]:
     """Two halves, as even as whole groups allow. Which group goes where follows from the seeded order of the rows."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[InputRow]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     if len(groups) < 2:
@@ -199,7 +199,7 @@ def _set_aside(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     return [r for r in rows if r.group in halves[0]], [r for r in rows if r.group in halves[1]]
 
 
-def _shared_groups(splits: Mapping[str, list[Row]]) -> dict[str, int]:
+def _shared_groups(splits: Mapping[str, list[InputRow]]) -> dict[str, int]:
     """For two splits that share groups, such as articles: how many. Their rows are not independent."""
     groups = {split: {row.group for row in rows} for split, rows in splits.items()}
     shared = {f"{a}+{b}": len(groups[a] & groups[b]) for a, b in combinations(("train", *HELD_OUT), 2)}

@@ -10,9 +10,9 @@ from pada_agent.components.backends.store.transfer import put
 from pada_agent.components.core.evidence import Evaluated
 from pada_agent.components.core.records import SyntheticRow, TrainRow
 from pada_agent.components.core.report.page import render
-from pada_agent.components.core.report.shown_rows import FILE as ROWS
+from pada_agent.components.core.report.shown_rows import ROWS_FILE
 from pada_agent.components.core.settings import UpdateState
-from pada_agent.components.core.state import FILE, Kind, RunFacts, State
+from pada_agent.components.core.state import STATE_FILE, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.update_state import steps
 
@@ -23,7 +23,7 @@ def run(ex: Executor) -> None:
     steps.check_step(step, ex.given())
     data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    before = ex.optional_input("previous_state", FILE)
+    before = ex.optional_input("previous_state", STATE_FILE)
     state = State.load(before) if before else State(run=RunFacts.of(settings, task.metric))
     earlier = ex.optional_input("previous_synthetic_data", "synthetic.jsonl")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
@@ -45,8 +45,8 @@ def run(ex: Executor) -> None:
             state, shown = steps.begin(state, settings, task, train, model, baseline)
         else:
             state, shown = steps.record((state, shown), settings, step, model, baseline)
-    write_records(ex.output("state") / ROWS, shown)
-    write_json(ex.output("state") / FILE, state)
+    write_records(ex.output("state") / ROWS_FILE, shown)
+    write_json(ex.output("state") / STATE_FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
     write_atomic(ex.output("report"), render(state, shown))
     if uri := str(ex.parameter("export_uri", "")):

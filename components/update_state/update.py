@@ -8,7 +8,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Learnt
 from pada_agent.components.core.figures import plural
 from pada_agent.components.core.patterns.pattern_rules import Trend, trend
-from pada_agent.components.core.promotion import SPLIT, judge_candidate
+from pada_agent.components.core.promotion import DECIDING_SPLIT, judge_candidate
 from pada_agent.components.core.records import Pattern
 from pada_agent.components.core.settings import BudgetSettings, LoopSettings
 from pada_agent.components.core.state import Decision, IterationRecord, ModelRecord, Progress, State
@@ -68,7 +68,7 @@ def score(state: State, model: ModelRecord, groups: Groups, loop: LoopSettings, 
         raise InputError(f"iteration {model.iteration} cannot be scored: the last one merged into the state is {merged}")
     state = _with_model(state, model, groups)
     verdict = judge_candidate(
-        state.start, state.model(state.incumbent), model, state.groups.get(SPLIT, {}), loop.alpha, loop.iterations
+        state.start, state.model(state.incumbent), model, state.groups.get(DECIDING_SPLIT, {}), loop.alpha, loop.iterations
     )
     last = state.iterations[-1]
     record = last.model_copy(update={"model": model.name, "promotion": verdict, "progress": _after_training(last, model)})
@@ -163,9 +163,9 @@ def _reached(spent: Mapping[str, Usage], budget: BudgetSettings) -> str:
 
 def _without_gain(state: State) -> int:
     """Iterations since the last one with the best selection accuracy so far, the start's included."""
-    best, since = state.start.metrics[SPLIT].accuracy, 0
+    best, since = state.start.metrics[DECIDING_SPLIT].accuracy, 0
     for model in state.models:
         if model.kind == "candidate":
-            accuracy = model.metrics[SPLIT].accuracy
+            accuracy = model.metrics[DECIDING_SPLIT].accuracy
             best, since = (accuracy, 0) if accuracy > best else (best, since + 1)
     return since

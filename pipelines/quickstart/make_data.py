@@ -19,7 +19,7 @@ import yaml
 from rapidfuzz import fuzz
 
 from pada_agent.components.core.tasks.sql_features import parse_query
-from pada_agent.components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
+from pada_agent.components.core.tasks.sqlite_database import QueryError, ResultRow, SqliteDatabase, same_rows
 from pada_agent.pipelines.quickstart.make_shop import make_shop
 
 HERE = Path(__file__).parent
@@ -126,7 +126,7 @@ def is_telling(sql: str, shop: SqliteDatabase) -> bool:
     return not re.search(r"> '\d{4}-", sql) or _same(sql.replace("> '", ">= '"), gold, shop)
 
 
-def _same(sql: str, gold: list[Row], shop: SqliteDatabase) -> bool:
+def _same(sql: str, gold: list[ResultRow], shop: SqliteDatabase) -> bool:
     try:
         return same_rows(shop.rows(sql), gold, "ORDER BY" in sql)
     except QueryError:

@@ -7,7 +7,7 @@ import random
 from datetime import date, timedelta
 from typing import Any
 
-Row = tuple[Any, ...]
+TableRow = tuple[Any, ...]
 
 SCHEMA = """\
 CREATE TABLE customers(id INTEGER PRIMARY KEY, name TEXT, city TEXT, country TEXT, joined TEXT, points INTEGER);
@@ -61,7 +61,7 @@ def make_shop(seed: int) -> str:
     return SCHEMA + "".join(inserts)
 
 
-def _customers(draw: random.Random) -> list[Row]:
+def _customers(draw: random.Random) -> list[TableRow]:
     homes = [(city, country) for city, country, count in CITIES for _ in range(count)]
     draw.shuffle(homes)
     points = draw.sample(range(10, 990, 5), len(homes))
@@ -70,8 +70,8 @@ def _customers(draw: random.Random) -> list[Row]:
     return [(i + 1, names[i], *homes[i], _day("2021-01-01", joined[i]), points[i]) for i in range(len(homes))]
 
 
-def _products(draw: random.Random) -> list[Row]:
-    rows: list[Row] = []
+def _products(draw: random.Random) -> list[TableRow]:
+    rows: list[TableRow] = []
     stocks = iter(draw.sample(range(3, 220), sum(map(len, PRODUCTS.values()))))
     prices: set[float] = set()
     for category, names in PRODUCTS.items():
@@ -83,7 +83,7 @@ def _products(draw: random.Random) -> list[Row]:
     return rows
 
 
-def _orders(draw: random.Random, customers: int, products: int) -> tuple[list[Row], list[Row]]:
+def _orders(draw: random.Random, customers: int, products: int) -> tuple[list[TableRow], list[TableRow]]:
     orders, items = [], []
     days = sorted(draw.randrange(730) for _ in range(ORDERS))
     for i, day in enumerate(days, 1):
@@ -96,7 +96,7 @@ def _orders(draw: random.Random, customers: int, products: int) -> tuple[list[Ro
     return orders, items
 
 
-def _reviews(draw: random.Random, customers: int, products: int) -> list[Row]:
+def _reviews(draw: random.Random, customers: int, products: int) -> list[TableRow]:
     pairs = draw.sample([(p, c) for p in range(1, products + 1) for c in range(1, customers + 1)], REVIEWS)
     days = sorted(draw.randrange(730) for _ in range(REVIEWS))
     ratings = [draw.choices((1, 2, 3, 4, 5), (6, 10, 20, 34, 30))[0] for _ in range(REVIEWS)]
@@ -107,5 +107,5 @@ def _day(start: str, days: int) -> str:
     return (date.fromisoformat(start) + timedelta(days=days)).isoformat()
 
 
-def _values(row: Row) -> str:
+def _values(row: TableRow) -> str:
     return "(" + ", ".join(f"'{v}'" if isinstance(v, str) else str(v) for v in row) + ")"

@@ -8,7 +8,7 @@ from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated
 from pada_agent.components.core.records import Prediction
-from pada_agent.components.core.report.shown_rows import FILE, SPLITS, ShownRow
+from pada_agent.components.core.report.shown_rows import ROWS_FILE, SHOWN_SPLITS, ShownRow
 from pada_agent.components.core.settings import EvaluateSettings
 from pada_agent.components.core.state import Kind, ModelRecord
 from pada_agent.components.core.statistics import summarise
@@ -43,12 +43,12 @@ def read_evaluated(
         **(_training(*adapter) if adapter else {}),
     )
     groups = {split: {p.id: p.group for p in ps if p.group} for split, ps in rows.items() if split != "train"}
-    return Evaluated(model, groups, {split: rows[split] for split in SPLITS if split in rows})
+    return Evaluated(model, groups, {split: rows[split] for split in SHOWN_SPLITS if split in rows})
 
 
 def read_shown_rows(state: Path) -> list[ShownRow]:
     """The rows beside a state that its report shows; none beside a state of an earlier release."""
-    path = state / FILE
+    path = state / ROWS_FILE
     return read_records(path, ShownRow) if path.exists() else []
 
 

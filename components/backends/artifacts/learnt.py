@@ -7,8 +7,7 @@ from pada_agent.components.backends.artifacts.plan import read_plan
 from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.evidence import Learnt
-from pada_agent.components.core.quality.judge_check import FILE as JUDGE_CHECK
-from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE, JudgeCheck
 from pada_agent.components.core.records import Analysis, Batch, Pattern
 
 
@@ -24,5 +23,5 @@ def read_learnt(analyses: Path, plan: Path, checked: Path) -> Learnt:
         batches=read_records(checked / "batches.jsonl", Batch),
         errors=errors,
         usage={stage: Usage.model_validate(value) for stage, value in usages.items()},
-        judge_check=JudgeCheck.model_validate(read_json(judged)) if (judged := checked / JUDGE_CHECK).exists() else None,
+        judge_check=JudgeCheck.model_validate(read_json(judged)) if (judged := checked / JUDGE_CHECK_FILE).exists() else None,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from pada_agent.components.backends.artifacts.row_sources import read_json_lines
 from pada_agent.components.backends.record_files import read_records
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.foreign_predictions import SPLITS, Split, read_foreign
+from pada_agent.components.core.foreign_predictions import ANALYSED_SPLITS, Split, read_foreign
 from pada_agent.components.core.records import Prediction
 from pada_agent.components.core.tasks.task import Task
 
@@ -18,7 +18,7 @@ def read_predictions(path: Path, task: Task) -> list[Prediction]:
     found: list[Prediction] = []
     if path.is_file():
         found = _read(path, task, "train" if path.name.startswith("train") else "validation")
-    for split in SPLITS:
+    for split in ANALYSED_SPLITS:
         if (path / f"{split}.jsonl").exists():
             found += _read(path / f"{split}.jsonl", task, split)
     if not found:

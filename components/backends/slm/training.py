@@ -23,7 +23,7 @@ from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import Slm, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
-from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Row, Rows, row_order, tokenise
+from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import TrainLora
 from pada_agent.components.core.slm_interface import Example, Training
@@ -83,7 +83,9 @@ def _first_bad(losses: Sequence[float]) -> int:
 class CompletionTrainer(Trainer):
     """Loss on completion tokens, as a mean over the tokens of the whole optimizer step."""
 
-    def __init__(self, slm: Slm, model: Any, rows: Sequence[Row], arguments: TrainingArguments, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self, slm: Slm, model: Any, rows: Sequence[TokenRow], arguments: TrainingArguments, checkpoints: Checkpoints
+    ) -> None:
         collate = Collator(slm.chat.tokenizer.pad_token_id)
         super().__init__(model=model, args=arguments, train_dataset=Rows(rows), data_collator=collate)
         self.remove_callback(PrinterCallback)
@@ -190,13 +192,13 @@ def _accumulate(wanted: int) -> int:
     return wanted // processes
 
 
-def _identity(rows: Sequence[Row], settings: TrainLora, steps: int, slm: Slm) -> str:
+def _identity(rows: Sequence[TokenRow], settings: TrainLora, steps: int, slm: Slm) -> str:
     """What must be the same for a checkpoint to be of this run."""
     parts = [settings.model_dump_json(), str(steps), str(slm.source), slm.dtype, *(f"{r.id}{r.tokens}" for r in rows)]
     return "\n".join(parts)
 
 
-def _prove_change(slm: Slm, model: Any, rows: Sequence[Row], adapter: Path) -> None:
+def _prove_change(slm: Slm, model: Any, rows: Sequence[TokenRow], adapter: Path) -> None:
     """Load the adapter as evaluate_slm will and compare logits with the base model's. Raises ModelError if they agree."""
     from peft import load_peft_weights, set_peft_model_state_dict
 

@@ -19,7 +19,7 @@ SORTED_STEPS = 8  # optimizer steps whose rows are cut into micro batches of lik
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """A tokenised example: the loss is on `tokens[prompt:]`."""
 
     id: str
@@ -27,7 +27,7 @@ class Row:
     prompt: int
 
 
-def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[list[Row], list[str]]:
+def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[list[TokenRow], list[str]]:
     """Rows with their completion's end-of-turn token last, and the ids of examples that are too long.
 
     Raises InputError when none is left.
@@ -37,7 +37,7 @@ def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[li
     for example in examples:
         prompt = slm.chat.prompt(example.messages)
         try:
-            row = Row(example.id, prompt + slm.chat.completion(example.target), len(prompt))
+            row = TokenRow(example.id, prompt + slm.chat.completion(example.target), len(prompt))
         except InputError as e:
             raise InputError(f"row {example.id}: {e}") from e
         if row.tokens[-1] != slm.chat.end_of_turn:
@@ -76,16 +76,16 @@ def row_order(lengths: Sequence[int], steps: int, micro: int, accumulate: int, s
     return result
 
 
-class Rows(Dataset[Row]):
+class Rows(Dataset[TokenRow]):
     """The rows in their order of training."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[TokenRow]) -> None:
         self._rows = rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> TokenRow:
         return self._rows[index]
 
 
@@ -95,7 +95,7 @@ class Collator:
 
     pad: int
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[TokenRow]) -> dict[str, Any]:
         longest = max(len(r.tokens) for r in rows)
         free = [longest - len(r.tokens) for r in rows]
         labels = [[NO_LOSS] * r.prompt + r.tokens[r.prompt :] + [NO_LOSS] * n for r, n in zip(rows, free, strict=True)]

@@ -17,12 +17,13 @@ from math import ceil
 from statistics import fmean
 from typing import Any
 
-from pada_agent.components.core.cost.budget import Allocation, Usage, allocation
+from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.prompts import render
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.records import Fields
+from pada_agent.components.core.row_quotas import Allocation, allocation
 from pada_agent.components.core.settings import LlmSettings, Settings, UpdateState
 from pada_agent.components.core.tasks.task import Message, Task
 

@@ -15,7 +15,7 @@ from pada_agent.components.core.figures import percent, plural
 from pada_agent.components.core.records import Branch, Record
 from pada_agent.components.core.statistics import Interval, balanced_accuracy
 
-FILE = "judge_check.json"
+JUDGE_CHECK_FILE = "judge_check.json"
 BadKind = Literal["exchanged", "cut", "off_task", "off_pattern"]
 Kind = Literal["good", "exchanged", "cut", "off_task", "off_pattern"]
 LABELS: dict[Kind, str] = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pada_agent.components.core.records import Batch, Sample
-from pada_agent.components.core.report.shown_rows import SPLITS, ShownRow, draw, draw_samples, title_of
+from pada_agent.components.core.report.shown_rows import SHOWN_SPLITS, ShownRow, draw, draw_samples, title_of
 from pada_agent.components.core.state import IterationRecord, State
 
 NAMES = {"validation": "Validation rows", "train": "Training rows"}
@@ -46,13 +46,13 @@ def browse(state: State, rows: Sequence[ShownRow], labels: Mapping[str, str], pl
 def _chosen(state: State, rows: Sequence[ShownRow], models: Sequence[str], parents: set[str], places: int) -> list[ShownRow]:
     """The rows drawn for this page and the training rows that its samples were written from; what went wrong comes first."""
     found: list[ShownRow] = []
-    for split in SPLITS:
+    for split in SHOWN_SPLITS:
         own = [r for r in rows if r.split == split]
         strata = [[r.id for r in own if r.drawn and _right(r, models[:1]) is right] for right in (True, False)]
         drawn = draw(strata, places, state.run.seed)
         found += [r for r in own if r.id in drawn or (split == "train" and r.id in parents)]
     order = [*CHANGES.values(), "wrong", ""]
-    return sorted(found, key=lambda r: (SPLITS.index(r.split), order.index(_change(r, models))))
+    return sorted(found, key=lambda r: (SHOWN_SPLITS.index(r.split), order.index(_change(r, models))))
 
 
 def _right(row: ShownRow, models: Sequence[str]) -> bool:
@@ -103,7 +103,7 @@ def _tag(*words: str) -> str:
 
 def _groups(state: State, answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     groups = []
-    for split in SPLITS:
+    for split in SHOWN_SPLITS:
         rows = [a for a in answers if a["split"] == split]
         of = next((m.metrics[split] for m in state.models if m.kind == "start" and split in m.metrics), None)
         counts = Counter(a["answers"][0]["verdict"] == "right" for a in rows if a["drawn"])
@@ -125,7 +125,7 @@ def _answer_filters(
     verdicts = [(between, both), *each] if between else each
     return _asked(
         answers,
-        ("Rows", [("", [(split, NAMES[split]) for split in SPLITS])]),
+        ("Rows", [("", [(split, NAMES[split]) for split in SHOWN_SPLITS])]),
         ("Verdict", verdicts),
         ("Pattern", [*_patterns(state), ("", [(NO_PATTERN, "in no pattern")])]),
     )

@@ -17,9 +17,9 @@ from pada_agent.components.core.records import Batch, Fields, Prediction, Record
 from pada_agent.components.core.report.excerpts import LENGTH, Excerpt
 from pada_agent.components.core.tasks.task import Task
 
-FILE = "rows.jsonl"
+ROWS_FILE = "rows.jsonl"
 PLACES = 300  # at most, for rows of one split and for samples of one iteration
-SPLITS: tuple[Literal["validation", "train"], ...] = ("validation", "train")
+SHOWN_SPLITS: tuple[Literal["validation", "train"], ...] = ("validation", "train")
 
 
 class Answer(Record):
@@ -66,7 +66,7 @@ def draw_samples(batches: Sequence[Batch], places: int, seed: int) -> list[tuple
 def draw_rows(predictions: Mapping[str, Sequence[Prediction]], task: Task, seed: int) -> list[ShownRow]:
     """Rows of each split, half of those answered right and half of the others, still without answers."""
     rows: list[ShownRow] = []
-    for split in SPLITS:
+    for split in SHOWN_SPLITS:
         found = predictions.get(split, ())
         drawn = draw([[p.id for p in found if p.score.correct is right] for right in (True, False)], PLACES, seed)
         rows += [_row(p.id, split, p.fields, task, drawn=True) for p in found if p.id in drawn]

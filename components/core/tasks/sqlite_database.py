@@ -14,7 +14,7 @@ from typing import Any
 
 from pada_agent.components.core.errors import InputError
 
-Row = tuple[Any, ...]
+ResultRow = tuple[Any, ...]
 
 ROW_CAP = 10_000
 # Counted in the virtual machine's instructions, so that a verdict does not depend on how busy the machine is; 20 million
@@ -48,7 +48,7 @@ class SqliteDatabase:
         self._calls, self._deadline = 0, 0.0
         self._limit()
 
-    def rows(self, sql: str) -> list[Row]:
+    def rows(self, sql: str) -> list[ResultRow]:
         """The result of one SELECT. Raises QueryError if it fails, writes, works too long or has over ROW_CAP rows."""
         with self._lock:
             self._calls, self._deadline = 0, time.monotonic() + SECONDS
@@ -133,7 +133,7 @@ class SqliteDatabase:
         return f"{message}; {column} is in {', '.join(having)}" if having else message
 
 
-def same_rows(found: list[Row], gold: list[Row], ordered: bool) -> bool:
+def same_rows(found: list[ResultRow], gold: list[ResultRow], ordered: bool) -> bool:
     """Whether two results hold the same rows, in this order if `ordered`; rounding to 2 or more places is forgiven."""
     if len(found) != len(gold):
         return False
@@ -149,7 +149,7 @@ def same_rows(found: list[Row], gold: list[Row], ordered: bool) -> bool:
     return True
 
 
-def _same_row(a: Row, b: Row) -> bool:
+def _same_row(a: ResultRow, b: ResultRow) -> bool:
     return len(a) == len(b) and all(_same_value(x, y) for x, y in zip(a, b, strict=True))
 
 

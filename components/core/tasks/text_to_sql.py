@@ -22,7 +22,7 @@ from pada_agent.components.core.tasks.sql_features import (
     parse_query,
     sql_features,
 )
-from pada_agent.components.core.tasks.sqlite_database import QueryError, Row, SqliteDatabase, same_rows
+from pada_agent.components.core.tasks.sqlite_database import QueryError, ResultRow, SqliteDatabase, same_rows
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 
 ASSET = "database.sql"
@@ -165,7 +165,7 @@ def first_statement(output: str) -> str:
     return match.group(0).strip() if match else ""
 
 
-def difference(found: list[Row], gold: list[Row]) -> str:
+def difference(found: list[ResultRow], gold: list[ResultRow]) -> str:
     """How a result differs from the right one, in a few words; both are results of queries that ran."""
     if not found:
         return f"gives no rows, expected {len(gold)}"
@@ -178,6 +178,6 @@ def difference(found: list[Row], gold: list[Row]) -> str:
     return f"gives other values, e.g. {_short(found[0])} where {_short(gold[0])} is expected first"
 
 
-def _short(row: Row) -> str:
+def _short(row: ResultRow) -> str:
     text = repr(row[0] if len(row) == 1 else row)
     return text if len(text) <= 60 else f"{text[:57]}..."

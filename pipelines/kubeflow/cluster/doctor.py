@@ -91,7 +91,7 @@ def _kubeflow(api: Any, target: ClusterTarget) -> Check:
     where = target.host or _SERVICE
     try:
         if target.host:
-            health = ask_health(where, Cluster(where, token_env=target.token_env).token(), target.ca_cert)
+            health: Health | None = ask_health(where, Cluster(where, token_env=target.token_env).token(), target.ca_cert)
         else:
             health = _through_cluster(api)
     except Denied as e:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.state import FILE, State
+from pada_agent.components.core.state import STATE_FILE, State
 
 
 def write(folder: Path, text: str) -> Path:
-    (folder / FILE).write_text(text, encoding="utf-8")
+    (folder / STATE_FILE).write_text(text, encoding="utf-8")
     return folder
 
 

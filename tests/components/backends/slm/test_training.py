@@ -16,7 +16,7 @@ from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.slm.shared_prefix import shared_length
 from pada_agent.components.backends.slm.training import CompletionTrainer, fit
-from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Row, row_order, tokenise
+from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, TokenRow, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import SlmSettings, TrainLora
 from pada_agent.components.core.slm_interface import Example
@@ -53,7 +53,7 @@ def run(tmp_path: Path, model: Path, rows=None, name="a", max_steps=0, **train):
     return made, adapter
 
 
-def plain_losses(model: Path, chosen: TrainLora, rows: list[Row], steps: int) -> list[float]:
+def plain_losses(model: Path, chosen: TrainLora, rows: list[TokenRow], steps: int) -> list[float]:
     """The same run in the plainest way: PEFT's own layers, logits of all positions, one row at a time, no Trainer."""
     from peft import LoraConfig, get_peft_model
     from transformers import get_cosine_schedule_with_warmup, set_seed
