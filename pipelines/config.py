@@ -76,8 +76,8 @@ def _option(folder: Path, value: Any) -> Any:
 
 def _file_in(value: Any) -> str:
     """`shop.sql` of `shop.sql`, `scorer.py` of `scorer.py:close`; '' where there is no such ending."""
-    found = _OPTION_FILE.fullmatch(value) if isinstance(value, str) else None
-    return found[1] if found else ""
+    option = _OPTION_FILE.fullmatch(value) if isinstance(value, str) else None
+    return option[1] if option else ""
 
 
 class _Loader(yaml.SafeLoader):

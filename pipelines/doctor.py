@@ -82,8 +82,8 @@ def _checks(settings: Settings | None) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
-    return Check("python", found, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer")
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", version, "" if sys.version_info >= (3, 11) else "install Python 3.11 or newer")
 
 
 def _package(name: str) -> Check:

@@ -49,15 +49,15 @@ def word_screen(task: Task, validation: Sequence[Prediction], train: Sequence[Tr
     telling = {word for word in failed - known if word in names or len(owners[word]) == 1}
 
     def screen(text: str) -> str:
-        found = next((t for t in tokens(text) if _stem(t) in telling), "")
-        return f"it has the word '{found}' of a validation row" if found else ""
+        copied = next((t for t in tokens(text) if _stem(t) in telling), "")
+        return f"it has the word '{copied}' of a validation row" if copied else ""
 
     return screen
 
 
 def first_hit(screens: Iterable[Screen], text: str) -> str:
     """What the first screen that has something to say says, '' if none has."""
-    return next((found for screen in screens if (found := screen(text))), "")
+    return next((reason for screen in screens if (reason := screen(text))), "")
 
 
 @cache

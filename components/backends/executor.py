@@ -61,13 +61,15 @@ class Executor:
 
         A pipeline hands one settings object to all stages; each checks all of it, so that the first stage finds every mistake.
         """
-        found = self._settings(model)
-        return model.model_validate(found.model_dump(include=set(model.model_fields))) if isinstance(found, Settings) else found
+        chosen = self._settings(model)
+        return (
+            model.model_validate(chosen.model_dump(include=set(model.model_fields))) if isinstance(chosen, Settings) else chosen
+        )
 
     def run_settings(self, model: type[BaseModel]) -> Settings | None:
         """The settings of a whole run, None where `settings` holds only the sections of `model`. Raises InputError."""
-        found = self._settings(model)
-        return found if isinstance(found, Settings) else None
+        chosen = self._settings(model)
+        return chosen if isinstance(chosen, Settings) else None
 
     def _settings(self, model: type[S]) -> S | Settings:
         raw = self.parameter("settings")

@@ -40,14 +40,14 @@ def run(ex: Executor) -> None:
         settings.generate,
         Tools(llm, run_code, Fingerprints.load(ex.input("fingerprints")).hits),
     )
-    found = read_json(source / JUDGE_CHECK_FILE) if (source / JUDGE_CHECK_FILE).exists() else None
-    if found is None and ex.parameter("iteration", 1) == 1 and settings.control.judge_checks and any(b.scores for b in batches):
+    check = read_json(source / JUDGE_CHECK_FILE) if (source / JUDGE_CHECK_FILE).exists() else None
+    if check is None and ex.parameter("iteration", 1) == 1 and settings.control.judge_checks and any(b.scores for b in batches):
         # Once a run, of a judge that is needed, and after the batches: a cap must not take from them what this costs.
-        found = measure_judge(task, known.train, settings.control, settings.generate.batch, settings.seed, llm)
+        check = measure_judge(task, known.train, settings.control, settings.generate.batch, settings.seed, llm)
     usage["control_quality"] = usage.get("control_quality", Usage()) + llm.usage
     out = ex.output("checked_batches")
-    if found is not None:
-        write_json(out / JUDGE_CHECK_FILE, found)
+    if check is not None:
+        write_json(out / JUDGE_CHECK_FILE, check)
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     accepted = sum(len(b.accepted) for b in batches)

@@ -33,7 +33,7 @@ def read_foreign(task: Task, rows: Iterable[tuple[str, Fields]], split: Split) -
 
     Raises InputError that names the line: no verdict, no output, fields that are not the task's, an id that comes twice.
     """
-    found: dict[str, Prediction] = {}
+    by_id: dict[str, Prediction] = {}
     filters: dict[str, str] = {}
     for number, (where, raw) in enumerate(rows, 1):
         try:
@@ -41,15 +41,15 @@ def read_foreign(task: Task, rows: Iterable[tuple[str, Fields]], split: Split) -
         except InputError as e:
             raise InputError(f"{where}: {e}") from e
         own_filter = str(raw.get("filter", ""))
-        first = found.get(prediction.id)
+        first = by_id.get(prediction.id)
         if first is None:
-            found[prediction.id], filters[prediction.id] = prediction, own_filter
+            by_id[prediction.id], filters[prediction.id] = prediction, own_filter
         elif own_filter in ("", filters[prediction.id], *first.score.extra):
             raise InputError(f"{where}: id '{prediction.id}' comes twice")
         else:
             extra = first.score.extra | {own_filter: prediction.score.correct}
-            found[prediction.id] = first.model_copy(update={"score": first.score.model_copy(update={"extra": extra})})
-    return list(found.values())
+            by_id[prediction.id] = first.model_copy(update={"score": first.score.model_copy(update={"extra": extra})})
+    return list(by_id.values())
 
 
 def _of_plain(task: Task, raw: Fields, split: Split, number: int) -> Prediction:

@@ -121,5 +121,5 @@ def _flat_schema(model: type[BaseModel]) -> dict[str, Any]:
             return flat({**definitions[name.removeprefix("#/$defs/")], **{k: v for k, v in part.items() if k != "$ref"}})
         return {k: flat(v) for k, v in part.items()}
 
-    found: dict[str, Any] = flat(schema)
-    return found
+    plain: dict[str, Any] = flat(schema)
+    return plain

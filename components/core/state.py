@@ -149,18 +149,18 @@ class State(Record):
 
     def model(self, name: str) -> ModelRecord:
         """A model by name. Raises InputError if it was not recorded."""
-        found = next((m for m in self.models if m.name == name), None)
-        if found is None:
+        model = next((m for m in self.models if m.name == name), None)
+        if model is None:
             raise InputError(f"the state has no model '{name}'; it has {', '.join(m.name for m in self.models) or 'none'}")
-        return found
+        return model
 
     @property
     def start(self) -> ModelRecord:
         """The fine-tuned model the run started from. Raises InputError before it was recorded."""
-        found = next((m for m in self.models if m.kind == "start"), None)
-        if found is None:
+        model = next((m for m in self.models if m.kind == "start"), None)
+        if model is None:
             raise InputError("the state has no fine-tuned model to start from; run update_state with step=start for it first")
-        return found
+        return model
 
     def analysed(self, number: int) -> str:
         """Name of the model whose failures iteration `number` is about."""

@@ -49,8 +49,8 @@ class Package:
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:
         """By name: parameterType, isOptional, defaultValue, description."""
-        found: dict[str, dict[str, Any]] = self.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
-        return found
+        parameters: dict[str, dict[str, Any]] = self.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+        return parameters
 
     def typed(self, name: str, text: str) -> Any:
         """`text` as the type that parameter `name` has. Raises InputError."""

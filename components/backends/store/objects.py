@@ -32,8 +32,8 @@ def read_all(uri: str, names: list[str]) -> list[bytes]:
     with reached(uri):
         files, top = open_store(uri)
         paths = [f"{top.rstrip('/')}/{name}" for name in names]
-        found = files.cat(paths, recursive=False) if paths else {}
-        return [found[path] for path in paths]
+        contents = files.cat(paths, recursive=False) if paths else {}
+        return [contents[path] for path in paths]
 
 
 def write(uri: str, data: bytes) -> None:
@@ -74,8 +74,8 @@ def names(uri: str) -> list[str]:
     with reached(uri, NO_BUCKET):
         files, path = open_store(uri)
         top = path.rstrip("/")
-        found = [name[len(top) + 1 :] for name in files.find(top) if name != top and not name.endswith("/")]
-        return sorted(safe_name(name, uri) for name in found)
+        below = [name[len(top) + 1 :] for name in files.find(top) if name != top and not name.endswith("/")]
+        return sorted(safe_name(name, uri) for name in below)
 
 
 def remove(uri: str) -> None:

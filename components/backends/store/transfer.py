@@ -49,19 +49,19 @@ def fetch(uri: str, into: Path) -> Path:
         files, source = open_store(uri)
         top = source.rstrip("/")
         target = below(into, PurePosixPath(top).name, uri)
-        found = {name: entry["size"] for name, entry in files.find(source, detail=True).items() if not name.endswith("/")}
-        if not found:
+        sizes = {name: entry["size"] for name, entry in files.find(source, detail=True).items() if not name.endswith("/")}
+        if not sizes:
             raise InputError(f"{uri}: there is nothing there")
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into, prefix=f".{target.name}.") as work:
             whole = Path(work) / target.name
-            copies = {name: whole / _below(top, name, uri) for name in sorted(found)}
+            copies = {name: whole / _below(top, name, uri) for name in sorted(sizes)}
             for copy in copies.values():
                 copy.parent.mkdir(parents=True, exist_ok=True)
             files.get(list(copies), [str(copy) for copy in copies.values()])
             for name, copy in copies.items():
-                if found[name] is not None and copy.stat().st_size != found[name]:
-                    raise InputError(f"{uri}: {name} came with {copy.stat().st_size} of {found[name]} bytes; try again")
+                if sizes[name] is not None and copy.stat().st_size != sizes[name]:
+                    raise InputError(f"{uri}: {name} came with {copy.stat().st_size} of {sizes[name]} bytes; try again")
             replace(whole, target)
     return target
 

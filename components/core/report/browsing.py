@@ -45,14 +45,14 @@ def browse(state: State, rows: Sequence[ShownRow], labels: Mapping[str, str], pl
 
 def _chosen(state: State, rows: Sequence[ShownRow], models: Sequence[str], parents: set[str], places: int) -> list[ShownRow]:
     """The rows drawn for this page and the training rows that its samples were written from; what went wrong comes first."""
-    found: list[ShownRow] = []
+    shown: list[ShownRow] = []
     for split in SHOWN_SPLITS:
         own = [r for r in rows if r.split == split]
         strata = [[r.id for r in own if r.drawn and _right(r, models[:1]) is right] for right in (True, False)]
         drawn = draw(strata, places, state.run.seed)
-        found += [r for r in own if r.id in drawn or (split == "train" and r.id in parents)]
+        shown += [r for r in own if r.id in drawn or (split == "train" and r.id in parents)]
     order = [*CHANGES.values(), "wrong", ""]
-    return sorted(found, key=lambda r: (SHOWN_SPLITS.index(r.split), order.index(_change(r, models))))
+    return sorted(shown, key=lambda r: (SHOWN_SPLITS.index(r.split), order.index(_change(r, models))))
 
 
 def _right(row: ShownRow, models: Sequence[str]) -> bool:

@@ -67,9 +67,9 @@ def draw_rows(predictions: Mapping[str, Sequence[Prediction]], task: Task, seed:
     """Rows of each split, half of those answered right and half of the others, still without answers."""
     rows: list[ShownRow] = []
     for split in SHOWN_SPLITS:
-        found = predictions.get(split, ())
-        drawn = draw([[p.id for p in found if p.score.correct is right] for right in (True, False)], PLACES, seed)
-        rows += [_row(p.id, split, p.fields, task, drawn=True) for p in found if p.id in drawn]
+        answers = predictions.get(split, ())
+        drawn = draw([[p.id for p in answers if p.score.correct is right] for right in (True, False)], PLACES, seed)
+        rows += [_row(p.id, split, p.fields, task, drawn=True) for p in answers if p.id in drawn]
     return rows
 
 

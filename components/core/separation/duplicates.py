@@ -105,8 +105,8 @@ class NearDuplicates:
         if twin := self._exact.get(_key(row)):
             return twin, 1.0
         scorer = Indel.normalized_similarity
-        found = process.extract(row[0].normal, self._first, scorer=scorer, score_cutoff=self._threshold, limit=None)
-        for _, _, index in found:
+        near = process.extract(row[0].normal, self._first, scorer=scorer, score_cutoff=self._threshold, limit=None)
+        for _, _, index in near:
             id, other = self._rows[index]
             if similarity := self._similarity(row, other):
                 return id, similarity

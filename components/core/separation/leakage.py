@@ -103,8 +103,8 @@ class Fingerprints:
         phrases = [run for size in reversed(PHRASE) for run in _runs(tokens(text), size)]
         for split, prints in self._splits.items():
             for kind, runs in (("all_short_runs", long_runs), ("phrases", phrases), ("rare", list(_rare(text)))):
-                if found := next((run for run in runs if _hash(run) in prints[kind]), None):
-                    return f"it has the words '{' '.join(found)}' of a {split} row"
+                if shared := next((run for run in runs if _hash(run) in prints[kind]), None):
+                    return f"it has the words '{' '.join(shared)}' of a {split} row"
         return ""
 
     def to_json(self) -> str:

@@ -50,8 +50,8 @@ def equations(text: str) -> Iterator[Equation]:
 
 def results(text: str) -> set[Fraction]:
     """Every number that stands right after an equals sign."""
-    found = [_NUMBER.match(after) for line in text.splitlines() for after in line.split("=")[1:]]
-    shown = [match.group(1) for match in found if match]
+    results = [_NUMBER.match(after) for line in text.splitlines() for after in line.split("=")[1:]]
+    shown = [match.group(1) for match in results if match]
     return {value(number) for number in shown} | {value(number.rstrip("%")) for number in shown}
 
 

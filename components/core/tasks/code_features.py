@@ -43,12 +43,12 @@ _CALLS = {
 
 def code_features(tree: ast.AST, name: str) -> set[str]:
     """Constructs in the code of the function `name`: loops, containers, recursion and the like."""
-    found = set(_features(tree, name))
+    features = set(_features(tree, name))
     loops = (ast.For, ast.While)
     outer = [node for node in ast.walk(tree) if isinstance(node, loops)]
     if any(isinstance(inner, loops) for node in outer for inner in ast.walk(node) if inner is not node):
-        found.add("nested loops")
-    return found
+        features.add("nested loops")
+    return features
 
 
 def _features(tree: ast.AST, name: str) -> Iterator[str]:

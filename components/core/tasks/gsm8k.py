@@ -56,8 +56,8 @@ def strict_number(text: str) -> str:
 
 def last_number(text: str) -> str:
     """The last number anywhere, without commas and dollar signs; '' if there is none."""
-    found = _ANY_NUMBER.findall(text)
-    return found[-1].replace(",", "").replace("$", "") if found else ""
+    numbers = _ANY_NUMBER.findall(text)
+    return numbers[-1].replace(",", "").replace("$", "") if numbers else ""
 
 
 def same_number(a: str, b: str) -> bool:
@@ -116,15 +116,17 @@ class Gsm8k(Task):
         text = "\n".join(marks or steps)
         lefts = " ".join(equation.left for equation in equations(text)).translate(str.maketrans("x×·÷−–", "***/--"))
         words = f"{fields['question']} {' '.join(steps)}".lower()
-        found = {name for sign, name in _OPERATIONS.items() if re.search(rf"\d[\s%)]*{re.escape(sign)}", lefts)}
-        found.add(f"{len(steps)} step{'s' * (len(steps) > 1)}" if len(steps) < _MOST_STEPS else f"{_MOST_STEPS} or more steps")
+        operations = {name for sign, name in _OPERATIONS.items() if re.search(rf"\d[\s%)]*{re.escape(sign)}", lefts)}
+        operations.add(
+            f"{len(steps)} step{'s' * (len(steps) > 1)}" if len(steps) < _MOST_STEPS else f"{_MOST_STEPS} or more steps"
+        )
         if "%" in words or "percent" in words:
-            found.add("percentages")
+            operations.add("percentages")
         if re.search(r"\b(?:half|third|quarter|fourth|fifth|sixth)s?\b|\b\d/\d\b", fields["question"].lower()):
-            found.add("fractions")
+            operations.add("fractions")
         if re.search(r"\d\.\d", words):
-            found.add("decimals")
-        return found
+            operations.add("decimals")
+        return operations
 
     def sample_of(self, fields: Fields) -> Gsm8kSample:
         steps, number = _solution(fields)

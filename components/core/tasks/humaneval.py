@@ -217,7 +217,7 @@ def _split(code: str, entry: ast.FunctionDef) -> tuple[str, str]:
 
 def _plain_asserts(test: str, name: str) -> list[str]:
     """The assert statements on the candidate that stand alone in `check`, on the function's own name."""
-    found = []
+    examples = []
     for function in [node for node in _parse(test).body if isinstance(node, ast.FunctionDef)]:
         for node in function.body:
             names = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id == "candidate"]
@@ -225,8 +225,8 @@ def _plain_asserts(test: str, name: str) -> list[str]:
                 for used in names:
                     used.id = name
                 node.msg = None
-                found.append(ast.unparse(node))
-    return found
+                examples.append(ast.unparse(node))
+    return examples
 
 
 def _checked_test(test: str, name: str) -> str:

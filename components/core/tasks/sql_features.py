@@ -59,21 +59,21 @@ def sql_features(sql: str) -> set[str]:
         query = parse_query(sql)
     except ValueError:
         return set()
-    found = {name for name, kinds in NODES if query.find(*kinds)}
+    clauses = {name for name, kinds in NODES if query.find(*kinds)}
     widest = max((1 + len(s.args.get("joins") or []) for s in query.find_all(exp.Select)), default=1)
     if widest == 2:
-        found.add("JOIN of 2 tables")
+        clauses.add("JOIN of 2 tables")
     elif widest > 2:
-        found.add("JOIN of 3 or more tables")
+        clauses.add("JOIN of 3 or more tables")
     if any(join.side == "LEFT" for join in query.find_all(exp.Join)):
-        found.add("LEFT JOIN")
+        clauses.add("LEFT JOIN")
     if any(select.parent_select for select in query.find_all(exp.Select) if not select.find_ancestor(exp.With)):
-        found.add("subquery")
+        clauses.add("subquery")
     if any(aggregate.find(exp.Binary) and aggregate.find(*_ARITHMETIC) for aggregate in query.find_all(*AGGREGATES)):
-        found.add("arithmetic inside an aggregate")
+        clauses.add("arithmetic inside an aggregate")
     if any(_function(node) in DATE_FUNCTIONS for node in query.find_all(exp.Func)):
-        found.add("date function")
-    return found
+        clauses.add("date function")
+    return clauses
 
 
 def columns_used(sql: str, schema: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -76,8 +76,8 @@ class SqliteDatabase:
         for table, columns in self.tables.items():
             for column in columns:
                 name = f"{_quote(table)}.{_quote(column)}"
-                found = self.rows(f"SELECT DISTINCT {name} FROM {_quote(table)} WHERE {name} IS NOT NULL ORDER BY 1")
-                values = [v for (v,) in found]
+                values = self.rows(f"SELECT DISTINCT {name} FROM {_quote(table)} WHERE {name} IS NOT NULL ORDER BY 1")
+                values = [v for (v,) in values]
                 if values and column.lower() != "id" and not column.lower().endswith("_id"):
                     lines.append(f"{table}.{column}: {_some(values, most)}")
         return "\n".join(lines)
@@ -86,8 +86,8 @@ class SqliteDatabase:
         return [str(column[1]) for column in self._connection.execute(f"PRAGMA table_info({_quote(table)})")]
 
     def _foreign_keys(self, table: str) -> list[str]:
-        found = self._connection.execute(f"PRAGMA foreign_key_list({_quote(table)})").fetchall()
-        return [f"{table}.{own} = {other}.{column or 'id'}" for _, _, other, own, column, *_ in reversed(found)]
+        keys = self._connection.execute(f"PRAGMA foreign_key_list({_quote(table)})").fetchall()
+        return [f"{table}.{own} = {other}.{column or 'id'}" for _, _, other, own, column, *_ in reversed(keys)]
 
     def _longest(self) -> int:
         """Length of the longest value, in bytes; what is in the database must stay readable."""

@@ -147,10 +147,10 @@ class Squad(Task):
         assert isinstance(sample, SquadSample)
         context, question = " ".join(sample.context.split()), " ".join(sample.question.split())
         answer = " ".join(sample.answer.split())
-        found = re.search(re.escape(answer), context) or re.search(re.escape(answer.rstrip(".")), context, re.IGNORECASE)
-        if not found or not normalise(found.group()):
+        span = re.search(re.escape(answer), context) or re.search(re.escape(answer.rstrip(".")), context, re.IGNORECASE)
+        if not span or not normalise(span.group()):
             raise InputError(f"answer: '{answer}' is not in the context; copy it from there word for word")
-        return {"context": context, "question": question, "answers": [found.group()]}
+        return {"context": context, "question": question, "answers": [span.group()]}
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         answer = normalise(fields["answers"][0])

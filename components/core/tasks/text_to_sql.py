@@ -105,13 +105,13 @@ class TextToSql(Task):
         if not re.match(r"(?:select|with)\b", sql, re.IGNORECASE):
             return Score(correct=False, valid=False, predicted=sql, detail="no SELECT" if sql else "empty")
         try:
-            found = self.database.rows(sql)
+            result = self.database.rows(sql)
         except QueryError as e:
             return Score(correct=False, valid=False, predicted=sql, detail=f"error: {e}")
         gold, ordered = self.database.rows(fields["sql"]), is_ordered(fields["sql"])
-        if same_rows(found, gold, ordered):
+        if same_rows(result, gold, ordered):
             return Score(correct=True, valid=True, predicted=sql)
-        return Score(correct=False, valid=True, predicted=sql, detail=difference(found, gold))
+        return Score(correct=False, valid=True, predicted=sql, detail=difference(result, gold))
 
     def question(self, fields: Fields) -> str:
         return str(fields["question"])

@@ -115,20 +115,20 @@ def gpus(api: Any) -> Iterator[Check]:
     """GPUs that tasks may get now, and why not those of other nodes."""
     from kubernetes import client
 
-    found: list[Any] = []
+    nodes_with_gpu: list[Any] = []
 
     def tell(nodes: Any) -> Check:
-        found.extend(node for node in (nodes.items if nodes else []) if _gpus(node))
-        usable = [node for node in found if not _obstacle(node)]
+        nodes_with_gpu.extend(node for node in (nodes.items if nodes else []) if _gpus(node))
+        usable = [node for node in nodes_with_gpu if not _obstacle(node)]
         if not usable:
-            why = "no node that tasks may use offers one now" if found else "no node offers one now"
+            why = "no node that tasks may use offers one now" if nodes_with_gpu else "no node offers one now"
             on_gke = any("cloud.google.com/gke-nodepool" in (n.metadata.labels or {}) for n in (nodes.items if nodes else []))
             return Check("gpu", why, f"{GKE_POOLS if on_gke else POOLS}; else add one", needed=False)
         cards = ", ".join(sorted({_card(node) for node in usable}))
         return Check("gpu", f"{sum(map(_gpus, usable))} allocatable on {len(usable)} of {len(nodes.items)} nodes: {cards}")
 
     yield look("gpu", lambda: client.CoreV1Api(api).list_node(_request_timeout=SECONDS), tell, "list nodes")
-    for node in found:
+    for node in nodes_with_gpu:
         if obstacle := _obstacle(node):
             name = node.metadata.name
             mend = f"kubectl uncordon {name}" if node.spec.unschedulable else "take the taint away, or add a toleration"

@@ -61,10 +61,10 @@ def ask(question: Callable[[], Any]) -> Any:
 def look(name: str, question: Callable[[], Any], tell: Callable[[Any], Check], right: str) -> Check:
     """What `tell` makes of the answer (None where there is none); `right` is what RBAC would have to allow."""
     try:
-        found = ask(question)
+        answer = ask(question)
     except Denied as e:
         return Check(name, f"may not be looked at, perhaps it is there ({e})", f"kubectl auth can-i {right}", needed=False)
-    return tell(found)
+    return tell(answer)
 
 
 def one_line(value: object) -> str:
