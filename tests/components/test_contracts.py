@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -161,3 +162,10 @@ def test_the_metadata_has_the_layout_of_kubeflows_component_repository(stage):
         assert re.fullmatch(r"(>=|<=|==)?\d+\.\d+\.\d+", dependency["version"])
     asks_an_llm = {"teacher", "judge"} & set(STAGES[stage].settings.model_fields) and stage != "update_state"
     assert ("external_services" in dependencies) == bool(asks_an_llm)
+
+
+def test_each_rule_on_imports_that_names_stages_names_all():
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
+    for contract in project["tool"]["importlinter"]["contracts"]:
+        named = {stage for stage in STAGES if re.search(rf"pada_agent\.components\.{stage}\b", str(contract))}
+        assert named in (set(), set(STAGES)), contract["name"]

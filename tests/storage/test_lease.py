@@ -75,6 +75,13 @@ def test_of_another_machine_it_is_waited_until_the_note_is_stale(store, holder):
         pass
 
 
+def test_what_else_lies_beside_the_notes_is_left_alone(store):
+    objects.write(f"{store.uri}/lease/notes.txt", b"mine")
+    with leased(store.uri):
+        assert objects.names(f"{store.uri}/lease") == ["000001.json", "notes.txt"]
+    assert objects.read(f"{store.uri}/lease/notes.txt") == b"mine"
+
+
 def test_who_was_taken_for_dead_sees_it_and_stops(store, capsys):
     first = Lease(store.uri)
     first.take()

@@ -8,6 +8,7 @@ lets only one do; the one before sees that when it refreshes and stops.
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -42,7 +43,7 @@ class Lease:
 
     def take(self) -> None:
         """Raises InputError when another process holds the lease, or nothing can be written there."""
-        taken = names(f"{self._uri}/lease")
+        taken = self._notes()
         if taken and (holder := self._holder(taken[-1])) and not _gone(holder):
             age = time.time() - holder["time"]
             raise InputError(
@@ -61,6 +62,10 @@ class Lease:
                 remove(f"{self._uri}/lease/{old}")
         self._thread.start()
 
+    def _notes(self) -> list[str]:
+        """Names of the notes, the highest number last; what else lies there is not ours."""
+        return [name for name in names(f"{self._uri}/lease") if re.fullmatch(r"\d{6,}\.json", name)]
+
     def give_back(self) -> None:
         """The next one need not wait."""
         self._over.set()
@@ -71,7 +76,7 @@ class Lease:
 
     def renew(self) -> None:
         """Write the note anew, unless another process holds by now."""
-        taken = names(f"{self._uri}/lease")
+        taken = self._notes()
         holder = self._holder(taken[-1]) if taken else None
         if holder is None or holder["token"] != self._token:
             self._lost = _name(holder or {})

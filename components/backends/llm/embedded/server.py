@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pada_agent.components.core.errors import ModelError
 
 START_SECONDS = 300.0  # a few gigabytes from a slow disk
 LOG_LINES = 6
+_LOG = "pada-embedded-"
 # Turns of the waiting loop at OpenMP's barriers; its default burns whole time slices once another program wants a core.
 SPIN = 3000
 
@@ -39,7 +40,8 @@ def embedded_server(model: str, context: int) -> Iterator[str]:
     path = resolve_model(model)
     if path.suffix != ".gguf":
         raise ModelError(f"model {model}: llama.cpp needs a .gguf file, this is {path}; name a GGUF model")
-    log = Path(tempfile.gettempdir()) / f"pada-embedded-{os.getpid()}-{path.stem}.log"
+    _remove_logs_of_the_dead()
+    log = Path(tempfile.gettempdir()) / f"{_LOG}{os.getpid()}-{path.stem}.log"
     process, url = _start(path, context, log)
     try:
         _wait_until_up(process, url, model, log)
@@ -47,6 +49,16 @@ def embedded_server(model: str, context: int) -> Iterator[str]:
     finally:
         _stop(process)
     log.unlink(missing_ok=True)  # kept after an error: there it says more than we do
+
+
+def _remove_logs_of_the_dead() -> None:
+    """Processes that were killed, or failed and left their log to be read."""
+    for log in Path(tempfile.gettempdir()).glob(f"{_LOG}[0-9]*.log"):
+        with suppress(OSError, ValueError):  # another user's, gone meanwhile, or none of ours
+            try:
+                os.kill(int(log.name.removeprefix(_LOG).partition("-")[0]), 0)
+            except ProcessLookupError:
+                log.unlink()
 
 
 def server_settings(path: Path, context: int) -> dict[str, object]:

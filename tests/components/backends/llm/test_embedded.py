@@ -146,8 +146,14 @@ def test_the_server_dies_with_a_parent_that_is_killed(model):
     assert gone(pid)
 
 
-def test_a_file_that_is_no_model_is_told_with_the_end_of_the_log(tmp_path):
+def test_a_file_that_is_no_model_is_told_with_the_end_of_the_log(tmp_path, monkeypatch):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, used = (tmp_path / f"pada-embedded-{pid}-teacher.log" for pid in (dead.pid, os.getppid()))
+    left.write_text("killed")
+    used.write_text("in use")
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"no model at all")
     with pytest.raises(ModelError) as raised, embedded_server(str(broken), 512):
@@ -157,8 +163,7 @@ def test_a_file_that_is_no_model_is_told_with_the_end_of_the_log(tmp_path):
     assert "Failed to load model from file" in text
     assert "\n" not in text
     log = Path(text.rsplit("whole log: ", 1)[1].rstrip(")"))
-    assert log.exists()
-    log.unlink()
+    assert {file.name for file in tmp_path.glob("*.log")} == {log.name, used.name}, "that of a dead process goes with the next"
 
 
 def test_a_model_that_is_not_gguf_is_refused(tmp_path):

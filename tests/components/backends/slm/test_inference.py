@@ -10,6 +10,8 @@ from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import SlmSettings
 from pada_agent.components.core.slm_interface import Prompt
 
+pytestmark = pytest.mark.filterwarnings("error:.*past_key_values:FutureWarning")  # of every stage, for every newcomer
+
 SYSTEM = "Answer with one query for the table customers(id, name, city)."
 
 

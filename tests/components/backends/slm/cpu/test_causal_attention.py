@@ -4,6 +4,7 @@ from torch.nn import functional
 
 from pada_agent.components.backends.slm.cpu.causal_attention import BLOCK, NAME, CausalAttention, use_causal_blocks
 from pada_agent.components.backends.slm.loading import load_slm
+from pada_agent.components.backends.slm.shared_prefix import cache_word
 from pada_agent.components.core.settings import SlmSettings
 
 
@@ -54,10 +55,11 @@ def test_a_model_gives_the_same_logits_with_padding_with_a_prefix_and_token_by_t
     monkeypatch.setattr(CausalAttention, "apply", lambda *a: (blocks.append(a[0].shape[2]), apply(*a))[1])
     torch.testing.assert_close(logits(slm, tokens), plain, rtol=1e-4, atol=1e-4)
     assert set(blocks) == {150}
-    prefix = slm.model(input_ids=tokens[:, :60], use_cache=True).past_key_values
-    rest = logits(slm, tokens[:, 60:149], past_key_values=prefix)
+    word = cache_word(slm.model)
+    prefix = getattr(slm.model(input_ids=tokens[:, :60], use_cache=True), word)
+    rest = logits(slm, tokens[:, 60:149], **{word: prefix})
     torch.testing.assert_close(rest, plain[:, 60:149], rtol=1e-4, atol=1e-4)
-    last = logits(slm, tokens[:, 149:], past_key_values=prefix)
+    last = logits(slm, tokens[:, 149:], **{word: prefix})
     torch.testing.assert_close(last, plain[:, 149:], rtol=1e-4, atol=1e-4)
     assert set(blocks) == {150, 60, 89}
     seen = padded.bool()
