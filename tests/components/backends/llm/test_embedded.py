@@ -176,6 +176,7 @@ def test_a_model_that_is_not_gguf_is_refused(tmp_path):
 def test_a_server_that_does_not_come_up_is_not_waited_for_for_ever(tmp_path, monkeypatch):
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     (tmp_path / "m.gguf").write_bytes(b"")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the log stays
     monkeypatch.setattr(embedded_llm, "START_SECONDS", 0.3)
     sleeper = [sys.executable, "-c", "import sys, time; print('loading', flush=True); sys.stdin.read()"]
     popen = subprocess.Popen
