@@ -9,6 +9,7 @@ import pytest
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.prepare_data.__main__ import run as prepare
 from pada_agent.components.stages import STAGES
 
 QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
@@ -67,3 +68,15 @@ def stage(tmp_path: Path) -> Callable[..., tuple[dict[str, Path], dict[str, Any]
         return outputs, json.loads((folder / "executor_output.json").read_text())["parameterValues"]
 
     return start
+
+
+@pytest.fixture
+def settings(sql_settings: Settings) -> Settings:
+    """What `data` is prepared with; a test module may have its own."""
+    return sql_settings
+
+
+@pytest.fixture
+def data(stage: Callable[..., tuple[dict[str, Path], dict[str, Any]]], settings: Settings) -> dict[str, Path]:
+    """The outputs of prepare_data."""
+    return stage(prepare, settings, {})[0]

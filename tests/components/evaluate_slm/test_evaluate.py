@@ -21,11 +21,6 @@ def settings(sql_settings, tiny_slm):
 
 
 @pytest.fixture
-def data(stage, settings):
-    return stage(prepare, settings, {})[0]
-
-
-@pytest.fixture
 def task(settings):
     return load_task("text_to_sql", settings.task.options)
 

@@ -23,11 +23,6 @@ def settings(sql_settings, tiny_slm):
     return sql_settings.model_copy(update={"slm": slm, "task": task, "train": sql_settings.train.model_copy(update=QUICK)})
 
 
-@pytest.fixture
-def data(stage, settings):
-    return stage(prepare, settings, {})[0]
-
-
 def synthetic(fields, name="s-1"):
     provenance = Provenance(branch="error", parent_ids=[], iteration=1, batch_id="b", attempt=0, request_hash="h")
     return SyntheticRow(id=name, fields=fields, provenance=provenance)
