@@ -9,6 +9,7 @@ import http_stub as HTTP
 import llm_stub as STUB
 import pytest
 import tiny_slm as TINY
+from fake_stages import FakeStages
 
 
 @pytest.fixture
@@ -57,3 +58,9 @@ def tiny_slm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder: Path = TINY.build(tmp_path_factory.mktemp("tiny-slm"))
     return folder
+
+
+@pytest.fixture
+def fakes() -> FakeStages:
+    """Fresh fake stages."""
+    return FakeStages()

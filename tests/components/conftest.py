@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_run import QUICKSTART, SLM
 
 from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.prepare_data.__main__ import run as prepare
 from pada_agent.components.stages import STAGES
 
-QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
 OUTPUTS = {
     "analyze_patterns": ["analyses", "plan"],
     "generate_data": ["batches"],
@@ -67,3 +70,25 @@ def stage(tmp_path: Path) -> Callable[..., tuple[dict[str, Path], dict[str, Any]
         return outputs, json.loads((folder / "executor_output.json").read_text())["parameterValues"]
 
     return start
+
+
+@pytest.fixture
+def settings(sql_settings: Settings) -> Settings:
+    """What `data` is prepared with; a test module may have its own."""
+    return sql_settings
+
+
+@pytest.fixture
+def data(stage: Callable[..., tuple[dict[str, Path], dict[str, Any]]], settings: Settings) -> dict[str, Path]:
+    """The outputs of prepare_data."""
+    return stage(prepare, settings, {})[0]
+
+
+@pytest.fixture
+def real_slm() -> str:
+    """Name of the quickstart's model; a test is skipped where it cannot be had."""
+    try:
+        resolve_model(SLM)
+    except ModelError as e:
+        pytest.skip(f"no SLM: {e}")
+    return SLM

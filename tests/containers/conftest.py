@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import importlib.util
 import os
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stores import Store, gs_store
 
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import IMAGES
@@ -168,24 +168,8 @@ def shared_folder(tmp_path: Path) -> Iterator[Path]:
     yield folder
 
 
-def load(name: str) -> Any:
-    """A module of another folder of tests, by its path below tests/."""
-    spec = importlib.util.spec_from_file_location(name.replace("/", "_"), Path(__file__).parents[1] / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def whole_loop() -> Any:
-    """The test of the whole loop on one machine: its task, its teacher, and how it compares states."""
-    return load("pipelines/test_whole_loop")
-
-
-@pytest.fixture(scope="session")
-def object_store() -> Iterator[Any]:
+def object_store() -> Iterator[Store]:
     """A real server for gs:// on the loopback, with a bucket and the environment that leads there."""
-    storage = load("storage/conftest")
-    with storage.fake_gcs() as endpoint:
-        yield storage.prepared(storage.Store("gs", {"STORAGE_EMULATOR_HOST": endpoint, "NO_GCE_CHECK": "true"}))
+    with gs_store() as found:
+        yield found

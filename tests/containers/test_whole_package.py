@@ -20,7 +20,7 @@ import yaml
 from llm_stub import LlmStub, serving
 from package_runner import Container, PackageRun, TaskFailed
 from tiny_slm import build
-from whole_run import QUICKSTART, TASK, WRITING, spread, state_of
+from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
 
 from pada_agent.components.backends.executor import local_path
 from pada_agent.components.backends.models.sources import cache_root, find_model
@@ -34,7 +34,6 @@ from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
 
-EMBEDDING = "sentence-transformers/all-mpnet-base-v2"
 BUCKET = "artifacts"
 KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
 
@@ -157,42 +156,39 @@ def models() -> None:
 
 
 @pytest.fixture
-def stub(whole_loop):
+def stub():
     def judged(ask):
         good = spread(ask.last, 4)
         return {"adherence": 9 if good else 2, "utility": 8, "relevance": 9, "feedback": "none" if good else "Count groups."}
 
     with serving() as server:
-        server.on("You are a teacher who reads the mistakes", reply=whole_loop.analysis)
-        server.on("You find what a group of mistakes", reply={"category_name": "grouping", "pattern": "Groups are not filtered."})
-        server.on("You plan training data", reply={"strategy": "Write questions that count groups and keep the large ones."})
-        server.on(WRITING, reply=whole_loop.items)
         server.on("You judge training examples", reply=judged)
+        teach(server)
         yield server
 
 
 @pytest.fixture
-def settings(stub, whole_loop, shared_folder):
+def settings(stub, shared_folder):
     """Settings of a run on few rows, as JSON; tiny(...) of a model that learns nothing, in seconds."""
 
     def values(model: str = "", loop: dict[str, int] | None = None) -> dict[str, Any]:
-        slm = {"model": model, "max_length": 256} if model else {"model": str(shared_folder / "slm"), "max_length": 3000}
         if not model and not (shared_folder / "slm").exists():
             build(shared_folder / "slm", context=4096)
             (shared_folder / "slm" / "model.safetensors").chmod(0o644)
-        llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
-        return {
-            "task": TASK,
-            "slm": slm,
-            "teacher": {**llm, "model": "teacher", "api_key_env": "TEACHER_API_KEY"},
-            "judge": {**llm, "model": "judge", "api_key_env": "JUDGE_API_KEY"},
-            "train": {"epochs": 1, "learning_rate": 1e-3, "accumulate": 1, "checkpoints": 5},
-            "evaluate": {"max_new_tokens": 16},
-            "analyze": {"sample": 8, "k_max": 3},
+        return small_run(
+            stub.url,
+            model or shared_folder / "slm",
+            slm={"max_length": 256 if model else 3000},
+            embedding={"model": EMBEDDING},
+            teacher={"api_key_env": "TEACHER_API_KEY"},
+            judge={"api_key_env": "JUDGE_API_KEY"},
+            evaluate={"max_new_tokens": 16},
+            analyze={"sample": 8, "k_max": 3},
             # No more pairs of generation and control than the package has, so that none is cut off here.
-            "generate": {"batch": 3, "regenerations": 2, "refills": 0, "share": 1.0},
-            "loop": loop or {},
-        }
+            generate={"batch": 3, "regenerations": 2, "refills": 0, "share": 1.0},
+            loop={"iterations": 3, **(loop or {})},
+            step_matched=True,
+        )
 
     return values
 
@@ -246,7 +242,7 @@ def reason(run: PackageRun) -> str:
 
 
 def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if_none_was(
-    cluster, settings, local_run, stub, whole_loop, tmp_path
+    cluster, settings, local_run, stub, tmp_path
 ):
     given = settings(loop={"iterations": 3, "patience": 3})
     local = local_run(given)
@@ -263,9 +259,9 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
     killed.check_store(run, tmp_path)
 
 
-def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, whole_loop, tmp_path):
-    load_slm(SlmSettings(model=whole_loop.SLM))  # also unpacks it: containers may not write into the cache
-    given = settings(whole_loop.SLM, {"iterations": 1})
+def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, tmp_path):
+    load_slm(SlmSettings(model=SLM))  # also unpacks it: containers may not write into the cache
+    given = settings(SLM, {"iterations": 1})
     local, here = local_run(given), cluster()
     run = here.run(given)
     assert iterations(run) == ["score-1"]
@@ -273,7 +269,7 @@ def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, 
     assert {code for _, code in here.ran} == {0}
     assert state_of(here.state_below(run)) == state_of(local())
     here.check_store(run, tmp_path)
-    whole_loop.check_separation(here.stub.asks)
+    check_separation(here.stub.asks)
 
 
 def test_a_plateau_ends_the_run_after_the_second_iteration(cluster, settings):

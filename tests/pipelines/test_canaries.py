@@ -10,6 +10,7 @@ import random
 
 import pytest
 from llm_stub import serving
+from whole_run import small_run
 
 from pada_agent.components.core.separation.duplicates import normalise
 from pada_agent.components.core.settings import Settings
@@ -113,22 +114,16 @@ def run(tmp_path, tiny_slm, monkeypatch):
 
 
 def settings(url, folder, tiny_slm):
-    llm = {"base_url": url, "concurrency": 1, "timeout_seconds": 5, "give_up_seconds": 5}
-    return Settings.model_validate(
-        {
-            "task": {"name": "squad", **{split: str(folder / f"{split}.jsonl") for split in SIZES}},
-            "slm": {"model": str(tiny_slm), "max_length": 1024},
-            "embedding": {"model": str(tiny_slm)},
-            "teacher": {**llm, "model": "teacher"},
-            "judge": {**llm, "model": "judge"},
-            "train": {"epochs": 1, "learning_rate": 1e-3, "accumulate": 1, "checkpoints": 0},
-            "evaluate": {"max_new_tokens": 4},
-            "analyze": {"k_max": 2, "redrafts": len(KINDS) + 2},
-            "generate": {"batch": 2, "share": 1.0, "regenerations": 1, "shots": 1},
-            "loop": {"iterations": 1},
-            "step_matched": False,
-        }
+    values = small_run(
+        url,
+        tiny_slm,
+        {"timeout_seconds": 5, "give_up_seconds": 5},
+        train={"checkpoints": 0},
+        analyze={"k_max": 2, "redrafts": len(KINDS) + 2},
+        generate={"batch": 2, "share": 1.0, "regenerations": 1, "shots": 1},
     )
+    task = {"name": "squad", **{split: str(folder / f"{split}.jsonl") for split in SIZES}}
+    return Settings.model_validate({**values, "task": task})
 
 
 def accepted(run_dir):

@@ -10,9 +10,8 @@ import time
 import pytest
 import yaml
 from llm_stub import serving
-from whole_run import TASK, WRITING, spread, teach
+from whole_run import ANALYSING, WRITING, analysis, items, small_run, teach
 
-ANALYSING = "You are a teacher who reads the mistakes"
 TROUBLES = {  # what befalls the first try of one analysis each -> the kind under which the report counts it
     "too many requests, and when to come back": ({"status": 429, "headers": {"Retry-After": "1"}}, "overload"),
     "too many requests": ({"status": 429}, "overload"),
@@ -37,40 +36,15 @@ def stub():
         yield server
 
 
-def analysis(ask):
-    causes = ("Leaves out the filter on groups.", "Does not join the second table.", "Orders by the wrong column.")
-    return {"missing": "A clause.", "root_cause": causes[spread(ask.last, 3)], "scenario": "Questions that count."}
-
-
-def items(ask):
-    first = spread(ask.last, 4000)
-    return {"items": [item(first + i) for i in range(ask.schema["properties"]["items"]["minItems"])]}
-
-
-def item(number):
-    return {
-        "tables": "orders(shipping, customer_id); customers(id, country)",
-        "sql": "SELECT customers.city, COUNT(*) FROM customers JOIN orders ON orders.customer_id = customers.id "
-        f"WHERE orders.shipping >= {number % 80 / 10} GROUP BY customers.city HAVING COUNT(*) >= 1 LIMIT {number // 80 + 1}",
-        "question": f"The {number // 80 + 1} cities with the most orders that cost {number % 80 / 10} or more to ship",
-    }
-
-
-def settings(url, tiny_slm, give_up, **sections):
-    llm = {"base_url": url, "concurrency": 1, "timeout_seconds": 4, "give_up_seconds": give_up}
-    return {
-        "task": {**TASK, "validation_size": len(TROUBLES)},
-        "slm": {"model": str(tiny_slm), "max_length": 1024},
-        "embedding": {"model": str(tiny_slm)},
-        "teacher": {**llm, "model": "teacher"},
-        "judge": {**llm, "model": "judge"},
-        "train": {"epochs": 1, "accumulate": 1},
-        "evaluate": {"max_new_tokens": 4},
-        "analyze": {"sample": len(TROUBLES), "k_max": 2},
-        "generate": {"batch": 2, "refills": 0, "regenerations": 2, **sections.get("generate", {})},
-        "loop": {"iterations": 1},
-        "step_matched": False,
-    }
+def settings(url, tiny_slm, give_up, generate):
+    return small_run(
+        url,
+        tiny_slm,
+        {"timeout_seconds": 4, "give_up_seconds": give_up},
+        task={"validation_size": len(TROUBLES)},
+        analyze={"sample": len(TROUBLES), "k_max": 2},
+        generate={"batch": 2, "refills": 0, "regenerations": 2, **generate},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +56,7 @@ def begun(fork, tiny_slm, tmp_path_factory):
         key = json.dumps(generate)
         if key not in made:
             folder = made[key] = tmp_path_factory.mktemp("begun")
-            (folder / "config.yaml").write_text(
-                yaml.safe_dump(settings("http://127.0.0.1:9/v1", tiny_slm, 20, generate=generate))
-            )
+            (folder / "config.yaml").write_text(yaml.safe_dump(settings("http://127.0.0.1:9/v1", tiny_slm, 20, generate)))
             arguments = ["run", "--config", str(folder / "config.yaml"), "--run-dir", str(folder / "run"), "--until", "start"]
             assert fork.start(arguments, folder / "log").wait() == 0, (folder / "log").read_text()
         return made[key] / "run"
@@ -100,7 +72,7 @@ def go_on(begun, fork, stub, tiny_slm, tmp_path):
         generate = generate or {}
         if not (tmp_path / "run").exists():
             shutil.copytree(begun(**generate), tmp_path / "run")
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings(stub.url, tiny_slm, give_up, generate=generate)))
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings(stub.url, tiny_slm, give_up, generate)))
         arguments = ["run", "--config", str(tmp_path / "config.yaml"), "--run-dir", str(tmp_path / "run")]
         log = tmp_path / f"log-{time.monotonic()}"
         code = fork.start([*arguments, *(["--until", until] if until else [])], log).wait()
@@ -142,7 +114,7 @@ def test_all_that_can_befall_a_reply_is_overcome_and_counted(go_on, stub, tmp_pa
             return {"items": [value["items"][0]] * 2}  # twice the same
         return value
 
-    teach(stub, analysis, poor)
+    teach(stub, items=poor)
     code, said, facts = go_on()
     assert code == 0, said
     (iteration,), total = facts["iterations"], facts["usage"]["total"]
@@ -163,7 +135,7 @@ def test_all_that_can_befall_a_reply_is_overcome_and_counted(go_on, stub, tmp_pa
 
 def test_a_teacher_that_never_writes_a_row_is_no_success(go_on, stub, tmp_path):
     stub.on(WRITING, text="I would rather not.")
-    teach(stub, analysis, items)
+    teach(stub)
     for _ in range(2):  # started again it says the same
         code, said, facts = go_on(until="")
         assert code == 1
@@ -180,7 +152,7 @@ def test_a_teacher_that_never_writes_a_row_is_no_success(go_on, stub, tmp_path):
 
 def test_a_judge_that_gives_all_the_best_is_said(go_on, stub, tmp_path):
     stub.on("You judge training examples", reply={"adherence": 10, "utility": 10, "relevance": 10, "feedback": ""})
-    teach(stub, analysis, items)
+    teach(stub)
     code, said, facts = go_on({"batch": 1})
     assert code == 0, said
     assert {len(scores) for scores in facts["iterations"][0]["judged"]} == {2, 3}, "batches of both kinds"
@@ -191,7 +163,7 @@ def test_a_judge_that_gives_all_the_best_is_said(go_on, stub, tmp_path):
 
 @pytest.mark.parametrize("how", [{"drip": 0.2}, {"status": 429}, {"status": 429, "headers": {"Retry-After": "1"}}], ids=str)
 def test_an_endpoint_that_never_answers_ends_the_run_in_time_and_the_report_says_so(how, go_on, stub):
-    teach(stub, analysis, items)
+    teach(stub)
     silent = stub.on(WRITING, reply=items, **how)
     stub.rules.insert(0, stub.rules.pop(stub.rules.index(silent)))
     code, said, _ = go_on(give_up=3)

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 from llm_stub import serving
-from whole_run import TASK, spread, state_of, teach
+from whole_run import WRITING, small_run, state_of, teach
 
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.cost_table import show_estimate
@@ -21,39 +21,21 @@ PRICES = {"usd_per_million_input": 3.0, "usd_per_million_output": 15.0}
 @pytest.fixture
 def stub():
     with serving() as server:
-        teach(server, {"missing": "A clause.", "root_cause": "Leaves out the filter.", "scenario": "Counts."}, items)
+        teach(server, {"missing": "A clause.", "root_cause": "Leaves out the filter.", "scenario": "Counts."})  # all the same
         yield server
-
-
-def items(ask):
-    first = spread(ask.last, 4000)
-    return {"items": [item(first + i) for i in range(ask.schema["properties"]["items"]["minItems"])]}
-
-
-def item(number):
-    return {
-        "tables": "orders(shipping)",
-        "sql": f"SELECT COUNT(*) FROM orders WHERE shipping >= {number / 100} AND shipping < {number}",
-        "question": f"How many orders cost {number / 100} or more to ship and less than {number}?",
-    }
 
 
 @pytest.fixture
 def config(tmp_path, stub, tiny_slm):
-    llm = {"base_url": stub.url, "timeout_seconds": 60, **PRICES}
-    values = {
-        "task": TASK,
-        "slm": {"model": str(tiny_slm), "max_length": 1024},
-        "embedding": {"model": str(tiny_slm)},
-        "teacher": {**llm, "model": "teacher"},
-        "judge": {**llm, "model": "judge"},
-        "train": {"epochs": 1, "accumulate": 1, "checkpoints": 0},
-        "evaluate": {"max_new_tokens": 4},
-        "analyze": {"sample": 8, "k_max": 3},
-        "generate": {"batch": 3, "regenerations": 1, "refills": 0},
-        "loop": {"iterations": 2},
-        "step_matched": False,
-    }
+    values = small_run(
+        stub.url,
+        tiny_slm,
+        {"concurrency": 8, "timeout_seconds": 60, **PRICES},
+        train={"checkpoints": 0},
+        analyze={"sample": 8, "k_max": 3},
+        generate={"batch": 3, "regenerations": 1, "refills": 0},
+        loop={"iterations": 2},
+    )
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(values))
     return file
@@ -99,7 +81,7 @@ def test_what_was_spent_is_what_was_paid_beside_what_was_expected(run, stub, con
 
 def test_a_stage_s_cap_holds_over_the_whole_run(run, stub):
     facts, _ = run(stages={"generate_data": {"calls": 3}})
-    assert sum(ask.text.startswith("You write training examples") for ask in stub.asks) == 3
+    assert sum(ask.text.startswith(WRITING) for ask in stub.asks) == 3
     assert facts["usage"]["stages"]["generate_data"]["calls"] == 3
     assert len(facts["iterations"]) == 2, "the first one leaves something, the second one ends"
     assert "budget.stages.generate_data.calls: 3" in facts["reason"]

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from fake_stages import Killed
 from typer.testing import CliRunner
 
 from pada_agent.components.backends.store import lease, objects
@@ -78,9 +79,9 @@ def test_what_must_outlive_the_machine_is_at_the_uri_and_artifacts_are_local(run
 
 
 @pytest.mark.parametrize("task", ["prepare", "control-1-1", "train-1"])
-def test_killed_in_a_task_another_machine_goes_on_with_it(run, fakes, killed, task, tmp_path):
+def test_killed_in_a_task_another_machine_goes_on_with_it(run, fakes, task, tmp_path):
     fakes.die_in = task
-    with pytest.raises(killed):
+    with pytest.raises(Killed):
         run("a")
     before = fakes.calls.copy()
     fakes.die_in = ""
@@ -91,19 +92,19 @@ def test_killed_in_a_task_another_machine_goes_on_with_it(run, fakes, killed, ta
 
 
 @pytest.mark.parametrize("puts", [1, 4])
-def test_killed_in_an_upload_the_half_task_is_not_taken_for_whole(run, fakes, killed, monkeypatch, puts):
+def test_killed_in_an_upload_the_half_task_is_not_taken_for_whole(run, fakes, monkeypatch, puts):
     run("a", until="evaluate")
     left = [puts]
 
     def put(path, uri):
         left[0] -= "-start/" in uri
         if not left[0]:
-            raise killed
+            raise Killed
         keep(path, uri)
 
     keep = remote_run.put
     monkeypatch.setattr(remote_run, "put", put)
-    with pytest.raises(killed):
+    with pytest.raises(Killed):
         run("a")
     assert fakes.calls == ["start"]
     monkeypatch.setattr(remote_run, "put", keep)

@@ -12,7 +12,6 @@ from pada_agent.components.backends.record_files import read_json, read_records,
 from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.records import Analysis, HeldOutRow, Pattern, Prediction, Score, TrainRow
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.components.prepare_data.__main__ import run as prepare
 
 pytestmark = pytest.mark.model
 CAUSES = {
@@ -27,12 +26,6 @@ def embedding_model():
         resolve_model("sentence-transformers/all-mpnet-base-v2")
     except ModelError as e:
         pytest.skip(f"no embedding model: {e}")
-
-
-@pytest.fixture
-def data(stage, sql_settings):
-    outputs, _ = stage(prepare, sql_settings, {})
-    return outputs
 
 
 def predict(rows, split: str, fails) -> list[Prediction]:

@@ -9,7 +9,6 @@ from pada_agent.components.backends.record_files import read_json, read_records,
 from pada_agent.components.control_quality.__main__ import run
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
-from pada_agent.components.prepare_data.__main__ import run as prepare
 
 HAVING = "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > "
 STRATEGY = Strategy(id="s1", pattern_id="p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"])
@@ -35,12 +34,6 @@ def row(number: int, sql: str, question: str, attempt: int = 0, batch: str = "b1
 def batch(rows: list[SyntheticRow], **changes: object) -> Batch:
     values = {"id": "b1", "branch": "pattern", "strategy_id": "s1", "seed_ids": ["t"], "wanted": 3, "focus": "HAVING"}
     return Batch.model_validate({**values, "samples": [Sample(row=r) for r in rows], **changes})
-
-
-@pytest.fixture
-def data(stage, sql_settings):
-    outputs, _ = stage(prepare, sql_settings, {})
-    return outputs
 
 
 @pytest.fixture

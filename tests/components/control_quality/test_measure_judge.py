@@ -15,17 +15,10 @@ from pada_agent.components.core.records import Batch, Provenance, Sample, Synthe
 from pada_agent.components.core.settings import BudgetSettings
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.generate_data.__main__ import run as generate
-from pada_agent.components.prepare_data.__main__ import run as prepare
 
 ITEM = re.compile(r"\d+\. Question: (.*)\n   Answer: (.*)\n?")
 KINDS = ["good"] * 4 + ["exchanged", "off_pattern", "cut", "off_task"]
 SQL = "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > "
-
-
-@pytest.fixture
-def data(stage, sql_settings):
-    outputs, _ = stage(prepare, sql_settings, {})
-    return outputs
 
 
 @pytest.fixture

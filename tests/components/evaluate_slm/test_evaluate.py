@@ -2,10 +2,9 @@ import json
 
 import pytest
 
-from pada_agent.components.backends.models.sources import resolve_model
 from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.backends.sandbox.run import run_code
-from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import HeldOutRow, Prediction, Score, TrainRow
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.evaluate_slm.__main__ import run
@@ -18,11 +17,6 @@ def settings(sql_settings, tiny_slm):
     slm = sql_settings.slm.model_copy(update={"model": str(tiny_slm), "dtype": "float32", "device": "cpu"})
     sizes = {"train_size": 6, "validation_size": 5, "selection_size": 4, "test_size": 7}
     return sql_settings.model_copy(update={"slm": slm, "task": sql_settings.task.model_copy(update=sizes)})
-
-
-@pytest.fixture
-def data(stage, settings):
-    return stage(prepare, settings, {})[0]
 
 
 @pytest.fixture
@@ -135,15 +129,10 @@ def test_prompt_longer_than_the_context_names_split_and_row(stage, settings, dat
 
 
 @pytest.mark.model
-def test_real_model_answers_in_its_chat_format(stage, sql_settings):
-    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    try:
-        resolve_model(name)
-    except ModelError as e:
-        pytest.skip(f"no SLM: {e}")
+def test_real_model_answers_in_its_chat_format(stage, sql_settings, real_slm):
     chosen = sql_settings.model_copy(
         update={
-            "slm": sql_settings.slm.model_copy(update={"model": name}),
+            "slm": sql_settings.slm.model_copy(update={"model": real_slm}),
             "task": sql_settings.task.model_copy(update={"validation_size": 8}),
             "evaluate": sql_settings.evaluate.model_copy(update={"max_new_tokens": 40}),
         }

@@ -10,7 +10,6 @@ from pada_agent.components.backends.record_files import read_json, read_records,
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Batch, Prediction, Sample, Score, Strategy, TrainingError, TrainRow
 from pada_agent.components.generate_data.__main__ import run
-from pada_agent.components.prepare_data.__main__ import run as prepare
 
 STRATEGY = Strategy(
     id="it1-s1", pattern_id="it1-p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"], seed_ids=[]
@@ -24,12 +23,6 @@ GOOD = {
 
 def item(n: int) -> dict[str, str]:
     return {**GOOD, "sql": GOOD["sql"].replace("2", str(n)), "question": f"Which cities have more than {n} customers?"}
-
-
-@pytest.fixture
-def data(stage, sql_settings):
-    outputs, _ = stage(prepare, sql_settings, {})
-    return outputs
 
 
 def write_plan(folder: Path, strategies: list[Strategy], errors: list[Prediction]) -> Path:

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from pada_agent.components.backends.models.sources import resolve_model
 from pada_agent.components.backends.record_files import read_json, read_records, write_records
-from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import HeldOutRow, Provenance, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.slm_interface import Training
@@ -21,11 +20,6 @@ def settings(sql_settings, tiny_slm):
     slm = sql_settings.slm.model_copy(update={"model": str(tiny_slm), "dtype": "float32", "device": "cpu"})
     task = sql_settings.task.model_copy(update={"train_size": 24})
     return sql_settings.model_copy(update={"slm": slm, "task": task, "train": sql_settings.train.model_copy(update=QUICK)})
-
-
-@pytest.fixture
-def data(stage, settings):
-    return stage(prepare, settings, {})[0]
 
 
 def synthetic(fields, name="s-1"):
@@ -104,16 +98,11 @@ def test_fit_gets_chats_and_answers_of_all_rows(settings, data):
 
 
 @pytest.mark.model
-def test_real_model_learns(stage, sql_settings):
-    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    try:
-        resolve_model(name)
-    except ModelError as e:
-        pytest.skip(f"no SLM: {e}")
+def test_real_model_learns(stage, sql_settings, real_slm):
     update = {"learning_rate": 1e-3, "micro_batch": 8, "accumulate": 1}
     chosen = sql_settings.model_copy(
         update={
-            "slm": sql_settings.slm.model_copy(update={"model": name, "max_length": 256}),
+            "slm": sql_settings.slm.model_copy(update={"model": real_slm, "max_length": 256}),
             "task": sql_settings.task.model_copy(update={"train_size": 24}),
             "train": sql_settings.train.model_copy(update=update),
         }

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from forks import Death
 from llm_stub import serving
-from whole_run import ACCOUNTING, TASK, spread, teach
+from whole_run import ACCOUNTING, small_run, teach
 
 from pada_agent.pipelines.local.run_directory import files_in
 
@@ -67,49 +67,17 @@ def reaper():
 
 @pytest.fixture(scope="module")
 def stub(reaper):
-    causes = ("Leaves out the filter on groups.", "Does not join the second table.", "Orders by the wrong column.")
-
-    def analysis(ask):
-        return {"missing": "A clause.", "root_cause": causes[spread(ask.last, 3)], "scenario": "Questions that count."}
-
     with serving() as server:
         server.on(reaper)
-        teach(server, analysis, items)
+        teach(server)
         yield server
-
-
-def items(ask):
-    first = spread(ask.last, 4000)
-    return {"items": [item(first + i) for i in range(ask.schema["properties"]["items"]["minItems"])]}
-
-
-def item(number):
-    return {
-        "tables": "orders(shipping, customer_id); customers(id, country)",
-        "sql": "SELECT customers.city, COUNT(*) FROM customers JOIN orders ON orders.customer_id = customers.id "
-        f"WHERE orders.shipping >= {number % 80 / 10} GROUP BY customers.city HAVING COUNT(*) >= 1 LIMIT {number // 80 + 1}",
-        "question": f"The {number // 80 + 1} cities with the most orders that cost {number % 80 / 10} or more to ship",
-    }
 
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory, stub, tiny_slm):
     """Arguments of a run; all are in one place, one after another, for paths are part of what is compared."""
     folder = tmp_path_factory.mktemp("kills")
-    llm = {"base_url": stub.url, "concurrency": 1, "timeout_seconds": 20}
-    values = {
-        "task": TASK,
-        "slm": {"model": str(tiny_slm), "max_length": 1024},
-        "embedding": {"model": str(tiny_slm)},
-        "teacher": {**llm, "model": "teacher"},
-        "judge": {**llm, "model": "judge"},
-        "train": {"epochs": 1, "learning_rate": 1e-3, "accumulate": 1, "checkpoints": 2},
-        "evaluate": {"max_new_tokens": 4},
-        "analyze": {"sample": 5, "k_max": 2},
-        "generate": {"batch": 2},
-        "loop": {"iterations": 1},
-        "step_matched": False,
-    }
+    values = small_run(stub.url, tiny_slm, train={"checkpoints": 2}, analyze={"sample": 5, "k_max": 2}, generate={"batch": 2})
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
     return ["run", "--config", str(folder / "config.yaml"), "--run-dir", str(folder / "run")]
 

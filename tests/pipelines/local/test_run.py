@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fake_stages import Killed
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
@@ -103,9 +104,9 @@ def test_a_finished_run_repeats_nothing(run, fakes):
 
 
 @pytest.mark.parametrize("task", START + FIRST + SECOND + CONTROL)
-def test_killed_inside_any_task_it_goes_on_there_and_ends_the_same(task, run, fakes, killed, tmp_path):
+def test_killed_inside_any_task_it_goes_on_there_and_ends_the_same(task, run, fakes, tmp_path):
     fakes.die_in = task
-    with pytest.raises(killed):
+    with pytest.raises(Killed):
         run()
     before = fakes.calls[:-1]
     (half,) = (tmp_path / "run").glob(f"[0-9][0-9]-{task}")
@@ -118,7 +119,7 @@ def test_killed_inside_any_task_it_goes_on_there_and_ends_the_same(task, run, fa
     assert state_of(outcome)[-1] == "score-step-matched"
 
 
-def test_checkpoints_outlive_a_kill_and_go_with_the_finished_task(run, fakes, killed, tmp_path):
+def test_checkpoints_outlive_a_kill_and_go_with_the_finished_task(run, fakes, tmp_path):
     seen = []
     train = fakes._train_lora
 
@@ -128,11 +129,11 @@ def test_checkpoints_outlive_a_kill_and_go_with_the_finished_task(run, fakes, ki
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "step-10").write_text("")
         if len(seen) == 1:
-            raise killed
+            raise Killed
         train(ex, name)
 
     fakes._train_lora = train_lora
-    with pytest.raises(killed):
+    with pytest.raises(Killed):
         run("train")
     run("train")
     assert seen == [[], ["step-10"]]

@@ -101,19 +101,18 @@ class TestHits:
 
 class TestScreen:
     @pytest.mark.parametrize(
-        ("text", "word"),
+        ("text", "words", "split"),
         [
-            ("Ask who let the millers elect a council of nine people.", "millers"),
-            ("Use answers such as a council of nine.", "council"),
-            ("Write about what happened in 1374.", "1374"),
-            ("Practise questions about people like Aldric Vane.", "aldric vane"),
-            ("Ask about towns such as Grimsby.", "grimsby"),
-            ("Vary how many eggs a farm sells, as Farmer Nils does.", "farmer nils"),
+            ("Ask who let the millers elect a council of nine people.", "let the millers elect a council of nine", "test"),
+            ("Use answers such as a council of nine.", "a council of nine", "test"),
+            ("Write about what happened in 1374.", "1374", "test"),
+            ("Practise questions about people like Aldric Vane.", "aldric vane", "test"),
+            ("Ask about towns such as Grimsby.", "grimsby", "test"),
+            ("Vary how many eggs a farm sells, as Farmer Nils does.", "farmer nils", "validation"),
         ],
     )
-    def test_what_gives_a_row_away(self, prints: Fingerprints, text: str, word: str) -> None:
-        assert word in prints.screen_text(text)
-        assert screen_text(text, prints) == prints.screen_text(text)
+    def test_what_gives_a_row_away(self, prints: Fingerprints, text: str, words: str, split: str) -> None:
+        assert screen_text(text, prints) == f"it has the words '{words}' of a {split} row"
 
     @pytest.mark.parametrize(
         "text",
@@ -141,8 +140,8 @@ class TestFile:
         (tmp_path / "f.json").write_text(prints.to_json())
         again = Fingerprints.load(tmp_path / "f.json")
         assert again.to_json() == prints.to_json()
-        assert again.hits(TEST_ROWS[0]) == prints.hits(TEST_ROWS[0]) != ""
-        assert again.screen_text("in 1374") == prints.screen_text("in 1374") != ""
+        assert again.hits(TEST_ROWS[0]) == "the same question as a test row"
+        assert again.screen_text("in 1374") == "it has the words '1374' of a test row"
         other_order = Fingerprints.build({"validation": VALIDATION_ROWS, "test": TEST_ROWS[::-1]}, TRAIN_ROWS[::-1])
         assert other_order.to_json() == prints.to_json()
 
