@@ -129,7 +129,7 @@ def seaweed() -> Iterator[str]:
 def running(command: list[str], ready: str, folder: str) -> Iterator[None]:
     """The process, once `ready` answers. It is killed at the end: what it holds is thrown away, and an orderly end takes long."""
     with open(Path(folder) / "server.log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "TMPDIR": folder})
     try:
         deadline = time.monotonic() + 60
         while True:
