@@ -111,12 +111,12 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
 
             Args:
                 settings: a whole run's settings, one JSON object.
-                work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
+                work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
                 export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
-                accelerator_type: of training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
-                accelerator_count: how many.
-                cpu_limit: of training and evaluation; Vertex takes the smallest machine that has it.
-                memory_limit: the same.
+                accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
+                accelerator_count: number of accelerators.
+                cpu_limit: CPUs for training and evaluation; Vertex takes the smallest machine that has them.
+                memory_limit: memory for training and evaluation.
             """
             machine = Machine(accelerator_type, accelerator_count, cpu_limit, memory_limit)
             lay_out(Layout(shape, place.on(machine), settings, work_uri, export_uri))
@@ -129,7 +129,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
 
         Args:
             settings: a whole run's settings, one JSON object.
-            work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
+            work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
             export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
         lay_out(Layout(shape, place, settings, work_uri, export_uri))
