@@ -1,7 +1,7 @@
-"""The loop as a Kubeflow pipeline: the recipe (loop.py) laid out as container tasks, what may not be followed behind gates.
+"""The loop as a Kubeflow pipeline: the recipe (loop.py) laid out as container tasks, with optional parts behind gates.
 
-Kubeflow has no while: iteration k + 1 is laid out inside iteration k's gate, and whether a gate opens is decided at run time by
-update_state. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on.
+Kubeflow has no while loop: iteration k + 1 is laid out inside iteration k's gate, and update_state decides at run time whether a
+gate opens. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on.
 """
 
 from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ class Layout:
 
 
 def lay_out(layout: Layout) -> None:
-    """All tasks of the loop."""
+    """Lay out all tasks of the loop."""
     Loop(layout, layout.shape.max_iterations, layout.shape.attempts).follow()
 
 

@@ -138,7 +138,7 @@ def test_a_run_killed_twice_ends_like_one_that_was_not(start, stub, tmp_path):
     kill(process)
     out, err = finish(start(broken))
     assert "train-vanilla: done before" in out
-    assert "going on from checkpoint" in err
+    assert "resuming from checkpoint" in err
 
     assert state_of(broken) == state_of(tmp_path / "whole")
     again = [ask.text for ask in stub.asks[len(asks) :]]

@@ -111,7 +111,7 @@ def test_a_run_that_moves_from_machine_to_machine_ends_like_one_that_did_not(unb
     kill_when(begin(config, uri, tmp_path / "b"), lambda: has_checkpoint(uri, "train-1"))
     out, err = finish(begin(config, uri, tmp_path / "c"))
     assert "train-vanilla: done before" in out and "control-1-1: done before" in out
-    assert "going on from checkpoint" in err
+    assert "resuming from checkpoint" in err
     assert set(asks()) == set(asked)
     assert len(asks()) <= len(asked) + 1  # the one on its way when the first process died
 
