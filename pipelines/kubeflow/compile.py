@@ -93,7 +93,7 @@ def _compiled(pipeline: Any, shared: bool) -> str:
 
 
 def _share(spec: dict[str, Any], platform: dict[str, Any] | None = None) -> None:
-    """Let equal tasks share one component and one executor; the SDK writes both out again for each of 44 tasks.
+    """Let equal tasks share one component and one executor; the SDK writes both out again for each of 59 tasks.
 
     Kubeflow's compiler visits each component once and keys it by its container, so that this is what it makes of them anyway;
     without it the package is three times as large, and workflows that come near Kubernetes' limit of 1.5 MiB cannot be retried.
