@@ -53,7 +53,7 @@ format: $(COMPLETE)  ## Put all files into the one style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-benchmark: $(PEERS)  ## Speed and memory beside TRL, lm-eval and an ideal LLM client: about 20 minutes
+benchmark: $(PEERS)  ## Speed and memory compared with TRL, lm-eval and an ideal LLM client: about 20 minutes
 	@$(BIN)/python tests/benchmarks $(BENCHMARK)
 
 images: $(ROLES:%=image-%)  ## Build the three images; REGISTRY=... TAG=... name them, SLM=cpu does without CUDA

@@ -43,7 +43,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Ports:
-    """Input artifacts: those that must be there and those that may be."""
+    """Input artifacts: the required and the optional ones."""
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Stage:
 
     @property
     def resources(self) -> Resources:
-        """Those of its image."""
+        """The resources of its image."""
         return IMAGES[self.image]
 
     def sections(self, settings: Settings) -> dict[str, Any]:

@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Config = Annotated[Path, typer.Option("--config", help="YAML file; see pipelines/quickstart/config.yaml")]
 RunDir = Annotated[
-    str, typer.Option("--run-dir", help="where everything goes, also gs:// or s3://; default: runs/<name of the config>")
+    str, typer.Option("--run-dir", help="where everything goes, perhaps gs:// or s3://; default: runs/<name of the config>")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="in place of the config's")]
 Host = Annotated[str, typer.Option("--host", help="kubernetes: URL of KFP's API or UI; default $KF_PIPELINES_ENDPOINT")]
@@ -43,7 +43,7 @@ def run(
     until: Annotated[str, typer.Option("--until", help="prepare, train, evaluate, analyze, generate, or a task's name")] = "",
     seed: Seed = None,
 ) -> None:
-    """Run the whole loop here, or go on with one that was stopped."""
+    """Run the whole loop here, or resume one that was stopped."""
     from pada_agent.pipelines.local import run as local
     from pada_agent.pipelines.local.log import RunLog
     from pada_agent.pipelines.local.outcome import show, show_stop
@@ -70,7 +70,7 @@ def estimate(config: Config, seed: Seed = None) -> None:
 
 
 @app.command()
-def report(run_dir: Annotated[str, typer.Option("--run-dir", help="of a run that has been started")]) -> None:
+def report(run_dir: Annotated[str, typer.Option("--run-dir", help="directory of a run that was started")]) -> None:
     """Write report.html and report.json of a run again."""
     from pada_agent.pipelines.local.outcome import last_state, publish
     from pada_agent.pipelines.local.remote_run import open_run
@@ -88,7 +88,7 @@ def doctor(
     target: Annotated[Literal["local", "kubernetes"], typer.Option("--target", help="where the run will be")] = "local",
     namespace: Annotated[str, typer.Option("--namespace", help="kubernetes: where the tasks' pods run")] = "pada-agent",
     kubeconfig: Annotated[str, typer.Option("--kubeconfig", help="kubernetes: file; default as kubectl's")] = "",
-    context: Annotated[str, typer.Option("--context", help="kubernetes: of the kubeconfig")] = "",
+    context: Annotated[str, typer.Option("--context", help="kubernetes: context in the kubeconfig")] = "",
     host: Host = "",
     token_env: TokenEnv = "",
     ca_cert: CaCert = "",
@@ -124,9 +124,9 @@ def submit(
     export_uri: ExportUri = "",
     values: Annotated[list[str] | None, typer.Option("--set", help="name=value of another parameter; may be repeated")] = None,
     run_name: Annotated[str, typer.Option("--run-name", help="shown in the list of runs")] = "",
-    caching: Annotated[bool, typer.Option("--cache/--no-cache", help="take over results of tasks with the same inputs")] = True,
+    caching: Annotated[bool, typer.Option("--cache/--no-cache", help="reuse results of tasks with the same inputs")] = True,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="stay until the run ends; exit code 0 only for success")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait for so many minutes at most; 0 is no limit")] = 0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait at most this many minutes; 0 is no limit")] = 0,
     pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
     service_account: Annotated[str | None, typer.Option("--service-account", help="kubernetes: pada-agent-runner")] = None,
     host: Host = "",
@@ -135,12 +135,14 @@ def submit(
     namespace: Annotated[str, typer.Option("--namespace", help="kubernetes: multi-user; default pada-agent")] = "",
     experiment: Annotated[str, typer.Option("--experiment", help="kubernetes: default pada-agent")] = "",
     upload_only: Annotated[str, typer.Option("--upload-only", help="kubernetes: upload as this version, run nothing")] = "",
-    parameter_bytes: Annotated[int, typer.Option("--parameter-bytes", help="kubernetes: MAX_PARAMETER_BYTES there")] = 10_000,
+    parameter_bytes: Annotated[
+        int, typer.Option("--parameter-bytes", help="kubernetes: the server's MAX_PARAMETER_BYTES")
+    ] = 10_000,
     project: Annotated[str, typer.Option("--project", help="vertex: project id; default that of the credentials")] = "",
     location: Annotated[str, typer.Option("--location", help="vertex: region, e.g. us-central1")] = "",
     job_id: Annotated[str, typer.Option("--job-id", help="vertex: id of the run")] = "",
     labels: Annotated[str, typer.Option("--labels", help="vertex: name=value,name=value")] = "",
-    api_endpoint: Annotated[str, typer.Option("--api-endpoint", help="vertex: of a private endpoint")] = "",
+    api_endpoint: Annotated[str, typer.Option("--api-endpoint", help="vertex: address of a private endpoint")] = "",
 ) -> None:
     """Start a run on Kubeflow Pipelines or Vertex AI, with the whole config as its parameter."""
     from pada_agent.pipelines.kubeflow import submit as to
@@ -177,7 +179,7 @@ def study(
 
     settings = read_config(config)
     if ":/" in str(out):
-        raise InputError(f"--out {out}: a study is written to a folder here")
+        raise InputError(f"--out {out}: a study is written to a local folder")
     with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
         conduct(settings, parse_seeds(seeds), out, jobs=jobs)
 
@@ -189,10 +191,10 @@ def compile_package(
     max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = ATTEMPTS,
     registry: Annotated[str, typer.Option("--registry", help="where the images are, e.g. registry.example/team")] = "",
-    tag: Annotated[str, typer.Option("--tag", help="of the images; default: this release")] = "",
+    tag: Annotated[str, typer.Option("--tag", help="tag of the images; default: this release")] = "",
     gpu: Annotated[str, typer.Option("--gpu", help="kubernetes: resource name; '' trains on the CPU")] = "nvidia.com/gpu",
     node_selector: Annotated[
-        list[str] | None, typer.Option("--node-selector", help="kubernetes: key=value, of GPU tasks")
+        list[str] | None, typer.Option("--node-selector", help="kubernetes: key=value, for GPU tasks")
     ] = None,
     model_cache: Annotated[str, typer.Option("--model-cache", help="kubernetes: PVC for downloaded models")] = "",
 ) -> None:
@@ -224,7 +226,7 @@ def _says_how_to_go_on(command: list[str]) -> Iterator[None]:
         yield
     except SystemExit as e:
         if e.code in STOPPED:
-            print(f"{STOPPED[int(e.code)]}; what is finished is kept. To go on: {shlex.join(command)}", file=sys.stderr)
+            print(f"{STOPPED[int(e.code)]}; what is finished is kept. To resume: {shlex.join(command)}", file=sys.stderr)
         raise
     finally:
         for number, handler in before.items():

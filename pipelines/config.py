@@ -1,4 +1,4 @@
-"""Reads a run's YAML file into Settings; what is wrong with it is said with the file, the key and the line.
+"""Reads a run's YAML file into Settings; errors name the file, the key and the line.
 
     task: {name: text_to_sql, train: train.jsonl, validation: validation.jsonl, test: test.jsonl}
     slm: {model: HuggingFaceTB/SmolLM2-135M-Instruct}
@@ -81,13 +81,13 @@ def _file_in(value: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would silently take the later one."""
+    """Refuses a key that is given twice: YAML would silently take the later one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 

@@ -90,12 +90,12 @@ def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
             raise InputError(f"{where}: {e}") from e
     count = size or len(fields) + sum(1 for _ in rows)
     if not fields:
-        raise InputError(f"{source}: there are no rows in it")
+        raise InputError(f"{source}: it has no rows")
     return count, fields
 
 
 def _count(source: str) -> int:
     count = sum(1 for _ in read_rows(source))
     if not count:
-        raise InputError(f"{source}: there are no rows in it")
+        raise InputError(f"{source}: it has no rows")
     return count

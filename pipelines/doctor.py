@@ -29,7 +29,7 @@ ENDPOINT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Check:
-    """One line: all is well unless it says how to `mend` it, or is `wrong`; a `needed` thing that is not well fails the whole."""
+    """One line: all is well unless it says how to `mend` it, or is `wrong`; a `needed` one that is not well fails them all."""
 
     name: str
     found: str
@@ -39,7 +39,7 @@ class Check:
 
     @staticmethod
     def failed(name: str, error: PadaError) -> "Check":
-        """What is wrong and what to do stand both in the error's message."""
+        """A failed check; the error's message says what is wrong and what to do."""
         return Check(name, str(error), wrong=True)
 
     @property
@@ -52,7 +52,7 @@ class Check:
 
 
 def examine(settings: Settings | None, say: Callable[[str], object] = print) -> bool:
-    """Print all checks, for the machine and for a run if its settings are given. Whether everything needed is there."""
+    """Print all checks, for the machine and for a run if its settings are given. Returns whether everything needed is there."""
     well = True
     for check in _checks(settings):
         say(str(check))

@@ -5,7 +5,7 @@
                                         └───────── the next iteration ◄─ [go on?]
                                                    the last one ─ step-matched
 
-State flows inwards only: what happens in the body of a `when` is seen by nothing outside it, which is what Kubeflow can do.
+State flows inwards only: what happens in the body of a `when` is seen by nothing outside it, which is all that Kubeflow can do.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,10 +25,10 @@ class Finished(Protocol):
 
 
 class Runner(Protocol):
-    """What follows a recipe."""
+    """Follows the recipe."""
 
     def task(self, name: str, stage: str, artifacts: Mapping[str, Any], /, *, after: Any = None, **parameters: Any) -> Finished:
-        """One task of a stage. It is given what `components/stages.py` says besides: settings, ledger, checkpoints, export."""
+        """One task of a stage. It is also given what `components/stages.py` says: settings, ledger, checkpoints, export."""
 
     def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
         """Follow `body`, a layer called `name`, if `condition` (an output parameter, true or false) holds."""
@@ -134,7 +134,7 @@ class _Prepared:
         self.runner.when(scored["step_matched"], STEP_MATCHED, lambda: self.match(scored, adapter["steps"]))
 
     def match(self, last: Finished, steps: Any) -> None:
-        """Vanilla for as many steps as the last adapter had: without it a gain may be the longer training's."""
+        """Vanilla for as many steps as the last adapter had: without it a gain may come from the longer training."""
         _, scores = self.train(STEP_MATCHED, splits=REPORTED, max_steps=steps)
         known = {**self.train_data, "previous_state": last["state"], "previous_synthetic_data": last["synthetic_data"], **scores}
         self.runner.task(f"score-{STEP_MATCHED}", "update_state", known, step="step_matched")

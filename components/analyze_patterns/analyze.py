@@ -61,7 +61,7 @@ def analyze(
 ) -> Findings:
     """Patterns and strategies from validation predictions.
 
-    No failure gives empty findings. What could not be had is left out and counted in the summary: `unanalysed` failures,
+    No failure gives empty findings. What failed is left out and counted in the summary: `unanalysed` failures,
     texts the leakage screen `struck` and those `redrafted`, patterns `dropped` because nothing clean could be said.
     """
     failures = [p for p in validation if not p.score.correct]

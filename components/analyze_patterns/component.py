@@ -19,20 +19,20 @@ def analyze_patterns(
     iteration: int = 1,
     ledger: str = "",
 ):
-    """Why the model fails: analyses failures, clusters them, names each pattern, drafts a strategy against it.
+    """Finds out why the model fails: analyses and clusters its failures, names each pattern, drafts a strategy against it.
 
     Args:
-        settings: sections `task`, `teacher`, `embedding`, `analyze`, `budget`; or a whole run's.
-        predictions: of evaluate_slm, or one JSONL file of another evaluator (lm-eval's samples).
-        train_data: of prepare_data.
-        fingerprints: of prepare_data; strategies that quote held-out text are then drafted again.
-        state: of the iteration before.
-        iteration: from 1.
-        ledger: file, or gs:// or s3:// folder, of paid calls; empty keeps none.
-        analyses: holds validation text, for the report; never for a generator.
+        settings: sections `task`, `teacher`, `embedding`, `analyze`, `budget`; or all settings of a run.
+        predictions: from evaluate_slm, or one JSONL file from another evaluator (lm-eval's samples).
+        train_data: from prepare_data.
+        fingerprints: from prepare_data; with them, strategies that quote held-out text are drafted again.
+        state: from the previous iteration.
+        iteration: number of the iteration, from 1.
+        ledger: where paid calls are kept: a file, or a gs:// or s3:// folder; empty keeps none.
+        analyses: for the report; they hold validation text, which no generator may see.
         plan: strategies.yaml and the training errors; no validation text.
-        patterns: how many.
-        training_errors: how many.
+        patterns: number of patterns.
+        training_errors: number of training errors.
     """
     return dsl.ContainerSpec(
         image=image("analyze_patterns"),

@@ -54,7 +54,7 @@ def count_features(failed: Sequence[set[str]], passed: Sequence[set[str]]) -> li
 def covering_features(failed: Sequence[set[str]], telling: Mapping[str, float]) -> list[str]:
     """Telling features of which nearly every failure of a cluster shows one; at most three, none if nothing tells.
 
-    Each next one is that with the most excess failures: what many of the failures left show, and seldom a right answer.
+    Each next one has the most excess failures: many of the failures left show it, and few right answers.
     """
     chosen: list[str] = []
     left = list(failed)

@@ -1,8 +1,8 @@
-"""Says why a text about the failures gives validation rows away. It is asked of every text that leaves the analysis.
+"""Says why a text about the failures gives validation rows away. Every text that leaves the analysis is checked.
 
 A pattern that a teacher once called "Prostaglandins", after the one passage that it had read, is no pattern, and the generator
 would write rows about that passage. So a name from a failure, and a word that one failure has and no other validation row, must
-not be in such a text, unless training rows have it or everybody does (general_words.txt).
+not be in such a text, unless training rows have it or everybody uses it (general_words.txt).
 """
 
 from collections import defaultdict
@@ -56,7 +56,7 @@ def word_screen(task: Task, validation: Sequence[Prediction], train: Sequence[Tr
 
 
 def first_hit(screens: Iterable[Screen], text: str) -> str:
-    """What the first screen that has something to say says, '' if none has."""
+    """The complaint of the first screen that has one, '' if none has."""
     return next((reason for screen in screens if (reason := screen(text))), "")
 
 

@@ -41,7 +41,7 @@ class TextReply(Reply):
 
 
 class Explanation(TextReply):
-    """Of one failure. `missing` makes the teacher look before it judges; it is not read, so anything may stand in it."""
+    """Why one answer failed. `missing` makes the teacher look before it judges; it is not read, so anything may stand in it."""
 
     missing: Any = Field(default="", json_schema_extra={"type": "string", "minLength": 1, "maxLength": 200})
     root_cause: str = _text(200)

@@ -99,9 +99,9 @@ class Executor:
         return path
 
     def optional_input(self, name: str, holds: str = "") -> Path | None:
-        """Path of an input artifact, or None when it was not passed. Passed but not there is an error.
+        """Path of an input artifact, or None when it was not passed. If it was passed but is not there, that is an error.
 
-        `holds` is a file of the folder that the artifact must be: without it, it is half-written or another artifact.
+        `holds` is a file that the artifact's folder must have: without it, it is half-written or another artifact.
         """
         if not self.has_input(name):
             return None
@@ -141,7 +141,7 @@ class Executor:
                 what = f"unknown {kind} artifact '{unknown[0]}'" if unknown else f"no {kind} artifact '{missing[0]}'"
                 raise InputError(
                     f"{what}: this {stage} (release {version('pada-agent')}) takes {', '.join(known)}; "
-                    "compile the package with the release that its images are of"
+                    "compile the package with the release that built its images"
                 )
 
     def output(self, name: str) -> Path:
@@ -189,7 +189,7 @@ class Executor:
 
 
 def _whole_numbers(value: Any) -> Any:
-    """Kubeflow sends every number as a float, also inside an object: 3.0 is 3 again."""
+    """Kubeflow sends every number as a float, even inside an object: 3.0 is 3 again."""
     if isinstance(value, dict):
         return {key: _whole_numbers(part) for key, part in value.items()}
     if isinstance(value, list):

@@ -18,14 +18,14 @@ NEARLY_NONE = 2**20  # bytes free: torch and safetensors have no error of their 
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one, also after a crash. InputError: the disk is full."""
+    """Write a file: a reader sees the old one or the whole new one, even after a crash. Raises InputError on a full disk."""
     with room_at(path):
         _write_atomic(path, data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
 def room_at(path: Path) -> Iterator[None]:
-    """Where the block writes `path`: the error of a full disk, in whatever words a library has for it, becomes InputError."""
+    """The block writes `path`: the error of a full disk, however a library words it, becomes an InputError."""
     try:
         yield
     except (PadaError, MemoryError):

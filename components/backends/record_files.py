@@ -1,4 +1,4 @@
-"""Record files between stages: JSONL, one record a line, UTF-8, written whole or not at all."""
+"""Record files between stages: JSONL, one record per line, UTF-8, written whole or not at all."""
 
 import json
 from collections.abc import Iterable

@@ -19,20 +19,20 @@ def control_quality(
     iteration: int = 1,
     ledger: str = "",
 ):
-    """Lets in what is right, on the pattern, new, no leak, and good in the judge's eyes; the rest goes back with the reason.
+    """Lets in rows that are right, on the pattern, new, no leak and good in the judge's eyes; returns the rest with the reason.
 
     Args:
-        settings: sections `task`, `teacher`, `judge`, `generate`, `control`, `budget`; or a whole run's.
-        train_data: of prepare_data.
-        plan: of analyze_patterns.
-        batches: of generate_data.
-        fingerprints: of prepare_data.
+        settings: sections `task`, `teacher`, `judge`, `generate`, `control`, `budget`; or all settings of a run.
+        train_data: from prepare_data.
+        plan: from analyze_patterns.
+        batches: from generate_data.
+        fingerprints: from prepare_data.
         synthetic_data: rows accepted in earlier iterations.
-        iteration: from 1.
-        ledger: file, or gs:// or s3:// folder, of paid calls; empty keeps none.
+        iteration: number of the iteration, from 1.
+        ledger: where paid calls are kept: a file, or a gs:// or s3:// folder; empty keeps none.
         checked_batches: a verdict on every sample.
-        accepted: rows let in.
-        open_batches: batches that another generate_data would write to; 0 ends the chain.
+        accepted: number of rows let in.
+        open_batches: number of batches that another generate_data would write to; 0 ends the chain.
     """
     return dsl.ContainerSpec(
         image=image("control_quality"),

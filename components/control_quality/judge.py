@@ -26,7 +26,7 @@ Feedback = Annotated[str, Field(json_schema_extra={"maxLength": FEEDBACK_LENGTH}
 class _Judgement(Reply):
     @property
     def scores(self) -> dict[str, float]:
-        """By dimension, 1 to 10."""
+        """The scores by dimension, 1 to 10."""
         return self.model_dump(exclude={"feedback"})
 
     @field_validator("feedback", mode="before", check_fields=False)
@@ -37,7 +37,7 @@ class _Judgement(Reply):
 
 
 class PatternJudgement(_Judgement):
-    """Of a batch that was written against a pattern. Fields stand in the order in which a judge is to think of them."""
+    """Scores of a batch written against a pattern. The fields are in the order in which a judge is to think of them."""
 
     adherence: Score
     utility: Score
@@ -46,7 +46,7 @@ class PatternJudgement(_Judgement):
 
 
 class ErrorJudgement(_Judgement):
-    """Of a batch around training errors: there is no plan to adhere to."""
+    """Scores of a batch around training errors: there is no plan to adhere to."""
 
     utility: Score
     relevance: Score

@@ -2,7 +2,7 @@
 
 
 class PadaError(Exception):
-    """Base. A program that meets one prints its message alone and exits with 1; anything else is a bug with a traceback."""
+    """Base. A program that meets one prints only its message and exits with 1; anything else is a bug with a traceback."""
 
 
 class InputError(PadaError):

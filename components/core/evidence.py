@@ -12,7 +12,7 @@ from pada_agent.components.core.state import ModelRecord
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A model's record, and by split the group of each row that has one, and what may be looked at: training and validation."""
+    """A model's record; by split, the group of each row that has one; predictions that may be shown (training, validation)."""
 
     model: ModelRecord
     groups: Mapping[str, Mapping[str, str]]

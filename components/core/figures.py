@@ -7,7 +7,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two shares: 0.11 is '+11.0'. The unit, percentage points, is said beside it."""
+    """A difference of two shares: 0.11 is '+11.0'. The unit, percentage points, is given beside it."""
     text = f"{100 * difference:+.1f}"
     return text.replace("-", "\u2212") if float(text) else "0.0"
 

@@ -29,7 +29,7 @@ _NO_ANSWER = ("", "[invalid]", "[no answer]")  # lm-eval's regex filters give th
 
 
 def read_foreign(task: Task, rows: Iterable[tuple[str, Fields]], split: Split) -> list[Prediction]:
-    """`rows` with where each stands. A second line for a row, of another answer filter, becomes a secondary metric.
+    """The predictions in `rows`, given with their places. A second line for a row, with another filter, is a secondary metric.
 
     Raises InputError that names the line: no verdict, no output, fields that are not the task's, an id that comes twice.
     """

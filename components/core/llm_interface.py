@@ -46,7 +46,7 @@ class LlmRequest(Generic[T]):
     """One question to an LLM whose answer is JSON.
 
     `key` names it in logs (analyse/it1/val-017). `parse` turns the JSON value into what the stage wants and raises ValueError
-    with a one-line reason that the model is told when it is asked again. `salt` tells requests apart that read the same, e.g.
+    with a one-line reason that the model is told when it is asked again. `salt` tells apart requests that read the same, e.g.
     attempts: equal requests with equal salt are paid once. `max_tokens` 0 is the settings' own.
     """
 
@@ -68,7 +68,7 @@ class LlmRequest(Generic[T]):
 class LlmReply(Generic[T]):
     """The answer: `value` is None exactly when `error` says why. `request_hash` is the ledger key of the call that gave it.
 
-    `unasked` says that a cap did not let the request go (on): that is no failure of the LLM's.
+    `unasked` says that a cap stopped the request: that is not a failure of the LLM.
     """
 
     value: T | None
@@ -82,7 +82,7 @@ class Llm(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What was asked so far, without what was spent before."""
+        """What was asked so far; what was spent earlier is not in it."""
         ...
 
     def ask_all(self, label: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:

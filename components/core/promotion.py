@@ -11,8 +11,8 @@ start is ever shipped by alpha, however the candidates depend on one another (Bo
 incumbent, lets a second small step be shipped that builds on the first: both together are what is tested. Among candidates that
 passed, the higher selection accuracy is the better guess. Point 3 only ever refuses. The reported test split plays no part.
 
-What it can see: with alpha 0.05, two iterations and 5 % of the rows lost on the way, four of five gains of 17 points on 80
-selection rows, of 14.5 on 100, of 7 on 300. Half of such a gain is mostly kept back.
+Its power: with alpha 0.05, two iterations and 5 % of the rows lost on the way, four of five gains of 17 points on 80
+selection rows, of 14.5 on 100, of 7 on 300. Half of such a gain is mostly not shipped.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def judge_candidate(
     for model in (start, candidate):
         if DECIDING_SPLIT not in model.outcomes:
             raise InputError(
-                f"model '{model.name}' was not evaluated on the {DECIDING_SPLIT} split; evaluate_slm must be given it in splits"
+                f"model '{model.name}' was not evaluated on the {DECIDING_SPLIT} split; add it to evaluate_slm's splits"
             )
     try:
         test = paired_test(start.outcomes[DECIDING_SPLIT], candidate.outcomes[DECIDING_SPLIT], groups)
@@ -66,10 +66,10 @@ def _refusal(start: ModelRecord, incumbent: ModelRecord, candidate: ModelRecord,
     ours, first, best = (m.metrics[DECIDING_SPLIT] for m in (candidate, start, incumbent))
     counted = f"{test.gains} gained, {test.losses} lost on {test.n} selection rows"
     if ours.collapsed and not first.collapsed:
-        return "it gives nearly always the same answer (collapse)"
+        return "it nearly always gives the same answer (collapse)"
     more_invalid = wilson_interval(ours.invalid, ours.n)[0] > wilson_interval(first.invalid, first.n)[1]
     if more_invalid:
-        return f"{ours.invalid} of {ours.n} of its outputs hold no answer, {first.invalid} of {first.n} of {start.name}'s"
+        return f"{ours.invalid} of {ours.n} of its outputs contain no answer, {first.invalid} of {first.n} of {start.name}'s"
     if test.gains <= test.losses:
         return f"no gain over {start.name} ({counted})"
     if test.p_better > level:

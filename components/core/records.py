@@ -57,7 +57,7 @@ class Provenance(Record):
 
 
 class SyntheticRow(Record):
-    """A row a teacher wrote, not yet or already accepted."""
+    """A row a teacher wrote, accepted or not."""
 
     id: str
     fields: Fields
@@ -89,13 +89,13 @@ class Prediction(Record):
 
 
 class TrainingError(Prediction):
-    """A wrong answer to a training row: the only predictions that a generator may see. One of held-out rows is refused."""
+    """A wrong answer to a training row: the only predictions that a generator may see. An answer to a held-out row is refused."""
 
     split: Literal["train"]
 
     @classmethod
     def of(cls, prediction: Prediction) -> Self:
-        """The same as `prediction`. Raises pydantic's ValidationError for one to a held-out row."""
+        """The same facts as `prediction`. Raises pydantic's ValidationError for the answer to a held-out row."""
         return cls.model_validate(prediction.model_dump())
 
 
@@ -156,7 +156,7 @@ class Sample(Record):
 
 
 class Batch(Record):
-    """A generation unit: at most `wanted` rows from one strategy or one group of training errors."""
+    """What is generated together: at most `wanted` rows from one strategy or one group of training errors."""
 
     id: str
     branch: Branch
@@ -182,5 +182,5 @@ class Batch(Record):
 
     @property
     def missing(self) -> int:
-        """Rows still wanted."""
+        """How many rows are still wanted."""
         return max(0, self.wanted - len(self.accepted))

@@ -45,7 +45,7 @@ def allocation(
 
 
 def even_split(rows: int, parts: int) -> list[int]:
-    """`rows` over `parts` as evenly as it goes, the remainder to the first ones."""
+    """`rows` over `parts` as evenly as possible, the remainder to the first ones."""
     each, left = divmod(rows, parts)
     return [each + (i < left) for i in range(parts)]
 

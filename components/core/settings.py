@@ -27,12 +27,14 @@ class TaskSettings(Section):
     validation_size: int = Field(default=0, ge=0)
     selection_size: int = Field(default=0, ge=0)
     test_size: int = Field(default=0, ge=0)
-    duplicates: Literal["remove", "refuse"] = Field(default="remove", description="a training row that is also held out")
+    duplicates: Literal["remove", "refuse"] = Field(
+        default="remove", description="what to do with a training row that is also held out"
+    )
     near_duplicate: float = Field(default=0.95, gt=0.5, le=1.0, description="similarity from which two rows are the same")
     split_seed: int = Field(
         default=0, ge=0, description="order of the rows; not the run's seed, so that seeds share their splits"
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="the task's own, e.g. the database of text_to_sql")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the task, e.g. the database of text_to_sql")
 
 
 class SlmSettings(Section):
@@ -53,18 +55,20 @@ class TrainSettings(Section):
     epochs: float = Field(default=5.0, gt=0, le=100, description="paper")
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
     micro_batch: int = Field(default=4, ge=1)
-    accumulate: int = Field(default=4, ge=1, description="micro batches an optimizer step")
+    accumulate: int = Field(default=4, ge=1, description="micro batches per optimizer step")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     clip: float = Field(default=1.0, gt=0)
-    checkpoints: int = Field(default=5, ge=0, description="checkpoints a run, for resume; 0 is none")
+    checkpoints: int = Field(default=5, ge=0, description="checkpoints per run, for resuming; 0 is none")
 
 
 class EvaluateSettings(Section):
     """Greedy generation and scoring."""
 
     batch: int = Field(default=16, ge=1, description="rows generated at once")
-    max_new_tokens: int = Field(default=0, ge=0, description="0: the task's own")
-    collapse_share: float = Field(default=0.9, gt=0, le=1, description="one option above this share of predictions is collapse")
+    max_new_tokens: int = Field(default=0, ge=0, description="0: as the task says")
+    collapse_share: float = Field(
+        default=0.9, gt=0, le=1, description="one option above this share of predictions counts as collapse"
+    )
     code_seconds: float = Field(default=3.0, gt=0, description="time limit of one sandboxed program")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 
@@ -84,10 +88,10 @@ class LlmSettings(Section):
     model: str
     base_url: str = Field(default="", description="empty: OpenAI's; `embedded`: llama.cpp's server as a child process")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="name of the environment variable; never the key itself")
-    api_key_secret: str = Field(default="", description="of Google Secret Manager: projects/P/secrets/S/versions/latest")
+    api_key_secret: str = Field(default="", description="in Google Secret Manager: projects/P/secrets/S/versions/latest")
     concurrency: int = Field(default=8, ge=1, le=512)
     timeout_seconds: float = Field(default=120, gt=0)
-    give_up_seconds: float = Field(default=300, gt=0, description="no success for so long opens the circuit breaker")
+    give_up_seconds: float = Field(default=300, gt=0, description="this long without a success opens the circuit breaker")
     max_tokens: int = Field(default=2048, ge=16, description="of one reply")
     usd_per_million_input: float = Field(default=0, ge=0)
     usd_per_million_output: float = Field(default=0, ge=0)
@@ -115,13 +119,13 @@ class GenerateSettings(Section):
     """Synthetic data."""
 
     share: float = Field(default=0.5, gt=0, le=10, description="synthetic rows for each training row; paper")
-    scope: Literal["total", "per_iteration"] = Field(default="total", description="what `share` counts over")
+    scope: Literal["total", "per_iteration"] = Field(default="total", description="what `share` applies to")
     pattern_share: float = Field(default=0.5, ge=0, le=1, description="the rest goes to training errors")
-    batch: int = Field(default=5, ge=1, le=50, description="rows a call")
+    batch: int = Field(default=5, ge=1, le=50, description="rows per call")
     regenerations: int = Field(default=3, ge=0, le=10, description="paper")
     refills: int = Field(default=0, ge=0, le=5, description="new batches for an exhausted one, with other seeds; paper: none")
     temperature: float = Field(default=0.7, ge=0, le=2, description="paper")
-    seed_choice: Literal["nearest", "random"] = Field(default="nearest", description="random is the paper's")
+    seed_choice: Literal["nearest", "random"] = Field(default="nearest", description="paper: random")
     shots: int = Field(default=3, ge=1, le=10, description="training rows shown in a call")
 
 
@@ -133,8 +137,10 @@ class ControlSettings(Section):
     near_duplicate: float = Field(default=0.9, gt=0.5, le=1, description="similarity from which a sample is not new")
     ngram: int = Field(default=13, ge=3, description="words in common with a held-out row that make a leak")
     short_ngram: int = Field(default=8, ge=3, description="the same for texts shorter than `ngram` words")
-    allow_judge: str = Field(default="", description="model name of a judge that may be the teacher itself; must be named")
-    judge_checks: int = Field(default=4, ge=0, le=50, description="known-good batches, and as many bad, that measure the judge")
+    allow_judge: str = Field(default="", description="name of a model that may judge although it is also the teacher")
+    judge_checks: int = Field(
+        default=4, ge=0, le=50, description="known-good batches, and as many known-bad ones, to measure the judge"
+    )
 
 
 class LoopSettings(Section):
@@ -146,7 +152,7 @@ class LoopSettings(Section):
 
 
 class Caps(Section):
-    """Hard caps; 0 is no cap. On reaching one a step finishes with what it has and says so."""
+    """Hard caps; 0 is no cap. A step that reaches one finishes with what it has and says so."""
 
     usd: float = Field(default=0, ge=0)
     calls: int = Field(default=0, ge=0)

@@ -1,4 +1,4 @@
-"""What the stages ask of a small language model; pada_agent.components.backends answers it with transformers and PEFT."""
+"""What the stages ask of a small language model; pada_agent.components.backends implements it with transformers and PEFT."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -43,7 +43,7 @@ class Training(BaseModel):
 
 
 class Fit(Protocol):
-    """Fine-tunes on the examples and leaves the adapter where its maker was told to."""
+    """Fine-tunes on the examples and writes the adapter where it was made to."""
 
     def __call__(self, examples: Sequence[Example]) -> Training: ...
 

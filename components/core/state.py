@@ -45,7 +45,7 @@ class RunFacts(Record):
 
     @classmethod
     def of(cls, settings: UpdateState, metric: str) -> Self:
-        """What the stage's settings say. Endpoints stay out: where a model was reached changes nothing."""
+        """What the stage's settings say. Endpoints are left out: where a model was reached changes nothing."""
         return cls(
             task=settings.task.name,
             metric=metric,
@@ -105,7 +105,7 @@ class Progress(Record):
 
 
 class IterationRecord(Record):
-    """One round: what was found, written, let in and gained."""
+    """One iteration: what was found, written, let in and gained."""
 
     number: int = Field(ge=1)
     summary: dict[str, Any] = Field(default_factory=dict, description="counts of the analysis and the choice of clusters")
@@ -118,25 +118,25 @@ class IterationRecord(Record):
     wanted: int = Field(default=0, description="rows the budget allowed")
     accepted: int = 0
     usage: dict[str, Usage] = Field(default_factory=dict, description="by stage")
-    judge_check: JudgeCheck | None = Field(default=None, description="measured once a run, in the first iteration that judges")
+    judge_check: JudgeCheck | None = Field(default=None, description="measured once per run, in the first iteration that judges")
     model: str = ""
     promotion: Promotion | None = None
 
     @property
     def shortfall(self) -> int:
-        """Rows asked for and not had."""
+        """How many rows asked for were not let in."""
         return max(0, self.wanted - self.accepted)
 
 
 class Decision(Record):
-    """Whether another iteration is worth it, and why not."""
+    """Whether another iteration is worth it, and if not, why."""
 
     go_on: bool = True
     reason: str = ""
 
 
 class State(Record):
-    """Everything so far."""
+    """Everything a run knows so far."""
 
     version: Literal[1] = VERSION
     run: RunFacts

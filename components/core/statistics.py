@@ -162,7 +162,7 @@ def paired_bootstrap(
 
 
 def balanced_accuracy(good_right: int, good: int, bad_right: int, bad: int, confidence: float = 0.95) -> Interval:
-    """Mean of the shares of good and of bad cases told right, with the interval that their Wilson intervals give together.
+    """Mean of the shares of good and of bad cases judged right, with the interval that their Wilson intervals give.
 
     Method of variance estimates recovery (Zou and Donner, Statistics in Medicine 27, 2008): it has a width also at 0 and 1, and a
     class that was never asked about is not taken as known. With four cases of each kind 95 % are 88 % at worst.

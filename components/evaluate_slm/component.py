@@ -18,19 +18,19 @@ def evaluate_slm(
     splits: str = "train,validation,selection,test",
     name: str = "model",
 ):
-    """Greedy generation and scoring by the task, with intervals. Code that a model wrote runs in a sandbox.
+    """Generates answers greedily and scores them as the task says, with intervals. Code that a model wrote runs in a sandbox.
 
     Args:
-        settings: sections `task`, `slm`, `evaluate`; or a whole run's.
-        train_data: of prepare_data.
-        heldout_data: of prepare_data; needed for every split but train.
-        adapter: of train_lora; without it the base model is evaluated.
-        splits: with commas between.
+        settings: sections `task`, `slm`, `evaluate`; or all settings of a run.
+        train_data: from prepare_data.
+        heldout_data: from prepare_data; needed for every split but train.
+        adapter: from train_lora; without it the base model is evaluated.
+        splits: separated by commas.
         name: what the report calls the model.
-        predictions: of train and validation, which the analysis may read.
-        report_predictions: of selection and test, which it may not.
+        predictions: on train and validation, which the analysis may read.
+        report_predictions: on selection and test, which it may not.
         metrics: accuracy by split.
-        validation_accuracy: 0 to 1; -1 where validation was not evaluated.
+        validation_accuracy: 0 to 1; -1 if validation was not evaluated.
     """
     return dsl.ContainerSpec(
         image=image("evaluate_slm"),

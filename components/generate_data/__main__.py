@@ -15,7 +15,7 @@ from pada_agent.components.generate_data.generate import generate
 
 
 def run(ex: Executor) -> None:
-    """Read, write data, write."""
+    """Read, generate, write."""
     settings = ex.settings(GenerateData)
     data, iteration = ex.input("train_data", "train.jsonl"), ex.parameter("iteration", 1)
     task = load_task(settings.task.name, settings.task.options, data / "assets")

@@ -16,17 +16,17 @@ def generate_data(
     iteration: int = 1,
     ledger: str = "",
 ):
-    """Training rows written by the teacher against the patterns; with checked batches, what is still missing of them.
+    """Has the teacher write training rows against the patterns; with checked batches, only the rows still missing from them.
 
     Args:
-        settings: sections `task`, `teacher`, `generate`, `loop`, `budget`; or a whole run's.
-        train_data: of prepare_data.
-        plan: of analyze_patterns.
-        checked_batches: of the control_quality before; where nothing is open they pass through.
-        iteration: from 1.
-        ledger: file, or gs:// or s3:// folder, of paid calls; empty keeps none.
-        batches: samples that wait for a verdict.
-        open_batches: how many wait.
+        settings: sections `task`, `teacher`, `generate`, `loop`, `budget`; or all settings of a run.
+        train_data: from prepare_data.
+        plan: from analyze_patterns.
+        checked_batches: from the previous control_quality; those that are not open pass through.
+        iteration: number of the iteration, from 1.
+        ledger: where paid calls are kept: a file, or a gs:// or s3:// folder; empty keeps none.
+        batches: samples waiting for a verdict.
+        open_batches: number of batches waiting for a verdict.
     """
     return dsl.ContainerSpec(
         image=image("generate_data"),

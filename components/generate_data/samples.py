@@ -36,7 +36,7 @@ def samples_asked(task: Task, count: int) -> dict[str, Any]:
 
 
 def read_samples(value: Any, task: Task, seed: Fields, most: int) -> Written:
-    """The rows among the first `most` items; a bare list is taken for them. Raises ValueError when there are no items."""
+    """The rows among the first `most` items; a bare list counts too. Raises ValueError when there are no items."""
     rows, refused = [], []
     for item in Items.read({"items": value} if isinstance(value, list) else value).items[:most]:
         try:

@@ -58,11 +58,11 @@ def run(ex: Executor) -> None:
 
 
 def _check_iterations(asked: int, most: int) -> None:
-    """A compiled pipeline has room for so many iterations; that is said in the first minute, not after the last one."""
+    """A compiled pipeline has room for so many iterations; more are refused in the first minute, not after the last one."""
     if most and asked > most:
         raise InputError(
             f"settings: loop.iterations is {asked}, but this pipeline is compiled for {most}; "
-            f"lower it, or `pada compile --max-iterations {asked}`"
+            f"lower it, or run `pada compile --max-iterations {asked}`"
         )
 
 

@@ -20,15 +20,15 @@ def prepare_data(
     update_state_settings: dsl.OutputPath(dict),
     max_iterations: int = 0,
 ):
-    """Checked train, validation, selection and test rows, free of duplicates across splits.
+    """Prepares train, validation, selection and test rows: checked, and without duplicates across splits.
 
     Args:
-        settings: section `task`, or the settings of a whole run, which are then checked whole.
+        settings: section `task`, or all settings of a run, which are then all checked.
         max_iterations: how many iterations the pipeline is compiled for; settings that ask for more are refused. 0: no limit.
         train_data: training rows and the task's own files.
         heldout_data: validation, selection and test rows; only evaluate_slm may read them.
         fingerprints: hashes of the held-out rows, against leaks.
-        train_rows: how many.
+        train_rows: number of training rows.
         train_lora_settings: the sections of a whole run that train_lora reads.
         evaluate_slm_settings: the sections of a whole run that evaluate_slm reads.
         analyze_patterns_settings: the sections of a whole run that analyze_patterns reads.

@@ -35,7 +35,7 @@ class InputRow:
 
 
 class Removal(Record):
-    """A row that was left out because a split of later use has it too."""
+    """A row that was left out because a split used later has it too."""
 
     split: str
     id: str
@@ -58,7 +58,7 @@ class Prepared:
 
 
 def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -> Prepared:
-    """`sources`: for train, validation, test and perhaps selection, the raw rows with where each stands.
+    """`sources`: for train, validation, test and perhaps selection, the raw rows, each with its place.
 
     Raises InputError for a row that the task refuses, for an empty split, and for a training row that is also held out where
     duplicates are to be refused.
@@ -135,7 +135,7 @@ def _in_order(rows: list[InputRow], split: str, seed: int) -> list[InputRow]:
 
 
 class _DuplicateFilter:
-    """Keeps back rows that a split of later use has: test before selection before validation before train."""
+    """Keeps back rows that a split used later has: test before selection before validation before train."""
 
     def __init__(self, task: Task, settings: PrepareData) -> None:
         self._task, self._settings = task, settings.task
@@ -188,7 +188,7 @@ def _set_aside(rows: list[InputRow]) -> tuple[list[InputRow], list[InputRow]]:
         groups.setdefault(row.group, []).append(row)
     if len(groups) < 2:
         raise InputError(
-            f"task.validation: its {len(rows)} rows are of one group, so no selection split can be set aside; give task.selection"
+            f"task.validation: its {len(rows)} rows are one group, so no selection split can be set aside; give task.selection"
         )
     halves: tuple[set[str], set[str]] = (set(), set())
     counts = [0, 0]

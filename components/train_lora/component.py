@@ -17,18 +17,18 @@ def train_lora(
     max_steps: int = 0,
     checkpoint_uri: str = "",
 ):
-    """LoRA fine-tuning of a small language model, always from the base model. Goes on from its checkpoint when retried.
+    """Fine-tunes a small language model with LoRA, always from the base model. A retry resumes from the last checkpoint.
 
     Args:
-        settings: sections `task`, `slm`, `train`; or a whole run's.
-        train_data: of prepare_data.
+        settings: sections `task`, `slm`, `train`; or all settings of a run.
+        train_data: from prepare_data.
         synthetic_data: accepted rows, trained on as well.
-        fingerprints: of prepare_data; a training row that is also held out is then refused.
+        fingerprints: from prepare_data; with them, a training row that is also held out is refused.
         name: what the report calls the model.
-        max_steps: optimizer steps; 0 is as many as the epochs make.
+        max_steps: optimizer steps; 0: as many as the epochs take.
         checkpoint_uri: gs:// or s3:// folder for checkpoints; empty keeps them in the pod, where a retry cannot find them.
         adapter: PEFT adapter and train.json.
-        steps: optimizer steps done.
+        steps: optimizer steps taken.
     """
     return dsl.ContainerSpec(
         image=image("train_lora"),

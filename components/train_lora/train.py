@@ -24,7 +24,7 @@ class TrainFacts(BaseModel):
     training: Training
 
     def to_json(self) -> dict[str, Any]:
-        """One flat object."""
+        """The facts as one flat JSON object."""
         return self.model_dump(mode="json", exclude={"training"}) | self.training.model_dump(mode="json")
 
 
@@ -38,7 +38,7 @@ def train(
 ) -> TrainFacts:
     """Fine-tune on all rows. Raises InputError for no rows, an id that is there twice, or a row with held-out text.
 
-    What the rows given as `rows` and `synthetic_rows` count is before rows that are too long are left out.
+    `rows` and `synthetic_rows` are counted before rows that are too long are left out.
     """
     everything: list[TrainRow | SyntheticRow] = [*rows, *synthetic]
     if not rows:
@@ -46,7 +46,7 @@ def train(
     seen: set[str] = set()
     for row in everything:
         if row.id in seen:
-            raise InputError(f"row {row.id}: the id is there twice in train_data and synthetic_data")
+            raise InputError(f"row {row.id}: the id occurs twice in train_data and synthetic_data")
         seen.add(row.id)
         if fingerprints is not None:
             _refuse_leak(row, task, fingerprints)

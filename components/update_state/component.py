@@ -34,18 +34,18 @@ def update_state(
     """Keeps the run's state, merges accepted rows, decides what is shipped and whether to go on, writes the report.
 
     Args:
-        settings: those of a whole run.
+        settings: all settings of a run.
         step: start, merge, score or step_matched; each takes the inputs that components/stages.py names.
-        train_data: of prepare_data.
-        previous_state: of the update_state before.
+        train_data: from prepare_data.
+        previous_state: from the previous update_state.
         previous_synthetic_data: rows accepted so far.
         baseline_predictions: of the untuned model, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs:// or s3:// folder that holds the adapter to ship; empty exports nothing.
         report: what was found, tried and gained.
         go_on: whether another iteration is worth it.
-        step_matched: whether vanilla for as many steps is to be trained now, to be compared with the last iteration.
-        reason: why not.
+        step_matched: whether to train step-matched vanilla now, for comparison with the last iteration.
+        reason: why the loop ends; empty if it goes on.
         shipped: name of the model to ship.
     """
     return dsl.ContainerSpec(

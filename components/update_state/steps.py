@@ -19,10 +19,10 @@ Advance = tuple[State, list[ShownRow]]  # the state, and the rows that its repor
 
 
 def check_step(step: str, given: Collection[str]) -> None:
-    """Raises InputError for a step that is none, or for artifacts that are not this step's."""
+    """Raises InputError for an unknown step, or for artifacts that are not this step's."""
     if step not in STEPS:
         *some, last = STEPS
-        raise InputError(f"step '{step}' is not known; it is {', '.join(some)} or {last}")
+        raise InputError(f"step '{step}' is not known; use {', '.join(some)} or {last}")
     if "previous_state" in STEPS[step].needed and "previous_state" not in given:
         raise InputError(f"step '{step}' needs the input artifact 'previous_state'; the first step of a run is 'start'")
     STEPS[step].check(set(given), f"step '{step}'")
@@ -46,7 +46,7 @@ def baseline_model(step: str) -> tuple[str, Kind]:
 def begin(
     state: State, settings: UpdateState, task: Task, train: Sequence[TrainRow], model: Evaluated, untuned: Evaluated | None
 ) -> Advance:
-    """The fine-tuned model that the run starts from and, if it was evaluated, the untuned one; what the run should cost."""
+    """Record the fine-tuned model the run starts from and, if evaluated, the untuned one; and what the run should cost."""
     if untuned:
         state = update.start(state, untuned.model, untuned.groups)
     state = update.start(state, model.model, model.groups)
@@ -58,7 +58,7 @@ def begin(
 
 
 def merge(at: Advance, settings: UpdateState, task: Task, train: Sequence[TrainRow], iteration: int, learnt: Learnt) -> Advance:
-    """What the iteration found and wrote, with the training rows it was written from and the errors made on them."""
+    """Add what the iteration found and wrote, with the training rows it was written from and the errors made on them."""
     state, shown = at
     state = update.merge(state, iteration, learnt)
     shown = with_parents(shown, train, learnt.batches, task, settings.seed)
@@ -66,7 +66,7 @@ def merge(at: Advance, settings: UpdateState, task: Task, train: Sequence[TrainR
 
 
 def record(at: Advance, settings: UpdateState, step: str, model: Evaluated, step_matched: Evaluated | None = None) -> Advance:
-    """The model of an iteration and, if it was trained beside it, the step-matched one; or that one alone."""
+    """Record the model of an iteration and, if it was trained beside it, the step-matched one; or that one alone."""
     state, shown = at
     if step == "score":
         state = update.score(state, model.model, model.groups, settings.loop, settings.budget)

@@ -27,9 +27,9 @@ Target = Kubernetes | Vertex
 
 
 def placement(target: str, registry: str, tag: str, gpu: str, node_selector: Sequence[str], model_cache: str) -> Target:
-    """Where a package's tasks run. Raises InputError for a target that is none, or a selector that is not key=value."""
+    """Where a package's tasks run. Raises InputError for an unknown target, or a selector that is not key=value."""
     if target not in TARGETS:
-        raise InputError(f"--target {target}: it is {' or '.join(TARGETS)}")
+        raise InputError(f"--target {target}: it must be {' or '.join(TARGETS)}")
     if target == "vertex":
         return Vertex(registry, tag or TAG)
     selector = dict(part.split("=", 1) for part in node_selector if "=" in part)
@@ -44,7 +44,7 @@ def compile_loop(shape: Shape, place: Target) -> str:
 
 
 def component_yaml(stage: str) -> str:
-    """A stage's component.yaml: what `load_component_from_file` takes in a pipeline that is not ours."""
+    """A stage's component.yaml: what `load_component_from_file` takes in another pipeline."""
     return _compiled(getattr(importlib.import_module(f"pada_agent.components.{stage}.component"), stage), shared=False)
 
 
@@ -93,7 +93,7 @@ def _compiled(pipeline: Any, shared: bool) -> str:
 
 
 def _share(spec: dict[str, Any], platform: dict[str, Any] | None = None) -> None:
-    """Let equal tasks share one component and one executor; the SDK writes both out again for each of 44 tasks.
+    """Let equal tasks share one component and one executor; the SDK writes both out again for each of 59 tasks.
 
     Kubeflow's compiler visits each component once and keys it by its container, so that this is what it makes of them anyway;
     without it the package is three times as large, and workflows that come near Kubernetes' limit of 1.5 MiB cannot be retried.

@@ -65,10 +65,10 @@ class Package:
             raise InputError(f"--set {name}: {text!r} is not {_WORDS.get(kind, kind)}") from None
 
     def check(self, arguments: dict[str, Any]) -> None:
-        """Every argument is known, and none that the package needs is missing. Raises InputError."""
+        """Check that every argument is known, and none that the package needs is missing. Raises InputError."""
         for name in arguments:
             if name not in self.parameters:
-                raise InputError(f"{self.path}: has no parameter '{name}'; write the package anew with `pada compile`")
+                raise InputError(f"{self.path}: has no parameter '{name}'; write the package again with `pada compile`")
         for name, parameter in self.parameters.items():
             if name not in arguments and "defaultValue" not in parameter and not parameter.get("isOptional"):
                 option = f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}=..."
@@ -100,7 +100,7 @@ class Package:
         return max(pairs.values(), default=0)
 
     def write_without_caching(self, file: Path) -> "Package":
-        """The same package as `file`, with caching off for every task, also for those inside conditions.
+        """The same package as `file`, with caching off for every task, including those inside conditions.
 
         The SDK's own switch reaches the tasks of the outermost level only.
         """
@@ -112,7 +112,7 @@ class Package:
 
 
 def tasks_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every task as (the DAG it is in, its name, itself), also those inside conditions."""
+    """Every task as (the DAG it is in, its name, itself), including those inside conditions."""
     for name, component in [("root", spec["root"]), *spec.get("components", {}).items()]:
         for task, body in component.get("dag", {}).get("tasks", {}).items():
             yield name, task, body
@@ -129,7 +129,7 @@ def package_file(target: str) -> Path:
 
 
 def read_package(file: Path, target: str) -> Package:
-    """The package in `file`. Raises InputError, also when it was compiled for another target."""
+    """The package in `file`. Raises InputError, including when it was compiled for another target."""
     again = f"write it with `pada compile --target {target} --output {file}`"
     if file.suffix not in {".yaml", ".yml"}:
         raise InputError(f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --output F.yaml`")
@@ -142,7 +142,7 @@ def read_package(file: Path, target: str) -> Package:
         raise InputError(f"{file}: is not YAML ({' '.join(str(e).split())[:200]}); {again}") from e
     whole = documents and all(isinstance(document, dict) for document in documents) and len(documents) <= 2
     if not whole or not isinstance(documents[0].get("pipelineInfo"), dict) or "root" not in documents[0]:
-        raise InputError(f"{file}: is no compiled pipeline; {again}")
+        raise InputError(f"{file}: is not a compiled pipeline; {again}")
     package = Package(file, target, documents[0], documents[1] if len(documents) == 2 else {})
     _check_target(package, again)
     return package

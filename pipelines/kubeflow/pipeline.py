@@ -1,7 +1,7 @@
-"""The loop as a Kubeflow pipeline: the recipe (loop.py) laid out as container tasks, what may not be followed behind gates.
+"""The loop as a Kubeflow pipeline: the recipe (loop.py) laid out as container tasks, with optional parts behind gates.
 
-Kubeflow has no while: iteration k + 1 is laid out inside iteration k's gate, and whether a gate opens is decided at run time by
-update_state. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on.
+Kubeflow has no while loop: iteration k + 1 is laid out inside iteration k's gate, and update_state decides at run time whether a
+gate opens. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on.
 """
 
 from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ class Layout:
 
 
 def lay_out(layout: Layout) -> None:
-    """All tasks of the loop."""
+    """Lay out all tasks of the loop."""
     Loop(layout, layout.shape.max_iterations, layout.shape.attempts).follow()
 
 
@@ -111,12 +111,12 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
 
             Args:
                 settings: a whole run's settings, one JSON object.
-                work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
+                work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
                 export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
-                accelerator_type: of training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
-                accelerator_count: how many.
-                cpu_limit: of training and evaluation; Vertex takes the smallest machine that has it.
-                memory_limit: the same.
+                accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
+                accelerator_count: number of accelerators.
+                cpu_limit: CPUs for training and evaluation; Vertex takes the smallest machine that has them.
+                memory_limit: memory for training and evaluation.
             """
             machine = Machine(accelerator_type, accelerator_count, cpu_limit, memory_limit)
             lay_out(Layout(shape, place.on(machine), settings, work_uri, export_uri))
@@ -129,7 +129,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
 
         Args:
             settings: a whole run's settings, one JSON object.
-            work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays nothing twice.
+            work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
             export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
         lay_out(Layout(shape, place, settings, work_uri, export_uri))

@@ -1,6 +1,6 @@
 """A run that is to start on a cluster: the package and its parameters, checked before anything is sent.
 
-What can be known to be wrong is said here in one line, in minute one and not after the first hour of a GPU.
+Errors that can be found early are reported here in one line, in minute one and not after the first hour of a GPU.
 """
 
 import ipaddress
@@ -52,14 +52,14 @@ def arguments_for(
             check_uri(f"--set {name}", arguments[name], package.target)
     package.check(arguments)
     if package.parameters["settings"].get("parameterType") != "STRUCT":
-        raise InputError(f"{package.path}: its parameter 'settings' is no object; write it anew with `pada compile`")
+        raise InputError(f"{package.path}: its parameter 'settings' is not an object; write it again with `pada compile`")
     if package.target == KUBERNETES:
         _check_size(arguments, limit)
     return arguments
 
 
 def check_settings(package: Package, settings: Settings) -> None:
-    """Everything the settings name can be reached from a cluster. Raises InputError that names the key."""
+    """Check that everything the settings name can be reached from a cluster. Raises InputError that names the key."""
     target = package.target
     schemes = " or ".join(SCHEMES[target])
     for key, path in _local_paths(settings, target):
@@ -79,7 +79,7 @@ def check_settings(package: Package, settings: Settings) -> None:
 
 
 def cut_short(package: Package, settings: Settings) -> str:
-    """What to tell whose settings ask for more tries at a batch than the package has tasks for; else nothing."""
+    """What to say if the settings ask for more tries at a batch than the package has tasks for; else ''."""
     wanted = links(settings.generate)
     if not 0 < package.attempts < wanted:
         return ""
@@ -90,7 +90,7 @@ def cut_short(package: Package, settings: Settings) -> str:
 
 
 def check_uri(what: str, uri: str, target: str) -> None:
-    """An empty one is none at all. Raises InputError."""
+    """Check that the target can use the URI; an empty one is not given. Raises InputError."""
     if uri and ("://" in uri or what.startswith("--")) and not uri.startswith(SCHEMES[target]):
         raise InputError(f"{what}: {uri} cannot be read on {target}; give a {' or '.join(SCHEMES[target])} URI")
     if uri.startswith(SCHEMES[target]) and not urlsplit(uri).netloc:
@@ -98,7 +98,7 @@ def check_uri(what: str, uri: str, target: str) -> None:
 
 
 def check_options(target: str, others: Mapping[str, object]) -> None:
-    """None of the options that only the other target knows was given. Raises InputError."""
+    """Check that no option was given that only the other target knows. Raises InputError."""
     for name, value in others.items():
         if value:
             raise InputError(f"--{name.replace('_', '-')}: is not an option of --target {target}; leave it out")
@@ -159,7 +159,7 @@ def _check_key(role: str, llm: LlmSettings, package: Package) -> None:
         known = package.secret_variables(stage)
         if known and variable not in known:
             has = ", ".join(sorted(known))
-            raise InputError(f"{role}.api_key_env: {stage} gets no {variable} from a secret, but {has}; set it to that name")
+            raise InputError(f"{role}.api_key_env: {stage} gets {has} from a secret, not {variable}; set it to that name")
 
 
 def _check_size(arguments: dict[str, Any], limit: int) -> None:

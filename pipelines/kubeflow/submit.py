@@ -21,7 +21,7 @@ __all__ = ["Cluster", "Project", "Request", "submit_to_kubernetes", "submit_to_v
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for, whatever the target. `values` are `name=value`; no `package` is the one that is shipped."""
+    """What a person asked for, whatever the target. `values` are `name=value`; without `package`, the shipped one is used."""
 
     config: Path | None
     package: Path | None = None
@@ -34,7 +34,7 @@ class Request:
 
 
 def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str], object] = print) -> bool:
-    """Start a run on Kubeflow; whether it was accepted, or ended well if waited for. Raises InputError."""
+    """Start a run on Kubeflow; returns whether it was accepted, or ended well if waited for. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
         order = _order(request, "kubernetes", Path(scratch), say)
         _needs("kfp", "kfp")
@@ -54,7 +54,7 @@ def upload_to_kubernetes(request: Request, cluster: Cluster, version: str, say: 
 
 
 def submit_to_vertex(request: Request, project: Project, say: Callable[[str], object] = print) -> bool:
-    """Start a run on Vertex AI Pipelines; whether it was accepted, or ended well if waited for. Raises InputError."""
+    """Start a run on Vertex AI Pipelines; returns whether it was accepted, or ended well if waited for. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
         order = _order(request, "vertex", Path(scratch), say)
         _needs("google.cloud.aiplatform", "vertex")

@@ -64,7 +64,7 @@ class Kubeflow:
         if not host:
             raise InputError(f"--host: missing; run `{FORWARD}` beside this and give --host http://127.0.0.1:8080")
         if cluster.pipeline_root and not cluster.pipeline_root.startswith(("gs://", "s3://", "minio://")):
-            raise InputError(f"--pipeline-root: {cluster.pipeline_root} is no gs://, s3:// or minio:// URI")
+            raise InputError(f"--pipeline-root: {cluster.pipeline_root} is not a gs://, s3:// or minio:// URI")
         self.host = check_host(host)
         self.cluster = cluster
         self.token = token = cluster.token()
@@ -72,7 +72,7 @@ class Kubeflow:
         if cluster.namespace and not self.health.multi_user:
             raise InputError(
                 f"--namespace: {self.host} is single-user and runs everything in its own namespace; leave the option out and "
-                "have service account and secrets there"
+                "create service account and secrets there"
             )
         self.namespace = (cluster.namespace or NAMESPACE) if self.health.multi_user else ""
         with _quiet():
@@ -130,7 +130,7 @@ class Kubeflow:
                 raise Interruption(said) from e
             raise InputError(said) from e
         if not run.run_id:
-            raise Interruption(f"{self.host}: answers with something else than a run")
+            raise Interruption(f"{self.host}: answers with something other than a run")
         details = run.run_details.task_details if run.run_details and run.run_details.task_details else []
         error = _one_line(run.error.message) if run.error and run.error.message else ""
         return Snapshot(str(run.state or ""), _tasks(details, self.namespace), error)
@@ -152,7 +152,7 @@ class Kubeflow:
                 f"{unreachable(self.host, _cause(e))} It may have got through: look there before you try again"
             ) from e
         except ParseError as e:
-            raise InputError(f"cannot {what}: the package is no pipeline that this kfp knows ({_one_line(str(e))})") from e
+            raise InputError(f"cannot {what}: the package is not a pipeline that this kfp knows ({_one_line(str(e))})") from e
         except (ValueError, AttributeError, TypeError) as e:
             raise InputError(f"cannot {what}: {self.host} gives an answer that is not KFP's ({_one_line(str(e))})") from e
 

@@ -40,7 +40,7 @@ def read_labels(text: str) -> dict[str, str]:
     for part in parts:
         if not _LABEL.fullmatch(part):
             raise InputError(
-                f"--labels: {part!r} is no label; give name=value in small letters, digits, - and _, with commas between"
+                f"--labels: {part!r} is not a label; give name=value in lower-case letters, digits, - and _, separated by commas"
             )
     return dict(part.split("=", 1) for part in parts)
 

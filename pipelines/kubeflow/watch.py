@@ -107,4 +107,4 @@ def _sleep(seconds: float, run: Started) -> None:
 
 
 def _gave_up(run: Started, why: str) -> InputError:
-    return InputError(f"stopped waiting: {why}; the run {run.run_id} itself goes on: {run.link}")
+    return InputError(f"stopped waiting: {why}; the run {run.run_id} itself continues: {run.link}")

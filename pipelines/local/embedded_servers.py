@@ -11,7 +11,7 @@ Server = Callable[[str, int], AbstractContextManager[str]]
 
 
 class EmbeddedServers:
-    """The embedded servers of one run: one for each model, also when teacher and judge share it."""
+    """The embedded servers of one run: one for each model, even when teacher and judge share it."""
 
     def __init__(self, settings: Settings, server: Server | None = None) -> None:
         llms = (settings.teacher, settings.judge)

@@ -47,7 +47,7 @@ def show_stop(task: str, folder: Path, console: Console) -> None:
         console.print(f"Stopped after {task}. Read, and edit if you like: {folder / file}", markup=False, soft_wrap=True)
     else:
         console.print(f"Stopped after {task}.", markup=False)
-    console.print("The same command without --until goes on.", markup=False)
+    console.print("The same command without --until continues.", markup=False)
 
 
 def show(state: Path, run_dir: Path, console: Console) -> None:
@@ -56,7 +56,7 @@ def show(state: Path, run_dir: Path, console: Console) -> None:
     headings = [*HEADINGS, f"against {facts.baseline}" if facts.baseline else "difference", "p"]
     rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(facts)]
     if console.is_terminal:
-        table = Table(*headings, title="Test rows, which no agent and no choice has seen")
+        table = Table(*headings, title="Test rows, which no agent has seen and no choice has used")
         for row in rows:
             table.add_row(*row)
         console.print(table)

@@ -9,8 +9,8 @@
 
     manifest.json                       {"files": {"task.json": "<SHA-256>", ...}, "folders": ["plan", ...]}
 
-The working copy is `$PADA_RUNS`/<hash of the URI>. What was edited or finished in it since it was last the same as the URI's
-goes there; what another machine wrote since takes its place here.
+The working copy is `$PADA_RUNS`/<hash of the URI>. What was edited or finished in it since it last matched the URI goes
+there; what another machine wrote since replaces the copy here.
 """
 
 import hashlib
@@ -74,13 +74,13 @@ class RemoteRunDirectory(RunDirectory):
 
     @contextmanager
     def brought(self) -> Iterator[Path]:
-        """The working copy as the URI has it; who runs there is not disturbed."""
+        """The working copy as the URI has it; a run that is going on there is not disturbed."""
         with super().locked():
             self.bring()
             yield self.path
 
     def bring(self) -> None:
-        """Take over what changed at the URI since this working copy was last the same."""
+        """Take over what changed at the URI since this working copy last matched it."""
         there = names(self.uri)
         for name in TOP:
             if name in there:
@@ -91,7 +91,7 @@ class RemoteRunDirectory(RunDirectory):
                 self._bring_task(folder, manifest)
 
     def keep_settings(self, settings: Settings) -> None:
-        """Also at the URI."""
+        """Keep the settings at the URI too."""
         super().keep_settings(settings)
         self._put_top("settings.json")
 
@@ -119,11 +119,11 @@ class RemoteRunDirectory(RunDirectory):
         return f"{self.uri}/ledger/{stage}"
 
     def checkpoints(self, task: str, key: str) -> str:
-        """At the URI, for the machine that goes on."""
+        """At the URI, for the machine that resumes the run."""
         return f"{self.uri}/checkpoints/{task}-{key[:12]}"
 
     def drop_checkpoints(self, task: str, key: str) -> None:
-        """Best effort: who may not delete leaves them."""
+        """Best effort: without the right to delete, they stay."""
         with suppress(InputError):
             remove(self.checkpoints(task, key))
 
@@ -138,7 +138,7 @@ class RemoteRunDirectory(RunDirectory):
                 return
             if before == manifest:  # what is new is here
                 return
-            notice(f"{folder}: {self.uri} has another one since; it takes the place of the one here")
+            notice(f"{folder}: {self.uri} has another one by now, which replaces the one here")
         fetch(f"{self.uri}/{folder}", self.path)
         for name, file in files_in(here):
             if name not in manifest["files"]:  # left at the URI by an earlier try
@@ -147,7 +147,7 @@ class RemoteRunDirectory(RunDirectory):
             below(here, name, note).mkdir(parents=True, exist_ok=True)
         if _manifest(here) != manifest:
             shutil.rmtree(here)
-            notice(f"{folder}: not whole at {self.uri}; it runs again")
+            notice(f"{folder}: incomplete at {self.uri}; it runs again")
         else:
             self._note_synced(folder, manifest)
 

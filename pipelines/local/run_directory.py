@@ -129,7 +129,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory; a second process is refused. The lock goes with the process, however it ends."""
+        """Hold the directory; a second process is refused. The lock ends with the process, however it ends."""
         lock = FileLock(self.path / ".lock")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ class RunDirectory:
 
     @contextmanager
     def brought(self) -> Iterator[Path]:
-        """The directory to read from, without a claim to run."""
+        """The directory, to be read only: it is not locked."""
         yield self.path
 
     def keep_settings(self, settings: Settings) -> None:
@@ -167,7 +167,7 @@ class RunDirectory:
         return TaskFolder(self.path / f"{number:02d}-{name}")
 
     def note_state(self, state: Path) -> None:
-        """Remember which state is the latest: an edit can leave later ones of another course behind."""
+        """Remember which state is the latest: after an edit, later ones that no longer apply may still be there."""
         write_atomic(self.path / LATEST_STATE, f"{state.relative_to(self.path)}\n")
 
     def ledger(self, stage: str) -> str:
@@ -179,14 +179,14 @@ class RunDirectory:
         return str(self.path / "checkpoints" / f"{task}-{key[:12]}")
 
     def drop_checkpoints(self, task: str, key: str) -> None:
-        """The training is finished and kept."""
+        """Remove the checkpoints of a training that is finished and kept."""
         shutil.rmtree(self.checkpoints(task, key), ignore_errors=True)
 
     def keep(self, task: TaskFolder) -> None:
-        """The task is finished and its folder as it will be read. Here it is kept already."""
+        """Keep the folder of a finished task as it will be read. A local one is kept already."""
 
     def keep_report(self) -> None:
-        """The report at the top of the directory is written anew. Here it is kept already."""
+        """Keep the report that was written to the top of the directory. A local one is kept already."""
 
 
 def _read_settings(file: Path) -> dict[str, Any]:

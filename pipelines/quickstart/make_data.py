@@ -111,7 +111,7 @@ def _is_new(row: Question, split: str, splits: dict[str, list[Question]]) -> boo
 
 def is_telling(sql: str, shop: SqliteDatabase) -> bool:
     """Whether only the right query gives these rows: each clause matters, nothing is empty, no order is left to chance, and
-    no row comes twice, which a question in plain words seldom says it wants."""
+    no row comes twice, which a question in plain words seldom asks for."""
     gold = shop.rows(sql)
     if not 0 < len(gold) <= MOST_ROWS or all(value in (None, 0) for row in gold for value in row):
         return False

@@ -59,9 +59,9 @@ def parse_seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError as e:
-        raise InputError(f"--seeds {text}: give whole numbers with commas between, e.g. 0,1,2") from e
+        raise InputError(f"--seeds {text}: give whole numbers separated by commas, e.g. 0,1,2") from e
     if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise InputError(f"--seeds {text}: every seed must be there once and not be negative")
+        raise InputError(f"--seeds {text}: every seed must occur once and not be negative")
     return seeds
 
 

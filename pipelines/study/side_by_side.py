@@ -1,6 +1,6 @@
 """Several runs at once, each a process with its own share of the cores: a small model does not fill them.
 
-A run's output goes to `<its folder>.log`. The processes end with this one, and each run can be gone on with.
+A run's output goes to `<its folder>.log`. The processes end with this one, and each run can be resumed.
 """
 
 import os

@@ -84,7 +84,7 @@ cli.main()
         _, said = process.communicate(timeout=30)
     assert process.returncode == code
     assert said.count("\n") == 1
-    assert f"To go on: pada run --config {config} --run-dir '{tmp_path / 'a run'}'" in said
+    assert f"To resume: pada run --config {config} --run-dir '{tmp_path / 'a run'}'" in said
 
 
 def test_doctor_finds_this_machine_well(pada):

@@ -82,7 +82,7 @@ def test_a_missing_section_and_a_value_out_of_bounds(config):
 
 def test_broken_yaml_is_told_with_its_line(config):
     assert "config.yaml, line 3: not valid YAML" in complaint(config("task:\n  name: gsm8k\n train: [\n"))
-    assert "line 4: not valid YAML (key 'seed' stands twice)" in complaint(config("seed: 1\ntask:\n  name: x\nseed: 2\n"))
+    assert "line 4: not valid YAML (key 'seed' is given twice)" in complaint(config("seed: 1\ntask:\n  name: x\nseed: 2\n"))
     assert "expected sections" in complaint(config("- a list\n"))
     assert "expected sections" in complaint(config(""))
 

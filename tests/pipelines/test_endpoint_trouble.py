@@ -128,7 +128,7 @@ def test_all_that_can_befall_a_reply_is_overcome_and_counted(go_on, stub, tmp_pa
     assert "not new" in dict(iteration["reasons"])
     assert iteration["accepted"] == iteration["wanted"], "what was lacking was written in another try"
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "never came: too few 1 · no row 1" in page
+    assert "never arrived: too few 1 · no row 1" in page
     for kind in set(met):
         assert f"{kind} {met.count(kind)}" in page
 

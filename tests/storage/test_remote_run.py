@@ -141,7 +141,7 @@ def test_an_edit_travels_and_newer_work_takes_the_place_of_older(run, fakes, sto
     capsys.readouterr()
     assert adapter_of(run("a")) == yaml.safe_dump(["edited on b"])
     assert fakes.calls == []
-    assert f"-analyze-1: {store.uri}/run has another one since" in capsys.readouterr().err
+    assert f"-analyze-1: {store.uri}/run has another one by now" in capsys.readouterr().err
 
 
 def test_empty_folders_come_along_and_leftovers_do_not(run, fakes, store):

@@ -22,7 +22,7 @@ def read_evaluated(
     adapter: tuple[Path, str] | None,
     settings: EvaluateSettings,
 ) -> Evaluated:
-    """`folders` hold `<split>.jsonl` of predictions, `adapter` is its path and URI. Raises InputError for what is not there.
+    """`folders` hold `<split>.jsonl` of predictions, `adapter` is its path and URI. Raises InputError for what is missing.
 
     Metrics are counted from the rows themselves, so that they cannot differ from the outcomes the tests are made on.
     """

@@ -13,7 +13,7 @@ from pada_agent.components.core.validation import validation_message
 
 
 def read_plan(folder: Path) -> tuple[list[Strategy], list[TrainingError], dict[str, Usage]]:
-    """Strategies, training errors, and what each stage has spent. Raises InputError with file and entry an edit broke."""
+    """Strategies, training errors, and what each stage has spent. Raises InputError with the file and entry an edit broke."""
     path = folder / "strategies.yaml"
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []

@@ -13,7 +13,7 @@ from pada_agent.components.core.tasks.task import Task
 def read_predictions(path: Path, task: Task) -> list[Prediction]:
     """Training and validation predictions from a directory with `train.jsonl` and `validation.jsonl`, or from one JSONL file.
 
-    A file that is alone is validation, unless its name begins with train. Raises InputError with file and line.
+    A single file is taken as validation, unless its name begins with train. Raises InputError with file and line.
     """
     answers: list[Prediction] = []
     if path.is_file():

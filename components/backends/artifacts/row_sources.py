@@ -1,6 +1,6 @@
 """Rows from wherever a user keeps them.
 
-data/train.jsonl                        one JSON object a line
+data/train.jsonl                        one JSON object per line
 data/train.parquet
 data/train                              shards of one file: train-00000-of-00002.parquet, train-00001-of-00002.parquet
 gs://bucket/train.jsonl                 also s3:// and whatever else fsspec reads
@@ -26,7 +26,7 @@ Rows = Iterator[tuple[str, Fields]]
 
 
 def read_rows(source: str) -> Rows:
-    """Each row of `source` with where it stands, 'file:number', counted from 1.
+    """Each row of `source` with its place, 'file:number', counted from 1.
 
     Raises InputError for a source that is not there or has no reader, and for the first line that is not a JSON object.
     """
@@ -115,7 +115,7 @@ def _row(line: bytes, where: str) -> Fields:
     except UnicodeEncodeError as e:
         raise InputError(f"{where}: holds half of a surrogate pair ({e.object[e.start]!r}), which is not text") from e
     except (ValueError, RecursionError) as e:
-        raise InputError(f"{where}: not JSON ({e}); one object a line is read") from e
+        raise InputError(f"{where}: not JSON ({e}); one object per line is read") from e
     if not isinstance(row, dict):
         raise InputError(f"{where}: a row must be a JSON object, this is {type(row).__name__}")
     return row

@@ -1,4 +1,4 @@
-"""Counts what LLM calls cost and keeps them under the caps, also when many are on their way at once."""
+"""Counts what LLM calls cost and keeps them under the caps, even when many are under way at once."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ class BudgetGuard:
         self._counted: set[str] = set()
 
     def begin(self) -> None:
-        """Nothing is on its way; to be called in the event loop that will wait."""
+        """Start with no call under way; to be called in the event loop that will wait."""
         self._reserved.clear()
         self._released = asyncio.Event()
 
@@ -60,7 +60,7 @@ class BudgetGuard:
         await self._released.wait()
 
     def count(self, call: Call, replayed: bool) -> None:
-        """A reply is used. One that serves several equal requests is counted once."""
+        """Count a reply that is used. One that serves several equal requests is counted once."""
         if call.key in self._counted:
             return
         self._counted.add(call.key)
@@ -73,7 +73,7 @@ class BudgetGuard:
         usage.usd += self._usd(call.input_tokens, call.output_tokens)
 
     def met(self, kinds: Sequence[str], overcome: bool) -> None:
-        """Trouble of a request that is over."""
+        """Count the trouble of a request that is over."""
         counts = self.usage.recovered if overcome else self.usage.unrecovered
         for kind in kinds:
             counts[kind] = counts.get(kind, 0) + 1

@@ -1,4 +1,4 @@
-"""Gets one reply paid: waits for its turn and the caps, sends, tries again what passes, and writes it into the ledger."""
+"""Pays for one reply: waits for its turn and the caps, sends, retries what may pass, and writes it into the ledger."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ class Caller:
         return self._pace.successes
 
     async def pay(self, exchange: Exchange[Any]) -> None:
-        """Have the exchange hear one paid reply that is in the ledger, or end it with an error."""
+        """Give the exchange one paid reply that is in the ledger, or end it with an error."""
         tries, successes = 0, self.successes
         while exchange.reply is None:
             outcome, body, began = await self._in_turn(exchange)
@@ -143,7 +143,7 @@ class Caller:
             self._pace.overloaded(began)
         if time.monotonic() - max(self._noticed, self._began) > NOTICE_SECONDS:
             self._noticed = time.monotonic()
-            notice(f"{self._endpoint}: {trouble}; trying on, at most {max(self._pace.left, 0):.0f} s more without a reply")
+            notice(f"{self._endpoint}: {trouble}; still trying, for at most {max(self._pace.left, 0):.0f} s more without a reply")
         seconds = retry_after(trouble.headers)
         if seconds is not None:
             self._pace.pause(seconds)

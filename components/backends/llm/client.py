@@ -3,7 +3,7 @@
     llm = open_llm(settings.teacher, settings.budget, ledger="runs/a/ledger/analyze_patterns.jsonl")
     replies = llm.ask_all("analyse failures", requests)
 
-What stands in the ledger is replayed first and costs nothing; only then the endpoint is asked for the rest.
+What is in the ledger is replayed first and costs nothing; the endpoint is asked only for the rest.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def open_llm(
     """
     if settings.base_url == "embedded":
         raise InputError(
-            f"base_url: embedded ({settings.model}): only `pada run` starts llama.cpp's server; give the URL of one that runs"
+            f"base_url: embedded ({settings.model}): only `pada run` starts llama.cpp's server; give the URL of a running one"
         )
     held = [limit for limit in limits(budget, spent or {}, [stage]) if any(getattr(limit.caps, name) for name in CAPS)]
     llm = OpenAiLlm(settings, held, open_ledger(ledger))
@@ -151,7 +151,7 @@ class OpenAiLlm:
             self._ledger.add_silence(next(e.first_key for e in exchanges if e.reply is None), str(own))
         last = f"; the last trouble: {self._caller.last_trouble}" if self._caller.last_trouble else ""
         kept = (
-            f"the {len(self._ledger)} paid replies are in {self._ledger.path}: start the run again and it goes on from there"
+            f"the {len(self._ledger)} paid replies are in {self._ledger.path}: start the run again and it resumes from there"
             if self._ledger.path
             else "paid replies of this step were in memory only; give a ledger to keep them"
         )
@@ -165,7 +165,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, also for a caller that is inside an event loop itself, such as a notebook."""
+    """Run a coroutine to its end, even for a caller that is inside an event loop itself, such as a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -5,8 +5,8 @@ Many servers that speak the OpenAI API know only a part of it. The forms of aski
     json_schema           the server holds the model to the schema
     json_schema, bare     the same without bounds such as maxLength, which OpenAI's strict mode may refuse
     json_object, schema   llama-cpp-python's way to give a grammar: {"type": "json_object", "schema": {...}}
-    json_object           any JSON; the schema stands in the prompt
-    plain                 no response_format at all; the schema stands in the prompt
+    json_object           any JSON; the schema is in the prompt
+    plain                 no response_format at all; the schema is in the prompt
 """
 
 import json

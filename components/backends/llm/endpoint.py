@@ -42,7 +42,7 @@ class Trouble(Exception):
 
     @property
     def unreachable(self) -> bool:
-        """Nobody listens there: other than a reset or a time-out, it will hardly pass by itself."""
+        """Nobody listens there: unlike a reset or a time-out, this will hardly pass by itself."""
         return self.kind == "no connection"
 
 

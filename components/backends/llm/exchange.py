@@ -51,7 +51,7 @@ class Exchange(Generic[T]):
         return self._room or self.usual_room
 
     def hear(self, call: Call) -> Reading[T]:
-        """Take a reply: either the exchange is over and has its `reply`, or there is a next thing to ask."""
+        """Take a reply: either the exchange is over and has its `reply`, or there is more to ask."""
         reading = read_reply(call.text, call.finish, self.schema, self.request.parse)
         if reading.kind:
             self.troubles.append(reading.kind)
@@ -70,7 +70,7 @@ class Exchange(Generic[T]):
         self.reply = LlmReply(None, self.key, error, unasked)
 
     def leave(self, error: str) -> None:
-        """End because a cap does not allow to ask (on)."""
+        """End because a cap does not allow asking (further)."""
         self.fail(error, unasked=True)
 
     def refuse(self, error: str) -> None:

@@ -1,4 +1,4 @@
-"""How fast an endpoint is asked: as many calls at once as it bears, pauses when it says so, an end when it stays silent."""
+"""How fast an endpoint is asked: as many calls at once as it can bear, pauses when it says so, an end when it stays silent."""
 
 import asyncio
 import heapq
@@ -36,7 +36,7 @@ class Pace:
         self._alive = time.monotonic()
 
     def begin(self) -> None:
-        """Start the breaker's clock: what lies before is no silence of the endpoint."""
+        """Start the breaker's clock: time before this does not count as silence."""
         self._alive = time.monotonic()
         self._active = 0
         self._waiting.clear()
@@ -79,19 +79,19 @@ class Pace:
                 free -= 1
 
     def succeeded(self) -> None:
-        """A reply came: the endpoint lives and may bear a little more."""
+        """A reply came: the endpoint is alive and may bear a little more."""
         self._alive = time.monotonic()
         self.successes += 1
         self.limit = min(float(self._most), self.limit + 1 / self.limit)
 
     def overloaded(self, began: float) -> None:
-        """The endpoint is asked too much. A burst of refusals halves the concurrency once, not once for each."""
+        """The endpoint is overloaded. A burst of refusals halves the concurrency once, not once for each."""
         if began >= self._slowed:
             self._slowed = time.monotonic()
             self.limit = max(1.0, self.limit / 2)
 
     def pause(self, seconds: float) -> None:
-        """Nobody asks for so long. Raises GaveUp when that is past the breaker's limit."""
+        """Ask nothing for that long. Raises GaveUp when that is past the breaker's limit."""
         if seconds > self.left:
             raise GaveUp(f"asks to wait {seconds:.0f} s, longer than give_up_seconds ({self._give_up:g}) allows")
         self._not_before = max(self._not_before, time.monotonic() + seconds)

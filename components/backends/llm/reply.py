@@ -89,7 +89,7 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks, cut to what one reads."""
+    """`text` without line breaks, cut to a readable length."""
     flat = " ".join(text.split())
     return flat if len(flat) <= SHOWN else flat[: SHOWN - 4] + " ..."
 

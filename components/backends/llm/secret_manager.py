@@ -43,7 +43,7 @@ def read_secret(name: str) -> str:
             "give it the role roles/secretmanager.secretAccessor on the secret"
         )
     if reply.status_code != 200:
-        raise EndpointError(f"secret {name}: HTTP {reply.status_code}; look whether project, secret and version are right")
+        raise EndpointError(f"secret {name}: HTTP {reply.status_code}; check project, secret and version")
     try:
         return base64.b64decode(reply.json()["payload"]["data"], validate=True).decode().strip()
     except (ValueError, KeyError, TypeError) as e:

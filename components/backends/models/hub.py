@@ -1,4 +1,4 @@
-"""Takes from the model hub the files that loading a model needs, and only those.
+"""Fetches from the model hub only the files that loading a model needs.
 
 A repository often holds the same weights several times (safetensors, .bin, ONNX, a dozen GGUF files). A name may say
 which file to take: `org/repository/file.gguf`.
@@ -16,7 +16,7 @@ NOT_WEIGHTS = ("training_args", "optimizer", "scheduler")
 
 
 def hub_snapshot(name: str) -> tuple[Path, str]:
-    """Folder or .gguf file of a hub model in the hub's own cache, and its revision. Raises ModelError with the why."""
+    """Folder or .gguf file of a hub model in the hub's own cache, and its revision. Raises ModelError that says why."""
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError as e:

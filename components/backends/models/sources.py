@@ -56,7 +56,7 @@ def find_model(name: str) -> ModelSource:
 
 
 def model_here(name: str) -> ModelSource | None:
-    """The model if it is on this machine already: a path, or in the cache. Raises ModelError for a path that is none."""
+    """The model if it is on this machine already: a path, or in the cache. Raises ModelError for a path that does not exist."""
     if not name.strip():
         raise ModelError("the name of a model is empty; give a folder, a .gguf file, a gs:// or s3:// URI, or a hub id")
     path = Path(name).expanduser()
@@ -191,7 +191,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            print(f"waiting for another process that fetches {folder.name}", file=sys.stderr, flush=True)
+            print(f"waiting for another process that is fetching {folder.name}", file=sys.stderr, flush=True)
             lock.acquire()
     except OSError as e:
         raise ModelError(f"model cache {folder.parent}: {e.strerror}; set PADA_MODELS to a writable folder") from e

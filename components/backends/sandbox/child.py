@@ -256,7 +256,7 @@ def clear_up(worker: int, alone: bool) -> None:
 
 
 def end_with_parent(_number: int, _frame: object) -> None:
-    """Who asked for the answer is gone: leave nothing behind."""
+    """Whoever asked for the answer is gone: leave nothing behind."""
     clear_up(0, False)
     os._exit(1)
 

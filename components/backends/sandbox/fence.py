@@ -50,7 +50,7 @@ def close_network() -> bool:
 def close_files(readable: Iterable[str], writable: Iterable[str], devices: Iterable[str]) -> bool:
     """No more files but those below `readable` and `writable`, and `devices`, for this process and all it starts.
 
-    Whether that could be done: not before Linux 5.13, and not where Landlock is switched off.
+    Returns whether that could be done: not before Linux 5.13, nor where Landlock is switched off.
     """
     version = libc.syscall(CREATE_RULESET, None, 0, 1)
     if version < 1:

@@ -58,7 +58,7 @@ class Checkpoints:
         except (InputError, KeyError, TypeError):
             same, name = False, ""
         if same and (last := below(self.folder, name, str(self.folder / "run.json"))).is_dir():
-            print(f"  going on from {last.name}", file=sys.stderr, flush=True)
+            print(f"  resuming from {last.name}", file=sys.stderr, flush=True)
             return last
         for old in self.folder.glob("checkpoint-*"):
             shutil.rmtree(old, ignore_errors=True)
@@ -77,7 +77,7 @@ class Checkpoints:
                 notice(f"{name} is not kept, the training goes on: {e}")
 
     def remove(self) -> None:
-        """The run is over and its adapter in place. In an object store they stay: the adapter may be lost on its way out."""
+        """Remove them: the run is over, its adapter in place. In an object store they stay: the adapter may yet be lost."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             _let_go(self._lock)
@@ -158,7 +158,7 @@ class Watch(TrainerCallback):
     def stop_if_asked(self) -> None:
         """Raises SystemExit, with the code of a process ended by SIGTERM, if the run was cut short."""
         if self._asked:
-            print("  stopped by SIGTERM; start again to go on from the checkpoint", file=sys.stderr, flush=True)
+            print("  stopped by SIGTERM; start again to resume from the checkpoint", file=sys.stderr, flush=True)
             raise SystemExit(128 + signal.SIGTERM)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """Greedy answers of the small language model, in batches.
 
-The loop is ours because it leaves rows out of the batch when they are done; transformers' `generate` computes them on until
+The loop is our own because it drops rows from the batch when they are done; transformers' `generate` goes on with them until
 the longest answer of the batch ends. Models whose cache cannot drop rows go through `generate`.
 """
 
@@ -63,7 +63,7 @@ class Generator:
         tokens = self._slm.chat.prompt(prompt.messages)
         if len(tokens) + max_new_tokens > self._slm.context:
             raise InputError(
-                f"row {prompt.id}: a prompt of {len(tokens)} tokens and an answer of up to {max_new_tokens} are more than "
+                f"row {prompt.id}: a prompt of {len(tokens)} tokens and an answer of up to {max_new_tokens} exceed "
                 f"the model's context of {self._slm.context}; shorten the row or lower evaluate.max_new_tokens"
             )
         return tokens

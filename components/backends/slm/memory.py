@@ -1,4 +1,4 @@
-"""How much memory this process may use, so that a model too large for its container is told before the kernel kills it."""
+"""How much memory this process may use, so that a model too large for its container is reported before the kernel kills it."""
 
 import json
 import os

@@ -27,7 +27,7 @@ def shared_length(rows: Sequence[Sequence[int]], own: int = 1) -> int:
 
 
 def cache_word(model: Any) -> str:
-    """How the model calls keys and values, as a keyword and in its output; transformers ends the second word with 5.40."""
+    """What the model calls keys and values, as a keyword and in its output; transformers drops the second word in 5.40."""
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's forward takes any keyword
     return "cache" if "cache" in signature(type(plain).forward).parameters else "past_key_values"
 

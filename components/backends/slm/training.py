@@ -1,6 +1,6 @@
 """LoRA fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
 
-Ours is what it lacks: logits only where there is loss, no pass for what a batch has in common, and proof that the
+Added here is what it lacks: logits only where there is loss, no pass for what a batch has in common, and proof that the
 end-of-turn token is trained and that the saved adapter changes the model.
 """
 
@@ -55,7 +55,7 @@ def fit(
     watch.stop_if_asked()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not all(map(math.isfinite, losses)):
-        raise ModelError(f"training diverged: a loss that is no number at step {_first_bad(losses)}; lower train.learning_rate")
+        raise ModelError(f"training diverged: the loss is not a number at step {_first_bad(losses)}; lower train.learning_rate")
     if trainer.args.should_save:
         model.save_pretrained(adapter)
         _prove_change(slm, model, rows, adapter)
@@ -212,7 +212,7 @@ def _prove_change(slm: Slm, model: Any, rows: Sequence[TokenRow], adapter: Path)
                 base = model(input_ids=tokens).logits[:, -1].float()
             if not torch.isfinite(tuned).all():
                 raise ModelError(
-                    f"the trained adapter gives logits that are no numbers (row {row.id}); lower train.learning_rate"
+                    f"the trained adapter gives logits that are not numbers (row {row.id}); lower train.learning_rate"
                 )
             if (tuned - base).abs().max() > 1e-3:
                 return

@@ -57,7 +57,7 @@ def tokenise(examples: Sequence[Example], slm: Slm, max_length: int) -> tuple[li
 def row_order(lengths: Sequence[int], steps: int, micro: int, accumulate: int, seed: int) -> list[int]:
     """Indices of the rows in the order of training: `steps` x `micro` x `accumulate` of them, each row once a pass.
 
-    Micro batches are cut from rows of like length, among those of a few steps, and shuffled: little padding, and steps that
+    Micro batches are cut from rows of similar length, among those of a few steps, and shuffled: little padding, and steps that
     are not sorted by length.
     """
     chance = random.Random(seed)

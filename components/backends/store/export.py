@@ -6,7 +6,7 @@
     {"name": "iteration-2", "folder": "iteration-2-5b1f03c7a9d4", "files": {"adapter_model.safetensors": "<SHA-256>", ...},
      "facts": {"test_accuracy": 0.71}}
 
-A reader sees the model before or the whole new one, also after a crash between, and never a mixture: other content is another
+A reader sees the old model or the whole new one, even after a crash, and never a mixture: other content is another
 folder. Folders of earlier exports stay.
 """
 
@@ -27,7 +27,8 @@ POINTER = "shipped.json"
 def publish(folder: Path, uri: str, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Copy `folder` below `uri` (gs://, s3:// or a path) and point to it; returns the pointer.
 
-    Doing it again does nothing; after a crash, what was missing. Raises InputError for an empty folder or a store that refuses.
+    Doing it again does nothing; after a crash, it adds what was missing. Raises InputError for an empty folder or a store that
+    refuses.
     """
     files = _files(folder)
     if not files:

@@ -2,7 +2,7 @@
 
 gs://bucket/runs/a/lease/000003.json    {"host": "node-4", "pid": 17, "time": 1763712345.2, "process": "...", "token": "8c1f..."}
 
-The highest number holds. Who finds a note that was not refreshed for STALE_SECONDS creates the next number, which the store
+The highest number holds. Whoever finds a note that was not refreshed for STALE_SECONDS creates the next number, which the store
 lets only one do; the one before sees that when it refreshes and stops.
 """
 
@@ -48,7 +48,7 @@ class Lease:
             age = time.time() - holder["time"]
             raise InputError(
                 f"{self._uri}: {_name(holder)} is running here, seen {max(age, 0):.0f} s ago; wait for it or stop it. "
-                f"If it is dead, this is free {STALE_SECONDS:.0f} s after it was last seen"
+                f"If it is dead, the lease ends {STALE_SECONDS:.0f} s after it was last seen"
             )
         self._name = f"{int(taken[-1].split('.')[0]) + 1 if taken else 1:06d}.json"
         if not create(self._path(), self._note()):
@@ -67,7 +67,7 @@ class Lease:
         return [name for name in names(f"{self._uri}/lease") if re.fullmatch(r"\d{6,}\.json", name)]
 
     def give_back(self) -> None:
-        """The next one need not wait."""
+        """Release the lease: the next process need not wait."""
         self._over.set()
         self._thread.join(STALE_SECONDS)  # a note written after its removal would keep others out
         if not self._lost:
@@ -75,7 +75,7 @@ class Lease:
                 remove(self._path())
 
     def renew(self) -> None:
-        """Write the note anew, unless another process holds by now."""
+        """Write the note again, unless another process holds the lease by now."""
         taken = self._notes()
         holder = self._holder(taken[-1]) if taken else None
         if holder is None or holder["token"] != self._token:

@@ -28,7 +28,7 @@ def read(uri: str) -> bytes | None:
 
 
 def read_all(uri: str, names: list[str]) -> list[bytes]:
-    """The bytes of several objects below `uri`, several at a time. Raises InputError also when one is not there."""
+    """The bytes of several objects below `uri`, several at a time. Raises InputError, including when one is not there."""
     with reached(uri):
         files, top = open_store(uri)
         paths = [f"{top.rstrip('/')}/{name}" for name in names]
@@ -37,7 +37,7 @@ def read_all(uri: str, names: list[str]) -> list[bytes]:
 
 
 def write(uri: str, data: bytes) -> None:
-    """Write the object, or write it anew. Raises InputError."""
+    """Write the object, or overwrite it. Raises InputError."""
     with reached(uri, NO_BUCKET):
         files, path = open_store(uri)
         if isinstance(files, LocalFileSystem):
@@ -69,7 +69,7 @@ def create(uri: str, data: bytes) -> bool:
 def names(uri: str) -> list[str]:
     """Names of all objects below `uri`, relative to it and sorted; none if there are none.
 
-    Raises InputError, also for a name that cannot be a file's.
+    Raises InputError, including for a name that cannot be a file's.
     """
     with reached(uri, NO_BUCKET):
         files, path = open_store(uri)

@@ -1,7 +1,6 @@
-"""Record files between stages, and files that come from or go to an object store.
+"""Files that come from or go to an object store.
 
-A record file is JSONL, one record a line, UTF-8, written whole or not at all. An object store is whatever fsspec has a
-file system for: gs:// through gcsfs, s3:// through s3fs; a plain path is the local disk.
+An object store is whatever fsspec has a file system for: gs:// through gcsfs, s3:// through s3fs; a plain path is the local disk.
 """
 
 import logging
@@ -67,7 +66,7 @@ def fetch(uri: str, into: Path) -> Path:
 
 
 def _below(top: str, name: str, uri: str) -> str:
-    """The path of object `name` below `top`, '' for `top` itself. An object's name may be anything, also a way out of here."""
+    """The path of object `name` below `top`, '' for `top` itself. An object's name may be anything, even a way out of here."""
     inside = name[len(top) + 1 :]
     return safe_name(inside, uri) if inside else ""
 

@@ -10,14 +10,14 @@ from pada_agent.components.core.settings import CAPS, BudgetSettings, Caps
 
 
 class Usage(BaseModel):
-    """Calls, tokens and money. `a + b` adds them up, so `sum(usages, Usage())` is the whole."""
+    """Calls, tokens and money. `a + b` adds them up, so `sum(usages, Usage())` is the total."""
 
     model_config = ConfigDict(extra="forbid")
 
     calls: int = Field(default=0, description="replies used, paid now or replayed from the ledger")
     paid_calls: int = Field(default=0, description="of those, paid in this process")
     replayed: int = Field(default=0, description="of those, found in the ledger")
-    input_tokens: int = Field(default=0, description="of all calls, also the replayed ones: they were paid once")
+    input_tokens: int = Field(default=0, description="of all calls, including replayed ones: they were paid once")
     output_tokens: int = 0
     usd: float = Field(default=0.0, description="at the settings' prices, of all calls")
     retries: int = Field(default=0, description="requests sent again after trouble on the way")
@@ -46,7 +46,7 @@ class Usage(BaseModel):
 
 
 class Cost(NamedTuple):
-    """What caps are about."""
+    """The amounts that caps limit."""
 
     calls: int
     tokens: int
@@ -71,7 +71,7 @@ class Limit:
 
     @property
     def reached(self) -> str:
-        """The cap of which nothing is left, and what was spent of it; '' if none."""
+        """The cap that is used up, and what was spent of it; '' if none."""
         for name in CAPS:
             cap, amount = getattr(self.caps, name), getattr(self.spent, name)
             if cap and amount >= cap:

@@ -1,4 +1,4 @@
-"""Rules about patterns that need no arrays: when there are any, and what became of one. Stages without numpy read them."""
+"""Rules about patterns that need no arrays: when there are any, and what became of one. Stages without numpy use them."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Trend = Literal["new", "persistent", "shrinking", "fixed"]
 
 
 def trend(before: int | None, now: int) -> Trend:
-    """What became of a pattern by its failing rows. `before` None: it was not there. A quarter fewer counts as shrinking."""
+    """What became of a pattern, by its failing rows. `before` None: it did not exist. A quarter fewer counts as shrinking."""
     if before is None:
         return "new"
     if now == 0:

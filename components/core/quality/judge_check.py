@@ -37,7 +37,7 @@ class CheckedBatch(Record):
 
 
 class JudgeCheck(Record):
-    """What the judge said of all of them."""
+    """What the judge said of all batches of known worth."""
 
     batches: list[CheckedBatch]
 
@@ -60,7 +60,7 @@ class JudgeCheck(Record):
         return balanced_accuracy(sum(good), len(good), sum(bad), len(bad), confidence)
 
     def facts(self, confidence: float) -> "JudgeFacts":
-        """For reports."""
+        """The facts for reports."""
         accuracy, answered = self.accuracy(confidence), self.answered
         good, bad = ([b for b in answered if (b.kind == "good") == side] for side in (True, False))
         kinds = Counter(b.kind for b in answered)
@@ -125,7 +125,7 @@ def _sentence(facts: JudgeFacts, answered: list[CheckedBatch]) -> str:
         scores = " or ".join(sorted({f"{b.mean:.1f}" for b in answered}))
         return f"The judge gives good and bad batches the same score ({scores}): it does not tell one from the other."
     told = f"{percent(facts.accuracy, 0)} ({percent(facts.low, 0)} to {percent(facts.high, 0)})"
-    gap = f"their mean scores lie {facts.gap:.1f} apart"
+    gap = f"their mean scores are {facts.gap:.1f} apart"
     if facts.weak:
         return f"The judge is not shown to tell good from bad: {told}; {passed}; {gap}."
     return f"The judge tells good from bad: {told}; {passed}; {gap}."

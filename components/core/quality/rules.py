@@ -10,8 +10,8 @@ def check_judge(teacher: LlmSettings, judge: LlmSettings, allowed: str) -> None:
     """Refuse a judge that is the teacher: models favour their own text. `allowed` names the model to let it pass."""
     if teacher.model == judge.model and allowed != judge.model:
         raise InputError(
-            f"judge.model: '{judge.model}' is the teacher too, and would judge its own text; take another model, or name it in "
-            f"control.allow_judge if there is none"
+            f"judge.model: '{judge.model}' is the teacher too, and would judge its own text; use another model, or name this "
+            f"one in control.allow_judge if there is no other"
         )
 
 

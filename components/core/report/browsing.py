@@ -23,7 +23,7 @@ NO_PATTERN, ERROR_BRANCH = "no-pattern", "training-errors"
 
 
 def browse(state: State, rows: Sequence[ShownRow], labels: Mapping[str, str], places: int) -> dict[str, Any]:
-    """`answers`, at most `places` of a split, and `samples`, at most twice as many in all. `labels`: models' names for people."""
+    """`answers`, at most `places` of a split, and `samples`, at most twice as many in all. `labels`: display names."""
     each = max(2, min(places, 2 * places // max(1, len(state.iterations))))
     shown = [(i, *pair) for i in state.iterations for pair in draw_samples(i.batches, each, state.run.seed)]
     parents = {p for _, _, s in shown for p in s.row.provenance.parent_ids}

@@ -1,4 +1,4 @@
-"""Texts as a page can show them: bounded, and with nothing in them that a reader cannot see."""
+"""Texts as a page can show them: bounded, and without invisible characters."""
 
 import re
 from typing import Any, Self
@@ -27,7 +27,7 @@ class Excerpt(Record):
         return cls(head=text, length=len(text)).cut(limit)
 
     def cut(self, limit: int) -> Self:
-        """At most `limit` characters of this; `length` goes on saying how long the whole is."""
+        """At most `limit` characters of this; `length` stays that of the whole."""
         if len(self.head) + len(self.tail) <= limit:
             return self
         first = int(limit * HEAD)
@@ -35,7 +35,7 @@ class Excerpt(Record):
         return self.model_copy(update={"head": self.head[:first], "tail": tail[first - limit :]})
 
     def __str__(self) -> str:
-        """With what is missing said where it is missing."""
+        """The text, saying where something is left out."""
         if len(self.head) + len(self.tail) == self.length:
             return self.head + self.tail
         return f"{self.head} […] {self.tail} [cut: {count(self.length)} characters in all]"
@@ -49,5 +49,5 @@ def excerpt(text: str | Excerpt, limit: int = LENGTH) -> str:
 
 
 def visible(value: Any) -> Any:
-    """A string without characters that are not seen; anything else as it is. For jinja2's `finalize`."""
+    """A string with its invisible characters replaced; anything else as it is. For jinja2's `finalize`."""
     return value.translate(_VISIBLE) if type(value) is str and _UNSEEN.search(value) else value

@@ -1,4 +1,4 @@
-"""What a newcomer asks first, each answered in one line that leads to the section with the rest."""
+"""What a newcomer asks first, each answered in one line that links to the section with the rest."""
 
 from pada_agent.components.core.figures import count, duration, p_value, percent, plural, points
 from pada_agent.components.core.report.facts import Glance, Measured, ModelFacts
@@ -42,7 +42,7 @@ def _sure(facts: Measured) -> tuple[str, str]:
     if not over:
         return "–", "nothing to compare yet"
     against = next(m.label.lower() for m in facts.models if m.name == over.to)
-    chance = "it may be chance" if over.p >= facts.run.alpha else "hardly chance"
+    chance = "it may be chance" if over.p >= facts.run.alpha else "unlikely to be chance"
     return f"{points(over.low)} to {points(over.high)}", f"points over {against}; p\u00a0{p_value(over.p)}: {chance}"
 
 

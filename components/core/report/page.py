@@ -25,10 +25,10 @@ SHORTEST = 60  # characters that are left of any text
 
 
 def render(state: State, rows: Sequence[ShownRow] = (), facts: Facts | None = None) -> str:
-    """The page, below 2 MB. It changes nothing and asks nobody: the same state and rows give the same bytes.
+    """The page, below 2 MB. It has no side effects: the same state and rows give the same bytes.
 
     `facts` are the state's, if the caller has gathered them already.
-    Where all of it is too much, fewer rows and samples are shown, drawn by the seed, and less of long texts; both are said.
+    If that is too small for all, fewer rows and samples are shown, drawn by the seed, and less of long texts; the page says so.
     """
     facts, page = facts or gather(state), ""
     labels = {m.name: m.label for m in facts.models}

@@ -3,8 +3,8 @@
     {"id": "validation-017", "split": "validation", "title": {"head": "New customers by city", "length": 21}, ...,
      "answers": {"vanilla": {"output": {...}, "correct": false, "valid": true, "detail": {...}}}, "drawn": true}
 
-Validation and training rows only. Selection and test rows are counted and never shown: who has read them and then edits a
-strategy, or picks a run, has tuned on them. Like the state it is not for generators.
+Validation and training rows only. Selection and test rows are counted and never shown: whoever has read them and then edits
+a strategy, or picks a run, has tuned on them. Like the state, the file is not for generators.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ SHOWN_SPLITS: tuple[Literal["validation", "train"], ...] = ("validation", "train
 
 
 class Answer(Record):
-    """What a model said to a row, and whether that was right."""
+    """A model's answer to a row, and whether it was right."""
 
     output: Excerpt
     correct: bool
@@ -32,7 +32,7 @@ class Answer(Record):
 
 
 class ShownRow(Record):
-    """One row."""
+    """One row, as the report shows it."""
 
     id: str
     split: Literal["validation", "train"]
@@ -44,9 +44,9 @@ class ShownRow(Record):
 
 
 def draw(strata: Iterable[Sequence[str]], places: int, seed: int) -> set[str]:
-    """At most `places` ids, the same number from each stratum; what one cannot use goes to the others.
+    """At most `places` ids, the same number from each stratum; places that one cannot fill go to the others.
 
-    An id's luck hangs on the seed and itself alone, so a smaller draw is part of a larger one.
+    Whether an id is drawn depends on the seed and the id alone, so a smaller draw is part of a larger one.
     """
     ranked = sorted((sorted(s, key=lambda i: hashlib.sha256(f"{seed}/{i}".encode()).digest()) for s in strata), key=len)
     drawn: set[str] = set()
@@ -94,7 +94,7 @@ def with_parents(
 
 
 def title_of(fields: Fields, otherwise: str) -> str:
-    """The line a row is listed by: its question without what it is about."""
+    """The line a row is listed by: its question without the context."""
     return str(fields.get("question") or otherwise)
 
 

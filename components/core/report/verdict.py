@@ -20,7 +20,7 @@ SAME_SCORES = 5  # judged batches from which one and the same score says that th
 
 
 def verdict(facts: Measured) -> Verdict:
-    """The headline (one sentence) and the sentences under it; last, that the judge cannot judge."""
+    """The headline (one sentence) and the sentences under it; the last one warns of a weak judge."""
     said, judge = _verdict(facts), facts.judge_check
     if judge and judge.weak:
         return said.model_copy(update={"details": [*said.details, f"Warning: {judge.sentence}"]})
@@ -40,7 +40,7 @@ def _verdict(facts: Measured) -> Verdict:
     if facts.finished:
         return Verdict(headline=f"{shipped.label} is shipped: {facts.reason}.", details=[_alone(shipped)])
     return Verdict(
-        headline=f"So far there is {shipped.label.lower()}; no iteration has been scored yet.", details=[_alone(shipped)]
+        headline=f"So far there is only {shipped.label.lower()}; no iteration has been scored yet.", details=[_alone(shipped)]
     )
 
 
@@ -54,7 +54,7 @@ def _gain(shipped: ModelFacts) -> str:
             f"fine-tuning ({points(over.difference)} points)."
         )
     return (
-        f"{name} answers {percent(test.accuracy)} of {test.n} test rows, {points(over.difference)} points over vanilla "
+        f"{name} answers {percent(test.accuracy)} of {test.n} test rows correctly, {points(over.difference)} points over vanilla "
         f"fine-tuning ({_interval(over)})."
     )
 
@@ -64,7 +64,7 @@ def _against_step_matched(facts: Measured, shipped: ModelFacts) -> list[str]:
     if facts.baseline != STEP_MATCHED or over is None:
         return []
     step_matched = next(m for m in facts.models if m.name == facts.baseline)
-    sentence = f"Against vanilla fine-tuning of as many steps it is {points(over.difference)} points ({_interval(over)})"
+    sentence = f"Against step-matched vanilla fine-tuning the difference is {points(over.difference)} points ({_interval(over)})"
     longer = step_matched.over_start.difference if step_matched.over_start else 0.0
     return [f"{sentence}; longer training alone gives {points(longer)}."]
 
@@ -83,7 +83,7 @@ def _no_gain(facts: Measured, shipped: ModelFacts) -> str:
     sentence = f"No iteration was shown to be better than {shipped.label.lower()}{end}, which stays the shipped model"
     if over is None or test is None:
         return sentence + "."
-    seen = f"on {test.n} test rows {best.label.lower()} is {points(over.difference)} points"
+    seen = f"on {test.n} test rows {best.label.lower()} differs by {points(over.difference)} points"
     return f"{sentence}: {seen} ({_interval(over)})."
 
 
@@ -97,7 +97,7 @@ def _alone(model: ModelFacts) -> str:
     if test is None:
         return "It was not evaluated on the test rows."
     interval = f"{percent(test.low)} to {percent(test.high)}"
-    return f"It answers {percent(test.accuracy)} of {test.n} test rows (interval {interval})."
+    return f"It answers {percent(test.accuracy)} of {test.n} test rows correctly (interval {interval})."
 
 
 def _interval(over: Comparison) -> str:
@@ -113,7 +113,7 @@ def _of_models(facts: Measured) -> Iterator[str]:
     models = {m.kind: m for m in facts.models if m.kind in ("untuned", "start")}
     untuned, start = models.get("untuned"), models.get("start")
     if start and untuned and start.test and untuned.test and untuned.test.accuracy > start.test.accuracy:
-        yield "The untuned model answers more test rows than vanilla fine-tuning: fine-tuning itself does harm here."
+        yield "The untuned model answers more test rows correctly than vanilla fine-tuning: here fine-tuning itself does harm."
     if any(m.kind == "candidate" for m in facts.models) and facts.baseline != STEP_MATCHED:
         yield "There is no step-matched model: part of a gain may come from training for more steps."
     for model in facts.models:
@@ -128,7 +128,7 @@ def _of_models(facts: Measured) -> Iterator[str]:
         if start and model.kind == "candidate" and _gap(model) - _gap(start) > OVERFIT:
             yield (
                 f"{model.label} gained {points(_gap(model) - _gap(start))} points more on validation than on test rows: "
-                "part of what it learnt is the validation split's own."
+                "part of what it learnt is specific to the validation split."
             )
     if start and start.test and start.test.n < SMALL_TEST:
         yield f"With {start.test.n} test rows only large differences can be told from chance."
@@ -146,7 +146,7 @@ def _of_iteration(facts: Measured, iteration: IterationFacts) -> Iterator[str]:
         bend, silhouette = summary.get("gap", 0), summary.get("silhouette", 0)
         yield (
             f"{where}: the failures show no structure (bend {bend:.2f}, {ELBOW_GAP} would be an elbow; silhouette "
-            f"{silhouette:.2f}). Its patterns are a convenient cut rather than a finding."
+            f"{silhouette:.2f}). Its patterns are a convenient grouping rather than a finding."
         )
     elif iteration.patterns and summary.get("stability", 1) < UNSTABLE:
         yield f"{where}: another seed groups the failures differently (agreement {summary['stability']:.2f} of 1)."
@@ -166,7 +166,7 @@ def _of_iteration(facts: Measured, iteration: IterationFacts) -> Iterator[str]:
 def _of_calls(facts: Measured) -> Iterator[str]:
     total = facts.usage.total
     if total.capped:
-        yield f"The writing was cut short: {total.capped}; requests not asked: {total.unasked}."
+        yield f"The writing was cut short: {total.capped}; requests not sent: {total.unasked}."
     if total.failed:
         yield f"{plural(total.failed, 'request')} to the LLMs ended without a usable reply{_kinds(total.unrecovered)}."
     if total.recovered:

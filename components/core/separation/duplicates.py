@@ -1,4 +1,4 @@
-"""Tells when two texts are the same text.
+"""Tells whether two texts are the same.
 
     "How many customers live in Oslo?"     "how many customers live in  Oslo"       same: case, spacing, punctuation
     "How many customers live in Oslo?"     "How many of the customers live in Oslo" same: a function word

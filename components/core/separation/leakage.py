@@ -4,7 +4,7 @@
      "splits": {"test": {"questions": "03f1c2...", "runs": "9be0...", "short_runs": "...", ..., "near": [...]}}}
 
 Each kind is a set of SHA-256 hashes cut to 64 bits and strung together, so that generation and quality control can be given
-this file but no held-out row. That keeps text from being read or copied by accident; it is no cipher, since whoever guesses a
+this file but no held-out row. That keeps text from being read or copied by accident; it is not encryption: whoever guesses a
 text or a word can test the guess.
 
 What also occurs in the training rows is left out: rows made from templates (text-to-SQL, word problems) share long runs of
@@ -56,7 +56,7 @@ class Fingerprints:
         ngram: int = 13,
         short_ngram: int = 8,
     ) -> Self:
-        """`held_out`: for each split the private texts of each row. `training`: the same of the training rows.
+        """`held_out`: for each split the private texts of each row. `training`: the same for the training rows.
 
         A text of `ngram` words or more is recognised by any run of so many of them, a text of `short_ngram` words or more
         by any run of so many. A shorter one is recognised only as a whole, and only if it is a row's first text, the
@@ -118,7 +118,7 @@ class Fingerprints:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises InputError for a file that is not from `to_json`."""
+        """Read what `to_json` gave. Raises InputError for any other file."""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["version"] != VERSION:

@@ -2,7 +2,7 @@
 
     "In 12 months she spends 6x12 = $72, which is 72/100 = 72% of it."   ->   6*12 = 72, 72/100 = 0.72
 
-Only what stands there in figures is read: "10h = 30" and "3 boxes * 4 = 12" are left alone rather than misread.
+Only what is written in figures is read: "10h = 30" and "3 boxes * 4 = 12" are left alone rather than misread.
 """
 
 import ast
@@ -49,7 +49,7 @@ def equations(text: str) -> Iterator[Equation]:
 
 
 def results(text: str) -> set[Fraction]:
-    """Every number that stands right after an equals sign."""
+    """Every number directly after an equals sign."""
     results = [_NUMBER.match(after) for line in text.splitlines() for after in line.split("=")[1:]]
     shown = [match.group(1) for match in results if match]
     return {value(number) for number in shown} | {value(number.rstrip("%")) for number in shown}

@@ -1,4 +1,4 @@
-"""What a Python function takes to write, read off its syntax tree.
+"""What it takes to write a Python function, read off its syntax tree.
 
 def count(words):                         ->  {"loop", "dictionary", "string methods"}
     found = {}

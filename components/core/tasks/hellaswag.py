@@ -50,7 +50,7 @@ class HellaSwag(MultipleChoice):
     Sample = HellaSwagSample
 
     def read(self, raw: Fields) -> Fields:
-        """As Task.read. Raises InputError for a label that is no ending, also an empty one (the unlabelled test split)."""
+        """As Task.read. Raises InputError for a label that is not an ending, or is empty (the unlabelled test split)."""
         endings, context = raw.get("endings"), raw.get("ctx")
         if not isinstance(endings, list) or len(endings) != 4 or not all(isinstance(e, str) for e in endings):
             raise InputError("endings: must be a list of four texts")

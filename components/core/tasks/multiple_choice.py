@@ -3,7 +3,7 @@
     {"question": "Which gas do plants take in?", "options": ["oxygen", "helium", "carbon dioxide"], "answer": "C"}
 
 The output is read in three steps: the last "answer is X", then a letter that leads the output, then the only letter in
-it. What none of them finds is no answer. The wording and the order are those of lm-evaluation-harness' chat prompts;
+it. An output without any of them has no answer. The wording and the order are those of lm-evaluation-harness' chat prompts;
 they must stay the same for all methods that are compared.
 """
 
@@ -39,7 +39,7 @@ class MultipleChoiceRow(BaseModel):
 
 
 class MultipleChoiceSample(BaseModel):
-    """What a teacher writes. The right option stands apart: teachers put it first far too often when they letter it."""
+    """What a teacher writes. The right option is given apart: teachers put it first far too often when they letter it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +61,7 @@ def read_letter(output: str) -> str:
 
 
 def lettered(options: Sequence[str]) -> str:
-    """The options, one a line, with their letters."""
+    """The options, one per line, with their letters."""
     return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
 
 

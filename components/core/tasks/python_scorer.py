@@ -40,7 +40,7 @@ class PythonScorer:
             raise InputError(f"{_OPTION}: {self.file} defines no function '{self.function}'")
 
     def program(self, output: str, answer: str) -> str:
-        """A program that comes to its end if the function says yes."""
+        """A program that runs to its end if the function returns True."""
         return _PROGRAM.format(source=self._source, function=self.function, output=output, answer=answer)
 
 

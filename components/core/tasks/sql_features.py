@@ -1,4 +1,4 @@
-"""What a query takes to write, as a parser tells it.
+"""What it takes to write a query, as a parser sees it.
 
 `SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 3` has GROUP BY, HAVING and COUNT.
 """
@@ -40,7 +40,7 @@ AGGREGATES = (exp.Sum, exp.Avg, exp.Min, exp.Max)
 
 
 def parse_query(sql: str) -> exp.Query:
-    """The one query in `sql`. Raises ValueError with what else it is."""
+    """The one query in `sql`. Raises ValueError that says what it is instead."""
     try:
         statements = [s for s in sqlglot.parse(sql, dialect="sqlite") if s is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as e:

@@ -31,7 +31,7 @@ class QueryError(Exception):
 
 
 class SqliteDatabase:
-    """`script` is run once, trusted; `rows` is for queries that are not."""
+    """`script` is trusted and run once; `rows` is for queries that are not trusted."""
 
     def __init__(self, script: str, where: str = "database") -> None:
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class SqliteDatabase:
         return rows
 
     def schema(self) -> str:
-        """One line a table: `customers(id, name, city)`."""
+        """One line per table: `customers(id, name, city)`."""
         return "\n".join(f"{name}({', '.join(columns)})" for name, columns in self.tables.items())
 
     def joins(self) -> str:
@@ -71,7 +71,7 @@ class SqliteDatabase:
         return ", ".join(self._joins)
 
     def examples(self, most: int = 8) -> str:
-        """One line a column that holds text or numbers: some values, or the range if there are many."""
+        """One line per column that holds text or numbers: some values, or the range if there are many."""
         lines = []
         for table, columns in self.tables.items():
             for column in columns:
@@ -115,7 +115,7 @@ class SqliteDatabase:
         self._connection.set_authorizer(allow)
 
     def _explain(self, message: str, sql: str) -> str:
-        """SQLite's message, with what there is instead of a table or column that there is not."""
+        """SQLite's message; for an unknown table or column, with the known ones."""
         kind, _, wanted = message.partition(": ")
         if kind == "no such table":
             return f"{message}; there are {', '.join(self.tables)}"

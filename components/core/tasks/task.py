@@ -1,4 +1,4 @@
-"""What a task is: how a row reads, is asked, is answered and is scored. Every file beside this one follows it."""
+"""What a task is: how a row is read, asked, answered and scored. Every file beside this one follows it."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Tries a scorer: each row's own answer must score as right and an empty one as wrong.
 
-A scorer that fails this would make every number of a run wrong without a sign. prepare_data tries it before anything is paid or
+A scorer that fails this would make every number of a run wrong unnoticed. prepare_data tries it before anything is paid or
 trained, evaluate_slm on every row that it asks.
 """
 

@@ -29,18 +29,18 @@ def cluster(api: Any) -> Check:
     except Unanswered as e:
         raise Unanswered(f"{where} {e}", e.mend) from e
     if version is None:
-        raise Unanswered(f"{where} is no Kubernetes API (no /version)", "kubectl config view --minify")
+        raise Unanswered(f"{where} is not a Kubernetes API (no /version)", "kubectl config view --minify")
     try:
         review = client.V1SelfSubjectReview()
         known = ask(lambda: client.AuthenticationV1Api(api).create_self_subject_review(review, _request_timeout=SECONDS))
     except Denied:
         known = None
-    user = known.status.user_info.username if known and known.status and known.status.user_info else "somebody it does not name"
+    user = known.status.user_info.username if known and known.status and known.status.user_info else "a user it does not name"
     return Check("cluster", f"{version.git_version} at {where}, as {user}")
 
 
 def namespace(api: Any, space: str) -> Check:
-    """Is it there, and not on its way out."""
+    """Whether it is there and not being deleted."""
     from kubernetes import client
 
     def tell(found: Any) -> Check:
@@ -76,7 +76,7 @@ def account(api: Any, space: str) -> Check:
 
 
 def secret(api: Any, space: str, name: str, keys: Sequence[str]) -> Check:
-    """Which keys it holds; of a value only whether it is empty is looked at."""
+    """Which keys it holds; values are only checked for being empty."""
     from kubernetes import client
 
     values = " ".join(f'--from-literal={key}="${key}"' for key in keys)
@@ -97,7 +97,7 @@ def secret(api: Any, space: str, name: str, keys: Sequence[str]) -> Check:
 
 
 def policies(api: Any, space: str) -> Check:
-    """Network policies; whether the cluster's network heeds them cannot be seen from here."""
+    """Network policies; whether the cluster enforces them cannot be seen from here."""
     from kubernetes import client
 
     def tell(found: Any) -> Check:
@@ -131,7 +131,7 @@ def gpus(api: Any) -> Iterator[Check]:
     for node in nodes_with_gpu:
         if obstacle := _obstacle(node):
             name = node.metadata.name
-            mend = f"kubectl uncordon {name}" if node.spec.unschedulable else "take the taint away, or add a toleration"
+            mend = f"kubectl uncordon {name}" if node.spec.unschedulable else "remove the taint, or add a toleration"
             yield Check(f"gpu of {name}", obstacle, mend, needed=False)
 
 
@@ -157,7 +157,7 @@ def _card(node: Any) -> str:
 
 
 def storage_class(api: Any) -> Check:
-    """What volumes can be made of."""
+    """The storage classes that volumes can have."""
     from kubernetes import client
 
     def tell(found: Any) -> Check:

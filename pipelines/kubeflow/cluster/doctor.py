@@ -2,7 +2,7 @@
 
 ok       cluster               v1.33.2 at https://34.1.2.3, as jane@example.org
 MISSING  secret pada-agent-llm lacks JUDGE_API_KEY   ->   kubectl -n pada-agent create secret generic ...
-note     gpu                   may not be looked at, perhaps it is there (HTTP 403: ...)   ->   kubectl auth can-i list nodes
+note     gpu                   no right to look, it may be there (HTTP 403: ...)   ->   kubectl auth can-i list nodes
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ class ClusterTarget:
 
 
 def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Callable[[str], object] = print) -> bool:
-    """Print all checks. Whether everything needed is there."""
+    """Print all checks. Returns whether everything needed is there."""
     well = True
     for check in _checks(settings, target):
         say(str(check))
@@ -106,8 +106,8 @@ def _kubeflow(api: Any, target: ClusterTarget) -> Check:
         return Check("kubeflow", f"there is no {_SERVICE}", "install Kubeflow Pipelines, or give its address with --host")
     kind = "multi-user" if health.multi_user else "single-user: tasks run in its own namespace"
     elsewhere = not health.multi_user and target.namespace != "kubeflow"
-    mend = "pada doctor --target kubernetes --namespace kubeflow, or where else it is installed" if elsewhere else ""
-    return Check("kubeflow", f"{where} is healthy, {health.version or 'version not told'}, {kind}", mend, needed=False)
+    mend = "pada doctor --target kubernetes --namespace kubeflow, or wherever it is installed" if elsewhere else ""
+    return Check("kubeflow", f"{where} is healthy, {health.version or 'version unknown'}, {kind}", mend, needed=False)
 
 
 def _through_cluster(api: Any) -> Health | None:
@@ -126,7 +126,7 @@ def store(key: str, uri: str, to_read: bool) -> Check:
 
     parts = urlsplit(uri)
     if parts.scheme not in {"gs", "s3"} or not parts.netloc:
-        return Check(key, f"{uri} is no gs:// or s3:// URI", f"correct {key}")
+        return Check(key, f"{uri} is not a gs:// or s3:// URI", f"correct {key}")
     make = f"gcloud storage buckets create gs://{parts.netloc}" if parts.scheme == "gs" else f"aws s3 mb s3://{parts.netloc}"
     try:
         with reached(uri):

@@ -27,7 +27,7 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True)
 class Health:
-    """What KFP says of itself. In a multi-user one a run belongs to a namespace; `version` is '' where it is not told."""
+    """What KFP says of itself. If it is multi-user, a run belongs to a namespace; `version` is '' if unknown."""
 
     multi_user: bool
     version: str = ""
@@ -64,13 +64,13 @@ def ask_health(host: str, token: str = "", ca_cert: str = "") -> Health:
 
 
 def read_health(where: str, body: bytes, kind: str = "") -> Health:
-    """What a healthz answer says. Raises InputError when it is none."""
+    """What a healthz answer says. Raises InputError for anything else."""
     try:
         said = json.loads(body)
     except ValueError:
         said = None
     if not isinstance(said, dict) or "kind" in said:
-        what = "a web page" if "html" in kind or body.lstrip()[:1] == b"<" else "something else than Kubeflow Pipelines"
+        what = "a web page" if "html" in kind or body.lstrip()[:1] == b"<" else "something other than Kubeflow Pipelines"
         raise InputError(
             f"{where}: answers with {what}; give the address of KFP's API or UI, behind Kubeflow's dashboard that is https://.../pipeline"
         )
@@ -81,7 +81,7 @@ def read_health(where: str, body: bytes, kind: str = "") -> Health:
 
 
 def refusal(host: str, status: int, token: bool, location: str = "") -> str:
-    """One line for an HTTP status that is no answer."""
+    """One line for an HTTP status that means no answer."""
     if 300 <= status < 400:
         page = location.partition("?")[0] or "another page"
         return (
@@ -98,7 +98,7 @@ def refusal(host: str, status: int, token: bool, location: str = "") -> str:
 
 
 def unreachable(host: str, error: Any) -> str:
-    """One line for a connection that did not come about."""
+    """One line for a connection that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{host}: its certificate is not trusted ({error.verify_message}); give the authority's file with --ca-cert"
     if isinstance(error, ssl.SSLError):

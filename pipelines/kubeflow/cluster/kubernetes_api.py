@@ -12,7 +12,7 @@ SECONDS = 20
 
 
 class Denied(Exception):
-    """Role-based access control does not show it: perhaps it is there."""
+    """Role-based access control does not show it: it may be there."""
 
 
 class Unanswered(InputError):
@@ -63,7 +63,7 @@ def look(name: str, question: Callable[[], Any], tell: Callable[[Any], Check], r
     try:
         answer = ask(question)
     except Denied as e:
-        return Check(name, f"may not be looked at, perhaps it is there ({e})", f"kubectl auth can-i {right}", needed=False)
+        return Check(name, f"no right to look, it may be there ({e})", f"kubectl auth can-i {right}", needed=False)
     return tell(answer)
 
 

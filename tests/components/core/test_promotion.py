@@ -45,7 +45,7 @@ def test_a_clear_gain_is_promoted() -> None:
         (model("iteration-1", rows(50, 50)), "no gain"),
         (model("iteration-1", rows(63, 37)), "may be chance"),
         (model("iteration-1", rows(70, 30), collapsed=True), "collapse"),
-        (model("iteration-1", rows(70, 30), invalid=20), "hold no answer"),
+        (model("iteration-1", rows(70, 30), invalid=20), "contain no answer"),
     ],
 )
 def test_what_is_refused(candidate: ModelRecord, why: str) -> None:

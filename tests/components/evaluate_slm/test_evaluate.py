@@ -124,7 +124,7 @@ def test_killed_evaluation_leaves_no_predictions(stage, settings, data, monkeypa
 
 def test_prompt_longer_than_the_context_names_split_and_row(stage, settings, data):
     long = settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"max_new_tokens": 2000})})
-    with pytest.raises(InputError, match=r"row validation/\S+: a prompt of \d+ tokens and an answer of up to 2000 are more than"):
+    with pytest.raises(InputError, match=r"row validation/\S+: a prompt of \d+ tokens and an answer of up to 2000 exceed"):
         stage(run, long, {k: data[k] for k in ("train_data", "heldout_data")}, splits="validation")
 
 

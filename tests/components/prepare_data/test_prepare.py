@@ -287,7 +287,7 @@ class TestSelection:
         rows = squad()
         for row in rows["validation"]:
             row["title"] = "One"
-        with pytest.raises(InputError, match=r"task\.validation: its 16 rows are of one group.*give task\.selection"):
+        with pytest.raises(InputError, match=r"task\.validation: its 16 rows are one group.*give task\.selection"):
             prepare("squad", rows)
 
     def test_groups_in_two_splits_are_reported(self, prepare: Callable[..., Path]) -> None:

@@ -91,7 +91,7 @@ def test_fit_gets_chats_and_answers_of_all_rows(settings, data):
     assert seen[-1].messages == task.messages(NEW)
     assert seen[-1].target == NEW["sql"]
     assert facts.to_json()["steps"] == 1
-    with pytest.raises(InputError, match="row s-1: the id is there twice"):
+    with pytest.raises(InputError, match="row s-1: the id occurs twice"):
         train("a", task, rows, [synthetic(NEW), synthetic(NEW)], None, fit)
     with pytest.raises(InputError, match="is empty"):
         train("a", task, [], [], None, fit)

@@ -162,7 +162,7 @@ def test_the_sdk_of_each_target_takes_its_package():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target", "argo"], "--target argo: it is kubernetes or vertex"),
+        (["--target", "argo"], "--target argo: it must be kubernetes or vertex"),
         (["--target", "kubernetes", "--node-selector", "gpu"], "give key=value"),
         (["--target", "vertex", "--output", "package.json"], "ends in .yaml"),
     ],

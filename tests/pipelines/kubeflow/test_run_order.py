@@ -140,13 +140,13 @@ def test_what_a_cluster_cannot_reach(tmp_path, packages, changes, target, expect
 def test_a_key_that_the_tasks_will_not_have(arguments):
     said = _refused(arguments, changes={"judge": {"api_key_env": "OPENAI_API_KEY"}})
     assert said == (
-        "judge.api_key_env: control_quality gets no OPENAI_API_KEY from a secret, but JUDGE_API_KEY; set it to that name"
+        "judge.api_key_env: control_quality gets JUDGE_API_KEY from a secret, not OPENAI_API_KEY; set it to that name"
     )
 
 
 def test_keys_are_told_apart_by_stage(arguments):
     said = _refused(arguments, changes={"teacher": {"api_key_env": "JUDGE_API_KEY"}})
-    assert said.startswith("teacher.api_key_env: analyze_patterns gets no JUDGE_API_KEY from a secret, but TEACHER_API_KEY;")
+    assert said.startswith("teacher.api_key_env: analyze_patterns gets TEACHER_API_KEY from a secret, not JUDGE_API_KEY;")
 
 
 def test_more_iterations_than_there_is_room_for(arguments, packages):
@@ -192,7 +192,7 @@ def test_a_package_with_other_parameters(tmp_path, packages, cluster_config):
         return str(caught.value)
 
     assert "has no parameter 'settings'" in refused(settings=None)
-    assert "its parameter 'settings' is no object" in refused(settings={"parameterType": "STRING"})
+    assert "its parameter 'settings' is not an object" in refused(settings={"parameterType": "STRING"})
     assert "--set card=...: missing; parameter 'card' of" in refused(card={"parameterType": "STRING"})
 
 
@@ -201,9 +201,9 @@ def test_a_package_with_other_parameters(tmp_path, packages, cluster_config):
     [
         (None, "cannot be read (No such file or directory); write it with `pada compile --target kubernetes --output"),
         ("a: [", "is not YAML"),
-        ("[1, 2]", "is no compiled pipeline"),
-        ("", "is no compiled pipeline"),
-        ("name: evaluate\nimplementation: {}", "is no compiled pipeline"),
+        ("[1, 2]", "is not a compiled pipeline"),
+        ("", "is not a compiled pipeline"),
+        ("name: evaluate\nimplementation: {}", "is not a compiled pipeline"),
     ],
 )
 def test_no_package(tmp_path, text, expected):

@@ -212,7 +212,7 @@ def test_waiting_bears_a_short_outage_and_no_long_one(kfp, submit, cluster_confi
     assert submit_to_kubernetes(request, Cluster(kfp.url), lambda line: None)
     kfp.instead("GET", f"{API}/runs/r1", {"message": "try later"}, status=503)
     request = Request(cluster_config, packages["kubernetes"], WORK, patience=Patience(poll=0.05, silence=0.01))
-    with pytest.raises(InputError, match=r"stopped waiting: no news.*503.*run r1 itself goes on: http"):
+    with pytest.raises(InputError, match=r"stopped waiting: no news.*503.*run r1 itself continues: http"):
         submit_to_kubernetes(request, Cluster(kfp.url), lambda line: None)
 
 
@@ -221,7 +221,7 @@ def test_a_token_that_expires_while_waiting(kfp, submit, monkeypatch):
     kfp.on("GET", f"{API}/runs/r1", {"message": f"bad {SECRET}"}, status=401)
     code, out, said = submit("--wait", "--token-env", "MY_TOKEN")
     assert code == 1
-    assert "refuses the token (HTTP 401)" in said and "goes on" in said
+    assert "refuses the token (HTTP 401)" in said and "continues" in said
     assert SECRET not in out + said
 
 
@@ -264,7 +264,7 @@ def test_a_version_that_is_there_already(kfp, pada, packages):
 HTML = {"Content-Type": "text/html"}
 HEALTH_TROUBLES = [
     ({"reply": "<html>log in</html>", "headers": HTML}, "answers with a web page"),
-    ({"reply": {"kind": "Status", "code": 200}}, "something else than Kubeflow Pipelines"),
+    ({"reply": {"kind": "Status", "code": 200}}, "something other than Kubeflow Pipelines"),
     ({"reply": {"apiServerReady": False, "frontendTagName": "2.17.0"}}, "its API server is not"),
     (
         {"reply": "", "status": 302, "headers": {"Location": "https://dex.example.org/auth?state=1"}},
@@ -395,7 +395,7 @@ def test_a_namespace_means_nothing_to_a_single_user_kubeflow(kfp, submit):
 def test_a_pipeline_root_must_be_a_bucket(submit):
     code, _, said = submit("--pipeline-root", "/tmp/x")
     assert code == 1
-    assert "--pipeline-root: /tmp/x is no gs://, s3:// or minio:// URI" in said
+    assert "--pipeline-root: /tmp/x is not a gs://, s3:// or minio:// URI" in said
 
 
 def test_nothing_is_sent_for_a_wrong_config(submit, tmp_path, http_stub):

@@ -177,7 +177,7 @@ def test_waiting_bears_a_short_outage_and_no_refusal(vertex, submit, packages):
     vertex.on("GET", f"{JOBS}/loop-1", _job("SUCCEEDED"))
     assert submit_to_vertex(request, where, lambda line: None)
     vertex.instead("GET", f"{JOBS}/loop-1", {"error": {"message": "no"}}, status=403)
-    with pytest.raises(InputError, match=r"stopped waiting: cannot look after the run: not allowed.*goes on: https://console"):
+    with pytest.raises(InputError, match=r"stopped waiting: cannot look after the run: not allowed.*continues: https://console"):
         submit_to_vertex(request, where, lambda line: None)
 
 
@@ -275,7 +275,7 @@ def test_where_to_run(http_stub, submit, given, expected):
 @pytest.mark.parametrize(
     "more, expected",
     [
-        (["--labels", "Team=NLP"], "--labels: 'Team=NLP' is no label"),
+        (["--labels", "Team=NLP"], "--labels: 'Team=NLP' is not a label"),
         (["--job-id", "7_loops"], "illegal as a Vertex pipelines job ID"),
         (["--work-uri", "s3://b/w"], "--work-uri: s3://b/w cannot be read on vertex; give a gs:// URI"),
         (["--host", "http://127.0.0.1:8080"], "--host: is not an option of --target vertex"),

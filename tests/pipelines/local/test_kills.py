@@ -157,7 +157,7 @@ def test_killed_in_every_stage_it_ends_as_if_nothing_had_been(
     assert fork.start(command, log).wait() == 0, log.read_text()
     assert artifacts(run_dir) == left
     if moment == "working":
-        assert log.read_text().count("going on from checkpoint-") == 2, "both trainings, with the losses of an unbroken one"
+        assert log.read_text().count("resuming from checkpoint-") == 2, "both trainings, with the losses of an unbroken one"
     again = Counter(ask.text for ask in stub.asks[before:])
     assert again.keys() == asked.keys()
     assert again.total() == asked.total() + killed_asks, "only what was on its way at a kill is asked again"

@@ -73,7 +73,7 @@ class LedgerStore(Protocol):
         """Whether the store is still the one that its name leads to."""
 
     def close(self) -> None:
-        """Give it free."""
+        """Release it."""
 
 
 class Ledger:
@@ -146,7 +146,7 @@ class Ledger:
             )
 
     def close(self) -> None:
-        """Give the store free. A ledger that nobody refers to any more does so by itself."""
+        """Release the store. A ledger that nobody refers to any more does so by itself."""
         if self._store is not None:
             self._store.close()
 
@@ -192,7 +192,7 @@ class LedgerWriter:
         await written
 
     async def drain(self) -> None:
-        """Write what is pending, also for those who were cancelled while they waited."""
+        """Write what is pending, even for those who were cancelled while they waited."""
         if self._flushing is not None:
             await self._flushing
 

@@ -1,6 +1,6 @@
 """The lines of a ledger in a file of this machine, locked as long as it is open.
 
-Beside it lies room for the replies that are on their way when the disk becomes full: <ledger>.reserve, given up then.
+Beside it, <ledger>.reserve keeps room for the replies still under way if the disk fills up; it is given up then.
 """
 
 import fcntl
@@ -83,13 +83,13 @@ class LedgerFile:
             return False
 
     def close(self) -> None:
-        """Give the file free; a store that nobody refers to any more does so by itself."""
+        """Release the file; a store that nobody refers to any more does so by itself."""
         self._close()
         self._file = None
 
 
 def _fill(reserve: Path) -> None:
-    """Take room on the disk, where the file system can. Raises InputError when there is not so much: before a call is paid."""
+    """Take room on the disk, where the file system can. Raises InputError when there is too little, before a call is paid."""
     try:
         with reserve.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, RESERVE)

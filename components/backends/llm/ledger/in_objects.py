@@ -4,7 +4,7 @@ gs://bucket/run/ledger/analyze_patterns/opened.json                             
 gs://bucket/run/ledger/analyze_patterns/20261121T154501.123456-3f9a1c2d5e6b7a80.jsonl   one write: a few lines
 
 The name ends in the SHA-256 of the content: two writers cannot hit the same name with different lines, and an object that
-is not whole is found out. All of them together, `cat *.jsonl`, are the ledger as one file.
+is not whole is noticed. All of them together, `cat *.jsonl`, are the ledger as one file.
 """
 
 import hashlib

@@ -33,7 +33,7 @@ class CausalAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        """Gradients of q, k and v; the weights are computed anew."""
+        """Gradients of q, k and v; the weights are computed again."""
         q, k, v = ctx.saved_tensors
         grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         for some in _rows(q, k):
@@ -97,7 +97,7 @@ def use_causal_blocks(model: Any) -> None:
 
 
 def mask(*, mask_function: Any, attention_mask: Any = None, **how: Any) -> Any:
-    """None for plain causality, also behind a prefix that is in the cache; else the mask that PyTorch is given."""
+    """None for plain causality, even behind a prefix that is in the cache; else the mask that PyTorch is given."""
     from transformers.masking_utils import causal_mask_function, sdpa_mask
 
     if mask_function is causal_mask_function and attention_mask is None:

@@ -1,6 +1,6 @@
 """RMS norms and gated MLPs that keep less for the backward pass: their inputs, in the type they came in.
 
-Autograd keeps float32 copies of what a norm sees and two products of an MLP that can be had again from its inputs: together
+Autograd keeps float32 copies of what a norm sees and two products of an MLP that can be computed again from its inputs: together
 a third of what a LoRA training step holds. Outputs are the same to the bit.
 """
 

@@ -44,7 +44,7 @@ def test_an_endpoint_takes_its_key_from_the_secret_unless_the_variable_is_set(ht
     ("status", "reply", "message"),
     [
         (403, {"error": {"message": "denied"}}, "may not read it .HTTP 403.; give it the role"),
-        (404, {"error": {"message": "none"}}, "HTTP 404; look whether"),
+        (404, {"error": {"message": "none"}}, "HTTP 404; check project"),
         (200, {"payload": {}}, "the answer holds no text"),
     ],
 )

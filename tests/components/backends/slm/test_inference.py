@@ -112,7 +112,7 @@ def test_prompt_longer_than_the_context_names_the_row(tmp_path):
     assert len(Generator(slm, 2)(rows, 8)) == 4
     rows[2].messages[0]["content"] = "ab " * 60
     with pytest.raises(
-        InputError, match=r"row row-2: a prompt of \d+ tokens and an answer of up to 8 are more than the model's context of 64"
+        InputError, match=r"row row-2: a prompt of \d+ tokens and an answer of up to 8 exceed the model's context of 64"
     ):
         Generator(slm, 2)(rows, 8)
 

@@ -333,7 +333,7 @@ def test_adapter_that_changes_nothing_is_an_error(tmp_path, tiny_slm):
 def test_diverged_training_is_an_error(tmp_path, tiny_slm, monkeypatch):
     compute = CompletionTrainer.compute_loss
     monkeypatch.setattr(CompletionTrainer, "compute_loss", lambda *a, **k: compute(*a, **k) * float("nan"))
-    with pytest.raises(ModelError, match=r"diverged: a loss that is no number at step 1; lower train.learning_rate"):
+    with pytest.raises(ModelError, match=r"diverged: the loss is not a number at step 1; lower train.learning_rate"):
         run(tmp_path, tiny_slm)
     assert not (tmp_path / "a").exists()
 

@@ -131,7 +131,7 @@ def test_two_clicks_to_what_is_behind_a_synthetic_row(browser: Browser, finished
     (text,) = [t for t in browser.visible("#sample-list li") if "Written against" in t]
     for part in (
         "let in", "the pattern Filtering groups", "of iteration 1", "Write HAVING.", "What about train-3?", "the gold of train-3",
-        "b1, regeneration 1", "adherence 8, utility 7, relevance 9 of 10", "trained on from iteration 1 on", "syn-1",
+        "b1, regeneration 1", "adherence 8, utility 7, relevance 9 of 10", "trained on since iteration 1", "syn-1",
     ):  # fmt: skip
         assert part in text, part
     browser.find("#sample-list li a[href^='#row-']").click()

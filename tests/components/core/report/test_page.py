@@ -134,8 +134,8 @@ def test_rows_in_groups_are_tested_as_groups(finished_state: State) -> None:
 
 def test_verdict_of_a_gain(finished_state: State) -> None:
     said = facts(finished_state)["verdict"]
-    assert re.match(r"Iteration 1 answers 8\d\.\d.% of 200 test rows, \+2\d\.\d points over vanilla", said["headline"])
-    assert "Against vanilla fine-tuning of as many steps" in said["details"][0]
+    assert re.match(r"Iteration 1 answers 8\d\.\d.% of 200 test rows correctly, \+2\d\.\d points over vanilla", said["headline"])
+    assert "Against step-matched vanilla fine-tuning" in said["details"][0]
 
 
 def test_verdict_when_the_test_rows_do_not_confirm_the_gain(finished_state: State) -> None:
@@ -165,7 +165,7 @@ def test_verdict_without_promotion(finished_state: State) -> None:
 def test_verdict_before_and_without_iterations(finished_state: State) -> None:
     bare = without(finished_state, "iteration-1", "iteration-2", "step-matched")
     bare = bare.model_copy(update={"iterations": [], "incumbent": "vanilla", "decision": Decision()})
-    assert facts(bare)["verdict"]["headline"].startswith("So far there is vanilla fine-tuning")
+    assert facts(bare)["verdict"]["headline"].startswith("So far there is only vanilla fine-tuning")
     ended = bare.model_copy(update={"decision": Decision(go_on=False, reason="nothing to learn from: no failures")})
     assert facts(ended)["verdict"]["headline"] == "Vanilla fine-tuning is shipped: nothing to learn from: no failures."
     begun = without(bare, "vanilla").model_copy(update={"incumbent": ""})
@@ -216,7 +216,7 @@ def test_notes_of_what_went_wrong(finished_state: State) -> None:
         )
     }
     said = noted(with_iteration(finished_state, usage=spent))
-    assert "cut short: the cap budget.calls: 100 is reached; requests not asked: 7" in said
+    assert "cut short: the cap budget.calls: 100 is reached; requests not sent: 7" in said
     assert "4 requests to the LLMs ended without a usable reply: no JSON 12." in said
     assert "gave no reply for so long that the run stopped, 2 times" in said
 
@@ -234,8 +234,8 @@ def test_a_run_without_new_data_is_not_called_finished(finished_state: State) ->
 
 def test_rows_that_were_never_written_are_on_the_page(finished_state: State) -> None:
     batch = finished_state.iterations[0].batches[0].model_copy(update={"unwritten": {"too few": 2, "no reply": 3}})
-    assert "never came: too few 5" not in render(finished_state)
-    assert "never came: too few 4 · no reply 6" in render(with_iteration(finished_state, batches=[batch, batch]))
+    assert "never arrived: too few 5" not in render(finished_state)
+    assert "never arrived: too few 4 · no reply 6" in render(with_iteration(finished_state, batches=[batch, batch]))
 
 
 def checked(*passed: tuple[str, float]) -> JudgeCheck:
@@ -285,7 +285,7 @@ def test_notes_of_models(finished_state: State) -> None:
     assert "does harm" in noted(with_model(finished_state, "untuned", metrics=vanilla.metrics | with_test(vanilla, accuracy=0.9)))
     assert "no step-matched model" in noted(without(finished_state, "step-matched"))
     overfit = {**first.metrics, "validation": first.metrics["validation"].model_copy(update={"accuracy": 0.99})}
-    assert "the validation split's own" in noted(with_model(finished_state, "iteration-1", metrics=overfit))
+    assert "specific to the validation split" in noted(with_model(finished_state, "iteration-1", metrics=overfit))
     assert "2 rows longer than the maximum" in noted(with_model(finished_state, "vanilla", dropped_rows=2))
 
 
@@ -328,7 +328,7 @@ def test_what_a_newcomer_asks_first(finished_state: State) -> None:
     over, vanilla = model_of(found, "iteration-1")["over_baseline"], model_of(found, "vanilla")
     assert f"{100 * vanilla['test']['accuracy']:.1f}\u00a0% → 8" in first["Did it help?"]
     assert f"+{100 * over['low']:.1f} to +{100 * over['high']:.1f} points over step-matched" in first["How sure is that?"]
-    assert "hardly chance" in first["How sure is that?"]
+    assert "unlikely to be chance" in first["How sure is that?"]
     left = sum(not right for right in finished_state.model("iteration-2").outcomes["validation"].values())
     assert (
         first["What did it not understand?"]

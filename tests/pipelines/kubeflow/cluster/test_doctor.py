@@ -106,7 +106,7 @@ def test_a_cluster_that_has_everything(cluster, doctor):
     assert lines["gpu"].endswith("3 allocatable on 2 of 3 nodes: NVIDIA-L4")
     assert lines["storage class"].endswith("standard (default), fast")
     assert lines["model cache"].endswith("pada-agent-models: Bound, ReadWriteMany")
-    assert lines["kubeflow"].endswith("is healthy, version not told, multi-user")
+    assert lines["kubeflow"].endswith("is healthy, version unknown, multi-user")
     assert {ask.headers["authorization"] for ask in cluster.asks} == {f"Bearer {TOKEN}"}
 
 
@@ -176,7 +176,7 @@ def test_what_may_not_be_looked_at_is_not_called_missing(cluster, doctor, path, 
     code, lines = doctor()
     assert code == 0
     assert lines[name].startswith("note")
-    assert f"may not be looked at, perhaps it is there (HTTP 403: {name} is forbidden" in lines[name]
+    assert f"no right to look, it may be there (HTTP 403: {name} is forbidden" in lines[name]
     assert lines[name].endswith(f"   ->   kubectl auth can-i {right}")
 
 
