@@ -1,7 +1,9 @@
 """Debian's Chromium, headless, for what only a browser can tell of a page."""
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -91,12 +93,12 @@ def open_browser(folder: Path) -> Iterator[Browser]:
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(paths["chromedriver"]))
-    try:
-        with _served(folder) as url:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, _served(folder) as url:
+        driver = Chrome(options=options, service=Service(paths["chromedriver"], env={**os.environ, "TMPDIR": scratch}))
+        try:
             yield Browser(driver, folder, url)
-    finally:
-        driver.quit()
+        finally:
+            driver.quit()
 
 
 @contextmanager

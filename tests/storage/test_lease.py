@@ -68,7 +68,7 @@ def test_of_another_machine_it_is_waited_until_the_note_is_stale(store, holder):
     holder.kill()
     holder.wait()
     rewrite(store, host="node-4", process="another boot/1/2/3")
-    with pytest.raises(InputError, match=f"on node-4 is running here.* free {STALE_SECONDS:.0f} s after"):
+    with pytest.raises(InputError, match=f"on node-4 is running here.* the lease ends {STALE_SECONDS:.0f} s after"):
         Lease(store.uri).take()
     rewrite(store, time=time.time() - STALE_SECONDS - 1)
     with leased(store.uri):
