@@ -10,7 +10,7 @@ import shutil
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -53,8 +53,13 @@ class Check:
 
 def examine(settings: Settings | None, say: Callable[[str], object] = print) -> bool:
     """Print all checks, for the machine and for a run if its settings are given. Returns whether everything needed is there."""
+    return show(_checks(settings), say)
+
+
+def show(checks: Iterable[Check], say: Callable[[str], object]) -> bool:
+    """Print each check once it is made. Returns whether everything needed is there."""
     well = True
-    for check in _checks(settings):
+    for check in checks:
         say(str(check))
         well = well and (check.well or not check.needed)
     return well

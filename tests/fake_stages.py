@@ -12,16 +12,6 @@ from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.settings import LlmSettings, PrepareData, Settings, SlmSettings, TaskSettings
 from pada_agent.components.stages import STAGES, handed_on
 
-OUT = {
-    "prepare_data": ["train_data", "heldout_data", "fingerprints"],
-    "train_lora": ["adapter"],
-    "evaluate_slm": ["predictions", "report_predictions"],
-    "analyze_patterns": ["analyses", "plan"],
-    "generate_data": ["batches"],
-    "control_quality": ["checked_batches"],
-    "update_state": ["state"],
-}
-
 
 class Killed(BaseException):
     """Stands for the end of the process: nothing may catch it."""
@@ -44,10 +34,10 @@ class FakeStages:
 
     def _stage(self, stage: str) -> Callable[[Executor], None]:
         def run(ex: Executor) -> None:
-            name = ex.output("state" if stage == "update_state" else OUT[stage][0]).parent.name.split("-", 1)[1]
+            name = ex.output(STAGES[stage].outputs[0]).parent.name.split("-", 1)[1]
             self.calls.append(name)
             self.inputs.append({"name": name, **ex._inputs})
-            for output in OUT[stage]:
+            for output in STAGES[stage].outputs:
                 write_atomic(ex.output(output) / "half.txt", "written before the kill")
             if self.die_in == name:
                 raise Killed

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.core.errors import ModelError
+
 QUICKSTART = Path(__file__).parents[1] / "pipelines" / "quickstart"
 SLM, EMBEDDING = "HuggingFaceTB/SmolLM2-135M-Instruct", "sentence-transformers/all-mpnet-base-v2"
 ROWS = {"train": 12, "validation": 8, "selection": 6, "test": 6}
@@ -26,6 +29,14 @@ CAUSES = ("Leaves out the filter on groups.", "Does not join the second table.",
 COUNTRIES = ("Norway", "France", "Portugal", "Germany")
 ACCOUNTING = {"train_seconds", "evaluate_seconds", "paid_calls", "replayed", "adapter_uri", "retries"}
 STRATEGY = "Write questions that count groups and keep only the large ones."
+
+
+def model_or_skip(name: str) -> Path:
+    """Where a real model is; the test is skipped where it cannot be had."""
+    try:
+        return resolve_model(name)
+    except ModelError as e:
+        pytest.skip(f"no model: {e}")
 
 
 def small_run(url: str, model: str | Path, llm: dict[str, Any] | None = None, **sections: Any) -> dict[str, Any]:

@@ -6,23 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import QUICKSTART, SLM
+from whole_run import QUICKSTART, SLM, model_or_skip
 
 from pada_agent.components.backends.executor import Executor
-from pada_agent.components.backends.models.sources import resolve_model
-from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.prepare_data.__main__ import run as prepare
 from pada_agent.components.stages import STAGES
-
-OUTPUTS = {
-    "analyze_patterns": ["analyses", "plan"],
-    "generate_data": ["batches"],
-    "control_quality": ["checked_batches"],
-    "train_lora": ["adapter"],
-    "evaluate_slm": ["predictions", "report_predictions"],
-    "prepare_data": ["train_data", "heldout_data", "fingerprints"],
-}
 
 
 @pytest.fixture
@@ -55,7 +44,7 @@ def stage(tmp_path: Path) -> Callable[..., tuple[dict[str, Path], dict[str, Any]
         count += 1
         name = run.__module__.split(".")[-2]
         folder = tmp_path / f"{count:02}-{name}"
-        outputs = {output: folder / output for output in OUTPUTS[name]}
+        outputs = {output: folder / output for output in STAGES[name].outputs}
         doc = {
             "inputs": {
                 "parameterValues": {"settings": STAGES[name].sections(settings), **parameters},
@@ -87,8 +76,5 @@ def data(stage: Callable[..., tuple[dict[str, Path], dict[str, Any]]], settings:
 @pytest.fixture
 def real_slm() -> str:
     """Name of the quickstart's model; a test is skipped where it cannot be had."""
-    try:
-        resolve_model(SLM)
-    except ModelError as e:
-        pytest.skip(f"no SLM: {e}")
+    model_or_skip(SLM)
     return SLM

@@ -8,11 +8,10 @@ import pytest
 import yaml
 from kfp import compiler
 from package_runner import PackageRun
+from whole_run import EMBEDDING, model_or_skip
 
 from pada_agent.components.backends.executor import Executor
-from pada_agent.components.backends.models.sources import find_model
 from pada_agent.components.backends.record_files import read_records
-from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.records import Batch
 from pada_agent.pipelines.examples.augmentation import augmentation
 from pada_agent.pipelines.examples.failure_patterns import failure_patterns
@@ -33,10 +32,7 @@ THINGS = ("apples", "boats", "coins", "desks")
 
 @pytest.fixture(autouse=True)
 def embedding():
-    try:
-        find_model("sentence-transformers/all-mpnet-base-v2")
-    except ModelError as e:
-        pytest.skip(f"needs the embedding model: {e}")
+    model_or_skip(EMBEDDING)
 
 
 def row(n):

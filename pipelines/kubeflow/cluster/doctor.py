@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.settings import Settings
-from pada_agent.pipelines.doctor import Check
+from pada_agent.pipelines.doctor import Check, show
 from pada_agent.pipelines.kubeflow.cluster import checks
 from pada_agent.pipelines.kubeflow.cluster.kfp_api import HEALTHZ, Health, ask_health, read_health
 from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, connect
@@ -39,11 +39,7 @@ class ClusterTarget:
 
 def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Callable[[str], object] = print) -> bool:
     """Print all checks. Returns whether everything needed is there."""
-    well = True
-    for check in _checks(settings, target):
-        say(str(check))
-        well = well and (check.well or not check.needed)
-    return well
+    return show(_checks(settings, target), say)
 
 
 def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]:

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from whole_run import EMBEDDING, model_or_skip
 
 from pada_agent.components.analyze_patterns.__main__ import run
 from pada_agent.components.backends.artifacts.plan import read_plan
-from pada_agent.components.backends.models.sources import resolve_model
 from pada_agent.components.backends.record_files import read_json, read_records, write_records
-from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.records import Analysis, HeldOutRow, Pattern, Prediction, Score, TrainRow
 from pada_agent.components.core.tasks.registry import load_task
 
@@ -22,10 +21,7 @@ CAUSES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def embedding_model():
-    try:
-        resolve_model("sentence-transformers/all-mpnet-base-v2")
-    except ModelError as e:
-        pytest.skip(f"no embedding model: {e}")
+    model_or_skip(EMBEDDING)
 
 
 def predict(rows, split: str, fails) -> list[Prediction]:

@@ -89,7 +89,7 @@ def test_empty_split_and_unknown_split():
 def test_stage_writes_what_agents_may_see_apart_from_what_is_reported(stage, settings, data):
     inputs = {k: data[k] for k in ("train_data", "heldout_data")}
     out, parameters = stage(run, settings, inputs, name="untuned")
-    files = {name: sorted(p.name for p in path.iterdir()) for name, path in out.items()}
+    files = {name: sorted(p.name for p in path.iterdir()) for name, path in out.items() if path.is_dir()}
     assert files["predictions"] == ["metrics.json", "train.jsonl", "validation.jsonl"]
     assert files["report_predictions"] == ["metrics.json", "selection.jsonl", "test.jsonl"]
     metrics = read_json(out["report_predictions"] / "metrics.json")

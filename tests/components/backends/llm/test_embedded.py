@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from whole_run import SLM, model_or_skip
 
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.llm.embedded import server as embedded_llm
@@ -16,7 +17,7 @@ from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.llm_interface import LlmRequest
 from pada_agent.components.core.settings import BudgetSettings, LlmSettings
 
-MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"  # a small one: what is tested is the server
+MODEL = SLM  # a small one: what is tested is the server
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -31,13 +32,8 @@ SCHEMA = {
 
 @pytest.fixture(scope="module")
 def model():
-    from pada_agent.components.backends.models.sources import resolve_model
-
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
-    try:
-        return resolve_model(MODEL)
-    except ModelError as e:
-        pytest.skip(f"no model: {e}")
+    return model_or_skip(MODEL)
 
 
 def parse(value):
