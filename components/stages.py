@@ -71,9 +71,16 @@ class Stage:
     hub: bool = False  # it may fetch models or rows from a hub
     checkpoints: bool = False  # it takes `checkpoint_uri`
     exports: bool = False  # it takes `export_uri`
-    # Only a stage that gives the same for the same inputs and has no effect outside may be served from a cache.
-    cached: bool = False
     retry: Retry = Retry()
+
+    @property
+    def cached(self) -> bool:
+        """Whether a pipeline may take the results of an earlier task with the same inputs.
+
+        prepare_data is given what lies at its addresses; an LLM gives the same answers, from the ledger that the inputs name. An
+        export is an effect outside of the results, so that it must not be skipped.
+        """
+        return not self.exports
 
     @property
     def resources(self) -> Resources:
@@ -109,7 +116,7 @@ STAGES: dict[str, Stage] = {
         inputs=Ports(()),
         outputs=("train_data", "heldout_data", "fingerprints"),
         values=("train_rows", *(f"{name}_settings" for name in _FED)),
-        hub=True,  # and not cached: what lies at an address may have changed
+        hub=True,
     ),
     "train_lora": Stage(
         settings=sections.TrainLora,
@@ -119,7 +126,6 @@ STAGES: dict[str, Stage] = {
         values=("steps",),
         hub=True,
         checkpoints=True,
-        cached=True,
     ),
     "evaluate_slm": Stage(
         settings=sections.EvaluateSlm,
@@ -128,7 +134,6 @@ STAGES: dict[str, Stage] = {
         outputs=("predictions", "report_predictions", "metrics"),
         values=("validation_accuracy",),
         hub=True,
-        cached=True,
     ),
     "analyze_patterns": Stage(
         settings=sections.AnalyzePatterns,

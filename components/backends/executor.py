@@ -151,6 +151,10 @@ class Executor:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    def output_uri(self, name: str) -> str:
+        """URI of an output artifact."""
+        return str(self._output_artifact(name).get("uri", ""))
+
     def has_output(self, name: str) -> bool:
         """Whether the runner asks for this output artifact."""
         return name in self._outputs.get("artifacts", {})

@@ -2,6 +2,7 @@
 
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
 from pada_agent.components.backends.artifacts.learnt import read_learnt
+from pada_agent.components.backends.artifacts.origins import taken_over
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
@@ -25,6 +26,7 @@ def run(ex: Executor) -> None:
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     before = ex.optional_input("previous_state", STATE_FILE)
     state = State.load(before) if before else State(run=RunFacts.of(settings, task.metric))
+    earlier_runs = state.taken_over | taken_over(ex, state, step, number)
     earlier = ex.optional_input("previous_synthetic_data", "synthetic.jsonl")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
     train = read_records(data / "train.jsonl", TrainRow)
@@ -45,6 +47,7 @@ def run(ex: Executor) -> None:
             state, shown = steps.begin(state, settings, task, train, model, baseline)
         else:
             state, shown = steps.record((state, shown), settings, step, model, baseline)
+    state = state.model_copy(update={"taken_over": earlier_runs})
     write_records(ex.output("state") / ROWS_FILE, shown)
     write_json(ex.output("state") / STATE_FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)

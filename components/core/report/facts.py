@@ -194,6 +194,7 @@ class Measured(Record):
     judge_check: JudgeFacts | None
     axis: Axis
     changes: Changes
+    taken_over: dict[str, str]
 
 
 class Facts(Measured):

@@ -50,6 +50,7 @@ def gather(state: State) -> Facts:
         judge_check=_judge_check(state),
         axis=_axis([m.test for m in models if m.test]),
         changes=changes(state),
+        taken_over=state.taken_over,
     )
     return Facts(
         **dict(measured), glance=glance(measured), verdict=verdict(measured), empty=empty(measured), notes=notes(measured)

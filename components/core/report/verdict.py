@@ -105,8 +105,9 @@ def _interval(over: Comparison) -> str:
 
 
 def notes(facts: Measured) -> list[str]:
-    """What weakens the result or was lost on the way, most important first."""
-    return [*_of_models(facts), *(note for i in facts.iterations for note in _of_iteration(facts, i)), *_of_calls(facts)]
+    """What weakens the result or was lost on the way, most important first; at the end, what is not of this run."""
+    iterations = (note for i in facts.iterations for note in _of_iteration(facts, i))
+    return [*_of_models(facts), *iterations, *_of_calls(facts), *_of_earlier_runs(facts)]
 
 
 def _of_models(facts: Measured) -> Iterator[str]:
@@ -173,6 +174,12 @@ def _of_calls(facts: Measured) -> Iterator[str]:
         yield f"Replies mended or asked for again{_kinds(total.recovered)}."
     if total.silences:
         yield f"An endpoint gave no reply for so long that the run stopped, {plural(total.silences, 'time')}."
+
+
+def _of_earlier_runs(facts: Measured) -> Iterator[str]:
+    for run in dict.fromkeys(facts.taken_over.values()):
+        tasks = ", ".join(task for task, origin in facts.taken_over.items() if origin == run)
+        yield f"Taken over from run {run}, with the same inputs, and paid there: {tasks}."
 
 
 def _kinds(counts: Mapping[str, int]) -> str:

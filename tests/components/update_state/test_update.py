@@ -55,19 +55,24 @@ class Loop:
         rows = [TrainRow(id=f"train-{i}", fields=fields_of("train", i)) for i in range(SIZES["train"])]
         write_records(folder / "train_data" / "train.jsonl", rows)
 
-    def call(self, step: str, inputs: Mapping[str, Path], **parameters: Any) -> State:
+    def call(self, step: str, inputs: Mapping[str, Path], uris: Mapping[str, str] | None = None, **parameters: Any) -> State:
         self.calls += 1
         out = self.folder / f"call-{self.calls}"
         before = {"previous_state": self.out / "state"} if self.last else {}
         inputs = {"train_data": self.folder / "train_data", **before, **inputs}
-        slots = {n: {"artifacts": [{"name": n, "uri": str(out / n)}]} for n in ("state", "synthetic_data", "report")}
+        slots = {n: self._slot(out / n, uris) for n in ("state", "synthetic_data", "report")}
         values = {"settings": STAGES["update_state"].sections(self.settings), "step": step, **parameters}
-        artifacts = {n: {"artifacts": [{"name": n, "uri": str(p)}]} for n, p in inputs.items()}
+        artifacts = {n: self._slot(p, uris) for n, p in inputs.items()}
         outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
         run(Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs})))
         self.last = json.loads((out / "executor_output.json").read_text())
         self.out = out
         return State.load(out / "state")
+
+    @staticmethod
+    def _slot(path: Path, uris: Mapping[str, str] | None) -> dict[str, Any]:
+        artifact = {"name": path.name, "uri": str(path)}
+        return {"artifacts": [{**artifact, "uri": uris[path.name], "customPath": str(path)} if path.name in (uris or {}) else artifact]}
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -235,6 +240,16 @@ def test_a_whole_run(loop: Loop) -> None:
     assert "Step-matched vanilla" in report and "Two steps" in report
     metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
     assert metadata == {"shipped": "iteration-1", "shipped_uri": str(loop.folder / "iteration-1" / "adapter"), "iterations": 2}
+
+
+def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> None:
+    runs = "minio://b/v2/artifacts/loop"
+    uris = {"adapter": f"{runs}/earlier/train-lora/adapter", "state": f"{runs}/now/update-state/state"}
+    state = loop.call("start", loop.evaluated("vanilla", rights(30)), uris)
+    assert state.taken_over == {"train-vanilla": "earlier"}
+    assert "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in (loop.out / "report").read_text()
+    later = {name: f"{runs}/last/update-state/{name}" for name in ("state", "previous")}
+    assert loop.call("merge", loop.learnt(1), later, iteration=1).taken_over == {"train-vanilla": "earlier"}, "it is kept"
 
 
 def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
