@@ -127,6 +127,7 @@ def submit(
     caching: Annotated[bool, typer.Option("--cache/--no-cache", help="reuse results of tasks with the same inputs")] = True,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="stay until the run ends; exit code 0 only for success")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait at most this many minutes; 0 is no limit")] = 0,
+    reruns: Annotated[int, typer.Option("--rerun", min=0, help="wait, and start a run that failed again, at most so often")] = 0,
     pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
     service_account: Annotated[str | None, typer.Option("--service-account", help="kubernetes: pada-agent-runner")] = None,
     host: Host = "",
@@ -150,8 +151,8 @@ def submit(
     from pada_agent.pipelines.kubeflow.watch import Patience
 
     uris = {"work_uri": work_uri, "export_uri": export_uri}
-    patience = Patience(60 * timeout) if wait or timeout else None
-    request = to.Request(config, package, uris, values or (), run_name, caching, parameter_bytes, patience)
+    patience = Patience(60 * timeout) if wait or timeout or reruns else None
+    request = to.Request(config, package, uris, values or (), run_name, caching, parameter_bytes, patience, reruns)
     kubernetes = {"host": host, "namespace": namespace, "experiment": experiment, "token_env": token_env, "ca_cert": ca_cert}
     vertex = {"project": project, "location": location, "job_id": job_id, "labels": labels, "api_endpoint": api_endpoint}
     shared = {"pipeline_root": pipeline_root, **({} if service_account is None else {"service_account": service_account})}

@@ -147,7 +147,8 @@ class State(Record):
     incumbent: str = Field(default="", description="the model that would be shipped now")
     decision: Decision = Decision()
     taken_over: dict[str, str] = Field(
-        default_factory=dict, description="by task, the earlier run that it ran in, where a pipeline took its results from a cache"
+        default_factory=dict,
+        description="by task, the earlier run that it ran in, where a pipeline took its results from a cache",
     )
 
     def model(self, name: str) -> ModelRecord:

@@ -46,6 +46,7 @@ class Layout:
     shape: Shape
     place: Place
     settings: Any  # of the whole run: prepare_data takes it and hands each stage its sections
+    data_version: Any
     work_uri: Any
     export_uri: Any
     prepared: _Task | None = field(default=None, init=False)
@@ -77,7 +78,11 @@ class Layout:
         """What the table of stages says that a stage is given besides."""
         known = STAGES[stage]
         if self.prepared is None:
-            return {"settings": self.settings, "max_iterations": self.shape.max_iterations}
+            return {
+                "settings": self.settings,
+                "max_iterations": self.shape.max_iterations,
+                "data_version": self.data_version,
+            }
         own = {"settings": self.prepared[f"{stage}_settings"]}
         if known.llm:
             own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
@@ -101,6 +106,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
         def on_vertex(  # type: ignore[no-untyped-def]
             settings: dict,  # type: ignore[type-arg]
             work_uri: str,
+            data_version: str,
             export_uri: str = "",
             accelerator_type: str = "NVIDIA_L4",
             accelerator_count: int = 1,
@@ -112,6 +118,8 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
             Args:
                 settings: a whole run's settings, one JSON object.
                 work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
+                data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after each
+                    change of the data or the models: tasks with the same inputs are taken over from an earlier run.
                 export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
                 accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
                 accelerator_count: number of accelerators.
@@ -119,19 +127,26 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                 memory_limit: memory for training and evaluation.
             """
             machine = Machine(accelerator_type, accelerator_count, cpu_limit, memory_limit)
-            lay_out(Layout(shape, place.on(machine), settings, work_uri, export_uri))
+            lay_out(Layout(shape, place.on(machine), settings, data_version, work_uri, export_uri))
 
         return on_vertex
 
     @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
-    def on_kubernetes(settings: dict, work_uri: str, export_uri: str = ""):  # type: ignore[no-untyped-def,type-arg]
+    def on_kubernetes(  # type: ignore[no-untyped-def]
+        settings: dict,  # type: ignore[type-arg]
+        work_uri: str,
+        data_version: str,
+        export_uri: str = "",
+    ):
         """Evaluate a small language model, find patterns in its failures, write data against them, fine-tune, repeat.
 
         Args:
             settings: a whole run's settings, one JSON object.
             work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
+            data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after each
+                change of the data or the models: tasks with the same inputs are taken over from an earlier run.
             export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
-        lay_out(Layout(shape, place, settings, work_uri, export_uri))
+        lay_out(Layout(shape, place, settings, data_version, work_uri, export_uri))
 
     return on_kubernetes

@@ -25,11 +25,12 @@ MOUNTS = {KUBERNETES: "/models/", VERTEX: "/gcs/"}  # the model cache's volume; 
 
 @dataclass(frozen=True)
 class Order:
-    """A run to start: `arguments` are the pipeline's parameters, `name` is shown in the list of runs."""
+    """A run to start: `arguments` are the pipeline's parameters, `name` is shown in the list of runs; `again` counts reruns."""
 
     package: Package
     arguments: dict[str, Any]
     name: str
+    again: int = 0
 
 
 def arguments_for(

@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from pada_agent.pipelines.kubeflow.package import package_file, read_package
 from pada_agent.pipelines.kubeflow.run_order import PARAMETER_BYTES, Order, arguments_for, cut_short
 from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster, Kubeflow
 from pada_agent.pipelines.kubeflow.submit_vertex import Project, Vertex
-from pada_agent.pipelines.kubeflow.watch import Patience, Started, watch
+from pada_agent.pipelines.kubeflow.watch import FAILED, SUCCEEDED, Patience, Started, watch
 
 __all__ = ["Cluster", "Project", "Request", "submit_to_kubernetes", "submit_to_vertex", "upload_to_kubernetes"]
 
@@ -31,6 +31,7 @@ class Request:
     caching: bool = True
     parameter_bytes: int = PARAMETER_BYTES
     patience: Patience | None = None  # None: do not wait
+    reruns: int = 0  # how often to start a run that failed again
 
 
 def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str], object] = print) -> bool:
@@ -38,8 +39,7 @@ def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str]
     with tempfile.TemporaryDirectory() as scratch:
         order = _order(request, "kubernetes", Path(scratch), say)
         _needs("kfp", "kfp")
-        run = Kubeflow(cluster).start(order)
-    return _follow(run, request.patience, say)
+        return _run(Kubeflow(cluster), order, request, say)
 
 
 def upload_to_kubernetes(request: Request, cluster: Cluster, version: str, say: Callable[[str], object] = print) -> bool:
@@ -58,8 +58,7 @@ def submit_to_vertex(request: Request, project: Project, say: Callable[[str], ob
     with tempfile.TemporaryDirectory() as scratch:
         order = _order(request, "vertex", Path(scratch), say)
         _needs("google.cloud.aiplatform", "vertex")
-        run = Vertex(project, order.package).start(order)
-    return _follow(run, request.patience, say)
+        return _run(Vertex(project, order.package), order, request, say)
 
 
 def _order(request: Request, target: str, scratch: Path, say: Callable[[str], object]) -> Order:
@@ -72,17 +71,32 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
         say(f"note: {note}")
     if not request.caching:
         package = package.write_without_caching(scratch / "package.yaml")
+    elif not arguments.get("export_uri"):
+        package = package.write_with_exporting_tasks_cached(scratch / "package.yaml")
     file = request.config.resolve()
     named = file.parent.name if file.stem == "config" else file.stem
     return Order(package, arguments, request.name or f"{named} {datetime.now(UTC):%Y-%m-%d %H-%M-%S}")
 
 
-def _follow(run: Started, patience: Patience | None, say: Callable[[str], object]) -> bool:
+def _run(place: Kubeflow | Vertex, order: Order, request: Request, say: Callable[[str], object]) -> bool:
+    """Start the run, follow it if asked to, and start it again if it fails: what it paid for and finished is taken over."""
+    run = _started(place.start(order), say)
+    if request.patience is None:
+        return True
+    state = watch(run, request.patience, say)
+    for again in range(1, request.reruns + 1):
+        if state != FAILED:
+            break
+        say(f"started again, {again} of {request.reruns}: what is paid and finished is taken over")
+        run = _started(place.start(replace(order, again=again, name=f"{order.name} ({again + 1})")), say)
+        state = watch(run, request.patience, say)
+    return state == SUCCEEDED
+
+
+def _started(run: Started, say: Callable[[str], object]) -> Started:
     say(f"run {run.run_id}")
     say(run.link)
-    if patience is None:
-        return True
-    return watch(run, patience, say)
+    return run
 
 
 def _needs(module: str, extra: str) -> None:

@@ -74,7 +74,9 @@ class Vertex:
                 job = aiplatform.PipelineJob(
                     display_name=order.name,
                     template_path=str(order.package.path),
-                    job_id=self.wanted.job_id or None,
+                    job_id=(f"{self.wanted.job_id}-{order.again}" if order.again else self.wanted.job_id)
+                    if self.wanted.job_id
+                    else None,
                     pipeline_root=self.root,
                     parameter_values=order.arguments,
                 )

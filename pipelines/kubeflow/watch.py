@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pada_agent.components.core.errors import InputError
 
-SUCCEEDED = "SUCCEEDED"
-_ENDED = frozenset({SUCCEEDED, "FAILED", "CANCELED", "CANCELLED", "SKIPPED"})
+SUCCEEDED, FAILED = "SUCCEEDED", "FAILED"
+_ENDED = frozenset({SUCCEEDED, FAILED, "CANCELED", "CANCELLED", "SKIPPED"})
 POLL_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
 
@@ -53,8 +53,8 @@ class Patience:
     silence: float = PATIENCE_SECONDS
 
 
-def watch(run: Started, patience: Patience, say: Callable[[str], object] = print) -> bool:
-    """Whether the run ended well. Raises InputError when waiting ends before the run does."""
+def watch(run: Started, patience: Patience, say: Callable[[str], object] = print) -> str:
+    """The state the run ended in. Raises InputError when waiting ends before the run does."""
     begun = answered = time.monotonic()
     before = Snapshot("")
     while True:
@@ -71,7 +71,8 @@ def watch(run: Started, patience: Patience, say: Callable[[str], object] = print
             answered = now
         _say_changes(before, snapshot, say)
         if snapshot.state in _ENDED:
-            return _conclude(snapshot, say)
+            _conclude(snapshot, say)
+            return snapshot.state
         if patience.timeout and now - begun >= patience.timeout:
             raise _gave_up(run, f"still {snapshot.state or 'without a state'} after {patience.timeout:.0f} s")
         before = snapshot
@@ -87,16 +88,15 @@ def _say_changes(before: Snapshot, now: Snapshot, say: Callable[[str], object]) 
         say(f"{clock} run: {now.state}")
 
 
-def _conclude(snapshot: Snapshot, say: Callable[[str], object]) -> bool:
+def _conclude(snapshot: Snapshot, say: Callable[[str], object]) -> None:
     if snapshot.state == SUCCEEDED:
-        return True
-    failed = {name: task for name, task in snapshot.tasks.items() if task.state == "FAILED"}
+        return
+    failed = {name: task for name, task in snapshot.tasks.items() if task.state == FAILED}
     told = {name: task for name, task in failed.items() if task.message or task.hint}  # not the groups around them
     for name, task in (told or failed).items():
         say(f"failed: {name}: {task.message or 'no message'}" + (f"   ->   {task.hint}" if task.hint else ""))
     if snapshot.error:
         say(f"the run: {snapshot.error}")
-    return False
 
 
 def _sleep(seconds: float, run: Started) -> None:

@@ -63,7 +63,7 @@ class Cluster:
 
     def run(self, settings: dict[str, Any], **how: Any) -> PackageRun:
         run = PackageRun(self.spec, self.root, self.start, self.uri, **how)
-        run.run(settings=settings, work_uri=f"{self.store.uri}/work", export_uri=f"{self.store.uri}/shipped")
+        run.run(settings=settings, data_version="1", work_uri=f"{self.store.uri}/work", export_uri=f"{self.store.uri}/shipped")
         return run
 
     def uri(self, path: Path) -> str:

@@ -58,7 +58,7 @@ def on_kubeflow(fakes, tmp_path, quick):
         fakes.inputs.clear()
         spec = documents_of(package_file(target).read_text())[0]
         given = settings.model_dump(mode="json")
-        PackageRun(spec, tmp_path / f"on-{target}", start).run(settings=given, work_uri=str(tmp_path / "work"))
+        PackageRun(spec, tmp_path / f"on-{target}", start).run(settings=given, work_uri=str(tmp_path / "work"), data_version="1")
         return {given["name"]: given for given in fakes.inputs}
 
     return follow

@@ -72,7 +72,11 @@ class Loop:
     @staticmethod
     def _slot(path: Path, uris: Mapping[str, str] | None) -> dict[str, Any]:
         artifact = {"name": path.name, "uri": str(path)}
-        return {"artifacts": [{**artifact, "uri": uris[path.name], "customPath": str(path)} if path.name in (uris or {}) else artifact]}
+        return {
+            "artifacts": [
+                {**artifact, "uri": uris[path.name], "customPath": str(path)} if path.name in (uris or {}) else artifact
+            ]
+        }
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -247,7 +251,9 @@ def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> Non
     uris = {"adapter": f"{runs}/earlier/train-lora/adapter", "state": f"{runs}/now/update-state/state"}
     state = loop.call("start", loop.evaluated("vanilla", rights(30)), uris)
     assert state.taken_over == {"train-vanilla": "earlier"}
-    assert "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in (loop.out / "report").read_text()
+    assert (
+        "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in (loop.out / "report").read_text()
+    )
     later = {name: f"{runs}/last/update-state/{name}" for name in ("state", "previous")}
     assert loop.call("merge", loop.learnt(1), later, iteration=1).taken_over == {"train-vanilla": "earlier"}, "it is kept"
 

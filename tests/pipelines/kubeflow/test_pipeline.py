@@ -39,7 +39,7 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
 
     def run(**more):
         return PackageRun(spec, tmp_path / "run", more.pop("start", start)).run(
-            settings=more.pop("settings", given), work_uri=str(tmp_path / "work"), **more
+            settings=more.pop("settings", given), work_uri=str(tmp_path / "work"), data_version="1", **more
         )
 
     return run

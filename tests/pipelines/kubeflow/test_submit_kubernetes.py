@@ -12,6 +12,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow import watch as run_watch
+from pada_agent.pipelines.kubeflow.package import tasks_of
 from pada_agent.pipelines.kubeflow.submit import Cluster, Request, submit_to_kubernetes
 from pada_agent.pipelines.kubeflow.watch import Patience
 
@@ -122,6 +123,19 @@ def test_caching_stays_as_compiled_unless_it_is_put_off_for_all(kfp, submit):
     assert off == [{}] * 3  # also the task inside dsl.If, which the SDK's own switch leaves on
 
 
+@pytest.mark.parametrize("more", [(), ("--export-uri", "gs://out/e"), ("--set", "export_uri=gs://out/e")])
+def test_only_a_run_that_exports_runs_update_state_each_time(kfp, pada, cluster_config, more):
+    given = ("--config", cluster_config, "--host", kfp.url, "--work-uri", "gs://work/w", *more)
+    code, _, said = pada("submit", "--target", "kubernetes", *given)
+    assert (code, said) == (0, "")
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    tasks = [task for _, _, task in tasks_of(ask.json["pipeline_spec"]["pipeline_spec"])]
+    uncached = [task["taskInfo"]["name"] for task in tasks if not task["cachingOptions"] and "triggerPolicy" not in task]
+    last = {"score-step-matched"}
+    exporting = {"start", *(f"{step}-{k}" for step in ("merge", "score") for k in (1, 2, 3))}
+    assert set(uncached) == (last | exporting if more else last)
+
+
 def test_defaults_of_a_run(kfp, submit):
     assert submit()[0] == 0
     (ask,) = kfp.asked("POST", f"{API}/runs")
@@ -202,6 +216,38 @@ def test_only_success_is_exit_code_0(kfp, submit, state):
     code, out, _ = submit("--wait")
     assert code == 1
     assert "deadline exceeded" in out
+
+
+def _runs(kfp, *states):
+    """Each run that is started ends in the next of the states."""
+    started = []
+
+    def start(ask):
+        started.append(ask.json)
+        return {**ask.json, "run_id": f"r{len(started)}", "state": "PENDING"}
+
+    kfp.instead("POST", f"{API}/runs", start)
+    for number, state in enumerate(states, 1):
+        kfp.on("GET", f"{API}/runs/r{number}", {"run_id": f"r{number}", "state": state})
+    return started
+
+
+@pytest.mark.parametrize(
+    ("states", "runs", "code"),
+    [
+        (["SUCCEEDED"], 1, 0),
+        (["FAILED", "FAILED", "SUCCEEDED"], 3, 0),
+        (["FAILED"] * 5, 4, 1),
+        (["FAILED", "CANCELED"], 2, 1),  # somebody wanted it to end
+    ],
+)
+def test_a_run_that_failed_is_started_again_with_the_same_parameters(kfp, submit, states, runs, code):
+    started = _runs(kfp, *states)
+    ended, out, _ = submit("--rerun", "3", "--run-name", "mine")
+    assert (ended, len(started)) == (code, runs)
+    assert len({json.dumps([run["pipeline_spec"], run["runtime_config"]]) for run in started}) == 1
+    assert [run["display_name"] for run in started] == ["mine", "mine (2)", "mine (3)", "mine (4)"][:runs]
+    assert out.count("started again") == runs - 1
 
 
 def test_waiting_bears_a_short_outage_and_no_long_one(kfp, submit, cluster_config, packages):

@@ -123,6 +123,13 @@ def test_defaults_of_a_run(vertex, submit):
     assert f"run {ask.query['pipelineJobId']}\n" in out
 
 
+def test_a_rerun_gets_an_id_of_its_own(vertex, submit):
+    vertex.instead("GET", f"{JOBS}/mine", {"name": f"{JOBS.lstrip('/')}/mine", "state": "PIPELINE_STATE_FAILED"})
+    vertex.instead("GET", f"{JOBS}/mine-1", {"name": f"{JOBS.lstrip('/')}/mine-1", "state": "PIPELINE_STATE_SUCCEEDED"})
+    assert submit("--job-id", "mine", "--rerun", "2")[0] == 0
+    assert [ask.query["pipelineJobId"] for ask in vertex.asked("POST", JOBS)] == ["mine", "mine-1"]
+
+
 def test_caching_is_put_off_for_all_tasks(vertex, submit):
     assert submit()[0] == 0
     assert submit("--no-cache", "--job-id", "again")[0] == 0

@@ -16,7 +16,9 @@ OTHER = "0c9bd9a4-93f5-4d3e-9a4e-6f3d5f0c2b11"
 
 def state(*iterations: IterationRecord) -> State:
     facts = dict.fromkeys(("task", "slm", "teacher", "judge", "scope"), "x")
-    numbers = dict.fromkeys(("seed", "iterations", "patience"), 1) | dict.fromkeys(("alpha", "confidence", "threshold", "share"), 0.5)
+    numbers = dict.fromkeys(("seed", "iterations", "patience"), 1) | dict.fromkeys(
+        ("alpha", "confidence", "threshold", "share"), 0.5
+    )
     return State(run=RunFacts(**facts, **numbers), iterations=list(iterations))
 
 
@@ -77,5 +79,7 @@ def test_a_state_taken_over_stands_for_all_before_it() -> None:
     own = {"artifacts": [{"name": "state", "uri": f"{root}/5b0a79c5-26dd-41a0-8fd7-6f5ae0b52f9e/update-state-9/{OTHER}/state"}]}
     whole = {"inputs": {"artifacts": {"previous_state": text}}, "outputs": {"artifacts": {"state": own}, "outputFile": "/x"}}
     ex = Executor(json.dumps(whole))
-    assert taken_over(ex, state(IterationRecord(number=1, model="iteration-1")), "step_matched", 0) == {"all up to score-1": OTHER}
+    assert taken_over(ex, state(IterationRecord(number=1, model="iteration-1")), "step_matched", 0) == {
+        "all up to score-1": OTHER
+    }
     assert taken_over(ex, state(IterationRecord(number=1)), "score", 1) == {"all up to merge-1": OTHER}
