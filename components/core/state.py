@@ -148,7 +148,7 @@ class State(Record):
     decision: Decision = Decision()
     taken_over: dict[str, str] = Field(
         default_factory=dict,
-        description="by task, the earlier run that it ran in, where a pipeline took its results from a cache",
+        description="by task, the earlier run it ran in, where a pipeline took over its results",
     )
 
     def model(self, name: str) -> ModelRecord:

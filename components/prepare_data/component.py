@@ -26,7 +26,7 @@ def prepare_data(
     Args:
         settings: section `task`, or all settings of a run, which are then all checked.
         max_iterations: how many iterations the pipeline is compiled for; settings that ask for more are refused. 0: no limit.
-        data_version: what lies at the settings' addresses, so that a pipeline's cache knows a change; of `pada submit` it is checked.
+        data_version: what lies at the settings' addresses, for a pipeline's cache; what `pada submit` wrote is checked.
         train_data: training rows and the task's own files.
         heldout_data: validation, selection and test rows; only evaluate_slm may read them.
         fingerprints: hashes of the held-out rows, against leaks.

@@ -106,7 +106,7 @@ class Package:
 
         The SDK's own switch reaches the tasks of the outermost level only.
         """
-        return self._write_with_caching(file, lambda task: False)
+        return self._rewritten(file, lambda task: {})
 
     def write_with_exporting_tasks_cached(self, file: Path) -> "Package":
         """The same package as `file`, for a run that exports nothing: tasks that might export may be taken over too.
@@ -114,18 +114,19 @@ class Package:
         The one at a run's very end always runs, so that the report of each run is its own.
         """
 
-        def cached(task: Mapping[str, Any]) -> bool:
+        def options(task: Mapping[str, Any]) -> dict[str, Any] | None:
             stage = STAGES.get(self._stage_of(task))
             step = task.get("inputs", {}).get("parameters", {}).get("step", {}).get("runtimeValue", {}).get("constant")
-            may = bool(stage and stage.exports and step != LAST_STEP)
-            return may or bool(task.get("cachingOptions", {}).get("enableCache"))
+            return {"enableCache": True} if stage and stage.exports and step != LAST_STEP else task.get("cachingOptions")
 
-        return self._write_with_caching(file, cached)
+        return self._rewritten(file, options)
 
-    def _write_with_caching(self, file: Path, cached: Callable[[Mapping[str, Any]], bool]) -> "Package":
+    def _rewritten(self, file: Path, caching: Callable[[Mapping[str, Any]], dict[str, Any] | None]) -> "Package":
+        """With the caching options that `caching` gives each task; None leaves them out."""
         spec = json.loads(json.dumps(self.spec))
         for _, _, task in tasks_of(spec):
-            task["cachingOptions"] = {"enableCache": True} if cached(task) else {}
+            if (options := caching(task)) is not None:
+                task["cachingOptions"] = options
         file.write_text(yaml.safe_dump_all([spec, self.platform] if self.platform else [spec], sort_keys=False))
         return Package(file, self.target, spec, self.platform)
 

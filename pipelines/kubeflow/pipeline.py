@@ -118,8 +118,8 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
             Args:
                 settings: a whole run's settings, one JSON object.
                 work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
-                data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after each
-                    change of the data or the models: tasks with the same inputs are taken over from an earlier run.
+                data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after
+                    each change of the data or the models: tasks with the same inputs are taken over from an earlier run.
                 export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
                 accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
                 accelerator_count: number of accelerators.

@@ -69,14 +69,14 @@ class Vertex:
         """Start the run. Raises InputError."""
         from google.cloud import aiplatform, aiplatform_v1
 
+        wanted = self.wanted.job_id
+        job_id = f"{wanted}-{order.again}" if wanted and order.again else wanted
         with self._asking("start a run"):
             try:
                 job = aiplatform.PipelineJob(
                     display_name=order.name,
                     template_path=str(order.package.path),
-                    job_id=(f"{self.wanted.job_id}-{order.again}" if order.again else self.wanted.job_id)
-                    if self.wanted.job_id
-                    else None,
+                    job_id=job_id or None,
                     pipeline_root=self.root,
                     parameter_values=order.arguments,
                 )

@@ -71,12 +71,8 @@ class Loop:
 
     @staticmethod
     def _slot(path: Path, uris: Mapping[str, str] | None) -> dict[str, Any]:
-        artifact = {"name": path.name, "uri": str(path)}
-        return {
-            "artifacts": [
-                {**artifact, "uri": uris[path.name], "customPath": str(path)} if path.name in (uris or {}) else artifact
-            ]
-        }
+        elsewhere = {"uri": uris[path.name], "customPath": str(path)} if uris and path.name in uris else {}
+        return {"artifacts": [{"name": path.name, "uri": str(path), **elsewhere}]}
 
     @property
     def parameters(self) -> dict[str, Any]:
