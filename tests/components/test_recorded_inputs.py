@@ -1,8 +1,7 @@
 """Every stage, started with what a real Kubeflow gave it: executor inputs recorded on KFP 2.17.0, in the order of the run.
 
 They are of an earlier release of this package, whose prepare_data handed no settings on. What is adapted: addresses of data,
-models, endpoint and stores; where the launcher's mounts are; and the third attempt of quality control, which was not recorded: the
-second stands for it.
+models, endpoint and stores; where the launcher's mounts are; and what tasks made that were not recorded: STAND_INS.
 """
 
 import json
@@ -23,6 +22,12 @@ RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "kfp" / "execu
 ORDER = ("prepare-data", "train-lora", "evaluate-slm-2", "evaluate-slm", "update-state", "analyze-patterns", "generate-data")
 ORDER += ("control-quality", "generate-data-2", "control-quality-2", "update-state-2", "train-lora-2", "evaluate-slm-3")
 ORDER += ("update-state-3",)
+STAND_INS = {  # by task and input: the output of another that was recorded
+    ("update-state-2", "checked_batches"): ("control-quality-2", "checked_batches"),  # the third attempt
+    ("update-state-3", "baseline_adapter"): ("train-lora", "adapter"),  # step-matched vanilla
+    ("update-state-3", "baseline_predictions"): ("evaluate-slm", "predictions"),
+    ("update-state-3", "baseline_report_predictions"): ("evaluate-slm", "report_predictions"),
+}
 
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason=f"EXECUTOR INPUTS OF A REAL KUBEFLOW ARE MISSING: {RECORDED}")
 
@@ -60,9 +65,10 @@ def ran(tmp_path_factory):
             text = text.replace(
                 "{{$.inputs.parameters['pipelinechannel--work_uri']}}", str(root / "work")
             )  # the launcher does this
-            if task == "update-state-2":
-                third = mounted(root, given["inputs"]["artifacts"]["checked_batches"])
-                shutil.copytree(mounted(root, ended["control-quality-2"][0]["outputs"]["artifacts"]["checked_batches"]), third)
+            for (reader, name), (other, output) in STAND_INS.items():
+                if reader == task:
+                    made = mounted(root, ended[other][0]["outputs"]["artifacts"][output])
+                    shutil.copytree(made, mounted(root, given["inputs"]["artifacts"][name]))
             mounted(root, given["outputs"]["artifacts"]["executor-logs"]).parent.mkdir(parents=True)
             patch.setattr(sys, "argv", ["", "--executor-input", text])
             error = ""
