@@ -73,4 +73,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, may_lack=(*OUTPUTS, "metrics"))
