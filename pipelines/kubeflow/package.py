@@ -22,6 +22,7 @@ from pada_agent.components.core.errors import InputError
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 TARGETS = (KUBERNETES, VERTEX)
 OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
+ACCOUNT = "pada-agent/service-account"  # annotation of each task: a package has no field for the account of its runs
 _FOLDER = Path(__file__).parents[1] / "packages"
 _WORDS = {
     "STRING": "text",
@@ -74,15 +75,33 @@ class Package:
                 option = f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}=..."
                 raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
 
+    @property
+    def on_kubernetes(self) -> dict[str, dict[str, Any]]:
+        """What only Kubernetes has, by executor."""
+        deployment: dict[str, Any] = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
+        executors: dict[str, dict[str, Any]] = deployment.get("executors", {})
+        return executors
+
+    @property
+    def service_account(self) -> str:
+        """The account that its runs are to have; '' where the package does not say."""
+        said = (config.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for config in self.on_kubernetes.values())
+        return next((str(account) for account in said if account), "")
+
+    @property
+    def images(self) -> set[str]:
+        """The images that its tasks run."""
+        executors = self.spec.get("deploymentSpec", {}).get("executors", {}).values()
+        return {str(executor["container"].get("image", "")) for executor in executors if "container" in executor}
+
     def secret_variables(self, stage: str) -> set[str]:
         """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
-        on_kubernetes = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
         executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         return {
             str(key["envVar"])
             for label, executor in executors.items()
             if f"pada_agent.components.{stage}" in executor.get("container", {}).get("command", [])
-            for secret in on_kubernetes.get(label, {}).get("secretAsEnv", [])
+            for secret in self.on_kubernetes.get(label, {}).get("secretAsEnv", [])
             if not secret.get("optional")
             for key in secret.get("keyToEnv", [])
         }
