@@ -128,7 +128,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="stay until the run ends; exit code 0 only for success")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait at most this many minutes; 0 is no limit")] = 0,
     pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
-    service_account: Annotated[str | None, typer.Option("--service-account", help="kubernetes: pada-agent-runner")] = None,
+    service_account: Annotated[str | None, typer.Option("--service-account", help="default, kubernetes: the package's")] = None,
     host: Host = "",
     token_env: TokenEnv = "",
     ca_cert: CaCert = "",

@@ -18,6 +18,7 @@ from typing import IO, Any
 import yaml
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.images import NOWHERE, registry_host
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 TARGETS = (KUBERNETES, VERTEX)
@@ -88,11 +89,17 @@ class Package:
         said = (config.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for config in self.on_kubernetes.values())
         return next((str(account) for account in said if account), "")
 
-    @property
-    def images(self) -> set[str]:
-        """The images that its tasks run."""
-        executors = self.spec.get("deploymentSpec", {}).get("executors", {}).values()
-        return {str(executor["container"].get("image", "")) for executor in executors if "container" in executor}
+    def check_images(self) -> None:
+        """Check that the images of this project's stages are somewhere. Raises InputError that says what to do."""
+        for executor in self.spec.get("deploymentSpec", {}).get("executors", {}).values():
+            container = executor.get("container", {})
+            image = str(container.get("image", ""))
+            ours = any(str(word).startswith("pada_agent.components.") for word in container.get("command", []))
+            if ours and registry_host(image) in {"", NOWHERE}:
+                raise InputError(
+                    f"{self.path}: its image {image} is in no registry of yours; write a package with `pada compile --target "
+                    f"{self.target} --registry registry.example/team --output F.yaml`, or --placement, and give it with --package"
+                )
 
     def secret_variables(self, stage: str) -> set[str]:
         """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
@@ -149,9 +156,11 @@ def package_file(target: str) -> Path:
 
 def read_package(file: Path, target: str) -> Package:
     """The package in `file`. Raises InputError, including when it was compiled for another target."""
-    again = f"write it with `pada compile --target {target} --output {file}`"
+    again = f"write it with `pada compile --target {target} --registry ... --output {file}`"
     if file.suffix not in {".yaml", ".yml"}:
-        raise InputError(f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --output F.yaml`")
+        raise InputError(
+            f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --registry ... --output F.yaml`"
+        )
     try:
         with file.open(encoding="utf-8") as text:
             documents = documents_of(text)

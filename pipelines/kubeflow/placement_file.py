@@ -13,11 +13,12 @@
 What a stage says wins over its role, the role over `all`, that over stages.py; mappings are put together key by key.
 """
 
+import re
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Section
@@ -156,10 +157,18 @@ class Task(Section):
         return (count + 1) * (self.timeout_seconds + WAITING) + int(pauses)
 
 
+def _registry(value: str) -> str:
+    if not registry_host(f"{value}/"):
+        raise ValueError("without a host Docker takes a stranger's images; give registry.example/team or localhost:5000")
+    if not re.fullmatch(r"[\w.-]+(:\d+)?(/[a-z0-9._-]+)*/?", value):
+        raise ValueError("not a registry: give a host, perhaps a port and a path in lower case, such as registry.example/team")
+    return value
+
+
 class Images(Section):
     """Where the images are; `make push` writes this section."""
 
-    registry: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(:\d+)?(/[a-z0-9._-]+)*/?$")] = Field(
+    registry: Annotated[str, AfterValidator(_registry)] = Field(
         default=NOWHERE, description="host, and perhaps a path: registry.example/team"
     )
     tag: Annotated[str, _as_text, StringConstraints(pattern=r"^\w[\w.-]{0,127}$")] = TAG
@@ -169,13 +178,8 @@ class Images(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if not registry_host(f"{self.registry}/"):
-            raise ValueError(
-                f"registry: '{self.registry}' has no host, and Docker would take strangers' images from its own registry; "
-                "give one such as registry.example/team or localhost:5000"
-            )
         if self.digests and self.digests.keys() != IMAGES.keys():
-            raise ValueError(f"digests: give all of {', '.join(IMAGES)}, or none")
+            raise ValueError(f"digests: give those of {', '.join(IMAGES)}, or none")
         return self
 
     def of(self, stage: str) -> str:
@@ -201,6 +205,12 @@ class Machine(Section):
     memory_limit: Memory = "32G"
 
 
+def _stage(name: str) -> str:
+    if name not in STAGES:
+        raise ValueError(f"there is no stage of this name; there are {', '.join(STAGES)}")
+    return name
+
+
 class Placement(Section):
     """A whole file."""
 
@@ -210,13 +220,11 @@ class Placement(Section):
     model_cache: Claim | Literal[""] = Field(default="", description="volume claim for fetched models, mounted at /models")
     all: Task = Task()
     roles: dict[Role, Task] = Field(default_factory=dict)
-    stages: dict[str, Task] = Field(default_factory=dict)
+    stages: dict[Annotated[str, AfterValidator(_stage)], Task] = Field(default_factory=dict)
     vertex: Machine = Machine()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if unknown := self.stages.keys() - STAGES.keys():
-            raise ValueError(f"stages: there is no stage '{min(unknown)}'; there are {', '.join(STAGES)}")
         for stage in STAGES:
             _check_amounts(stage, self.of(stage))
         return self
@@ -251,7 +259,7 @@ def read_placement(file: Path | None = None, images: Path | None = None, registr
     try:
         return placement.model_copy(update={"images": Images.model_validate(said)})
     except ValidationError as e:
-        raise InputError(f"--registry {registry} --tag {tag}: {validation_message(e, Images)}") from e
+        raise InputError(f"--{validation_message(e, Images)}") from e
 
 
 def _defaults(stage: str) -> dict[str, Any]:
