@@ -16,6 +16,7 @@ CONSTRAINT = -c $(LOCK)
 # Images, see images/README.md. BASE and SLM_BASE replace the bases that the Dockerfiles name; BUILD_FLAGS goes to docker as it is.
 DOCKER ?= docker
 REGISTRY ?=
+DIGESTS ?= digests.yaml
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 NAME = $(REGISTRY:%=%/)pada-agent/$(1):$(TAG)
 ROLES := agents analysis slm
@@ -62,8 +63,14 @@ $(ROLES:%=image-%): image-%:
 	DOCKER_BUILDKIT=1 $(DOCKER) build -f images/$*/Dockerfile -t $(call NAME,$*) $(BASE_OF_$*:%=--build-arg BASE=%) \
 		$(LOCK_OF_$*:%=--build-arg LOCK=%) --build-arg VERSION=$(TAG) --build-arg REVISION=$(REVISION) $(BUILD_FLAGS) .
 
-push:  ## Push the three images to REGISTRY
-	@for image in $(foreach role,$(ROLES),$(call NAME,$(role))); do $(DOCKER) push $$image || exit 1; done
+push:  ## Push the three images to REGISTRY; their digests go into DIGESTS, for `pada compile --images`
+	@test -n '$(REGISTRY)' || { echo "Say where the images go: make push REGISTRY=registry.example/team"; exit 1; }
+	@for role in $(ROLES); do $(DOCKER) push $(call NAME,$$role) || exit 1; done
+	@printf 'registry: %s\ntag: "%s"\ndigests:\n' '$(REGISTRY)' '$(TAG)' > '$(DIGESTS).part'
+	@for role in $(ROLES); do $(DOCKER) image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(call NAME,$$role) | \
+		sed -n "s|^$(REGISTRY:docker.io/%=%)/pada-agent/$$role@|  $$role: |p" | head -n 1 | grep . >> '$(DIGESTS).part' || \
+		{ echo "$(DOCKER) knows no digest of $(call NAME,$$role)"; exit 1; }; done
+	@mv '$(DIGESTS).part' '$(DIGESTS)' && echo "$(DIGESTS): what pada compile --images takes"
 
 locks: lock  ## Choose all package versions anew, with uv; CPU_TORCH=... is a page or folder with PyTorch's CPU builds
 	$(call lock,agents,agents/requirements.lock)

@@ -33,12 +33,11 @@ IMAGES = {
 
 @dataclass(frozen=True)
 class Retry:
-    """How often a task that failed is started again, and how long Kubeflow waits before."""
+    """How often a task that failed is started again, and how many seconds Kubeflow waits before the first time."""
 
     count: int = 3
-    backoff: str = "60s"
-    factor: float = 2.0
-    longest: str = "600s"
+    backoff_seconds: int = 60
+    factor: float = 2.0  # of each wait to the one before
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ class Stage:
     values: tuple[str, ...]  # output parameters
     steps: Mapping[str, Ports] = field(default_factory=dict)  # where a parameter `step` decides what comes in
     llm: Role | None = None  # whom it asks: it gets that key, and a ledger keeps what was paid
-    hub: bool = False  # it may fetch models or rows from a hub
+    hub: bool = False  # it may fetch models or rows from a hub: it gets the hub's token
+    models: bool = False  # it loads models: the model cache is mounted
     checkpoints: bool = False  # it takes `checkpoint_uri`
     exports: bool = False  # it takes `export_uri`
     retry: Retry = Retry()
@@ -117,6 +117,7 @@ STAGES: dict[str, Stage] = {
         outputs=("train_data", "heldout_data", "fingerprints"),
         values=("train_rows", *(f"{name}_settings" for name in _FED)),
         hub=True,
+        models=True,  # the cache holds data sets of a hub too
     ),
     "train_lora": Stage(
         settings=sections.TrainLora,
@@ -125,6 +126,7 @@ STAGES: dict[str, Stage] = {
         outputs=("adapter",),
         values=("steps",),
         hub=True,
+        models=True,
         checkpoints=True,
     ),
     "evaluate_slm": Stage(
@@ -133,7 +135,7 @@ STAGES: dict[str, Stage] = {
         inputs=Ports(("train_data",), ("heldout_data", "adapter")),
         outputs=("predictions", "report_predictions", "metrics"),
         values=("validation_accuracy",),
-        hub=True,
+        models=True,  # but no token of a hub: it runs code that a model wrote
     ),
     "analyze_patterns": Stage(
         settings=sections.AnalyzePatterns,
@@ -143,6 +145,7 @@ STAGES: dict[str, Stage] = {
         values=("patterns", "training_errors"),
         llm="teacher",
         hub=True,
+        models=True,
     ),
     "generate_data": Stage(
         settings=sections.GenerateData,

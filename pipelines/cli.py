@@ -127,7 +127,7 @@ def submit(
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait at most this many minutes; 0 is no limit")] = 0,
     reruns: Annotated[int, typer.Option("--rerun", min=0, help="wait, and start a run that failed again, at most so often")] = 0,
     pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
-    service_account: Annotated[str | None, typer.Option("--service-account", help="kubernetes: pada-agent-runner")] = None,
+    service_account: Annotated[str | None, typer.Option("--service-account", help="default, kubernetes: the package's")] = None,
     host: Host = "",
     token_env: TokenEnv = "",
     ca_cert: CaCert = "",
@@ -189,22 +189,26 @@ def compile_package(
     output: Annotated[Path | None, typer.Option("--output", help="default: improvement_loop.<target>.yaml here")] = None,
     max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = ATTEMPTS,
+    placement: Annotated[Path | None, typer.Option("--placement", help="YAML file; see pipelines/placements")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="file that `make push` wrote: pins the images")] = None,
     registry: Annotated[str, typer.Option("--registry", help="where the images are, e.g. registry.example/team")] = "",
     tag: Annotated[str, typer.Option("--tag", help="tag of the images; default: this release")] = "",
-    gpu: Annotated[str, typer.Option("--gpu", help="kubernetes: resource name; '' trains on the CPU")] = "nvidia.com/gpu",
-    node_selector: Annotated[
-        list[str] | None, typer.Option("--node-selector", help="kubernetes: key=value, for GPU tasks")
+    components: Annotated[
+        Path | None, typer.Option("--components", help="folder for each component.yaml too, with these images")
     ] = None,
-    model_cache: Annotated[str, typer.Option("--model-cache", help="kubernetes: PVC for downloaded models")] = "",
 ) -> None:
     """Write the loop as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
-    from pada_agent.pipelines.kubeflow.compile import placement, write_package
+    from pada_agent.pipelines.kubeflow.compile import place_for, write_components, write_package
     from pada_agent.pipelines.kubeflow.pipeline import Shape
+    from pada_agent.pipelines.kubeflow.placement_file import read_placement
 
-    place = placement(target, registry, tag, gpu=gpu, node_selector=node_selector or [], model_cache=model_cache)
+    said = read_placement(placement, images, registry, tag)
     file = output or Path(f"improvement_loop.{target}.yaml")
-    write_package(Shape(max_iterations, attempts), place, file)
+    write_package(Shape(max_iterations, attempts), place_for(target, said), file)
     typer.echo(str(file))
+    if components:
+        for written in write_components(components, said):
+            typer.echo(str(written))
 
 
 def default_run_dir(config: Path, seed: int | None) -> Path:

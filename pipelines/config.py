@@ -12,12 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
-from pada_agent.components.core.validation import validation_message
+from pada_agent.pipelines.yaml_file import read_yaml, validated
 
 _DATA = ("train", "validation", "selection", "test")
 _OPTION_FILE = re.compile(r"([^{}\n]*[^{}\n/]\.[a-zA-Z]\w{0,6})(?::\w+)?")
@@ -26,13 +22,10 @@ _DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".gz", ".csv")
 
 def read_config(file: Path, seed: int | None = None) -> Settings:
     """The settings in `file`, with `seed` in place of its own if given. Raises InputError in one line."""
-    values = _read_yaml(file)
+    values = read_yaml(file, "--config", "task, slm, teacher, judge")
     if seed is not None:
         values["seed"] = seed
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as e:
-        raise InputError(f"{file}: {validation_message(e, Settings)}") from e
+    settings = validated(values, Settings, file)
     folder = file.resolve().parent
     task = settings.task
     data = {name: _resolve(folder, getattr(task, name), data=True) for name in _DATA}
@@ -78,32 +71,3 @@ def _file_in(value: Any) -> str:
     """`shop.sql` of `shop.sql`, `scorer.py` of `scorer.py:close`; '' where there is no such ending."""
     option = _OPTION_FILE.fullmatch(value) if isinstance(value, str) else None
     return option[1] if option else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice: YAML would silently take the later one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as e:
-        raise InputError(f"{file}: cannot be read ({e.strerror}); give the path of a YAML file with --config") from e
-    except UnicodeDecodeError as e:
-        raise InputError(f"{file}: not UTF-8 text; save it as UTF-8") from e
-    except yaml.MarkedYAMLError as e:
-        line = f", line {e.problem_mark.line + 1}" if e.problem_mark else ""
-        raise InputError(f"{file}{line}: not valid YAML ({e.problem})") from e
-    except yaml.YAMLError as e:
-        raise InputError(f"{file}: not valid YAML ({' '.join(str(e).split())})") from e
-    if not isinstance(values, dict):
-        raise InputError(f"{file}: expected sections such as task, slm, teacher, judge; found {type(values).__name__}")
-    return values

@@ -25,13 +25,13 @@ def compile_packages(folder: Path) -> dict[str, Path]:
     @dsl.container_component
     def analyze(settings: dict, work_uri: str, max_iterations: int):  # type: ignore[no-untyped-def]
         return dsl.ContainerSpec(
-            image="pada-agent/analysis:0.1.0", command=["python", "-m", "pada_agent.components.analyze_patterns"]
+            image="registry.example/pada-agent/analysis:0.1.0", command=["python", "-m", "pada_agent.components.analyze_patterns"]
         )
 
     @dsl.container_component
     def control(settings: dict, export_uri: str):  # type: ignore[no-untyped-def]
         return dsl.ContainerSpec(
-            image="pada-agent/agents:0.1.0", command=["python", "-m", "pada_agent.components.control_quality"]
+            image="registry.example/pada-agent/agents:0.1.0", command=["python", "-m", "pada_agent.components.control_quality"]
         )
 
     def build(target: str) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,13 +24,17 @@ def validation_message(error: ValidationError, model: type[BaseModel] | None = N
         text = f"'{where}' is missing"
     else:
         given = "" if model is None or isinstance(first["input"], dict) else f" (it is {first['input']!r})"
-        text = f"{where}: {first['msg'].removeprefix('Value error, ')}{given}"
+        said = first["msg"].removeprefix("Value error, ")
+        text = f"{where}: {said}{given}" if first["loc"] or first["type"] != "value_error" else said  # that names places itself
     return text + (f"; and {len(rest)} more" if rest else "")
 
 
 def _keys(model: Any, location: Sequence[int | str]) -> list[str]:
     """Names of the fields at a place in `model`; none where there is no model to ask."""
     for part in location:
+        if get_origin(model) is dict:
+            model = get_args(model)[1]
+            continue
         fields = getattr(model, "model_fields", {})
         model = fields[str(part)].annotation if str(part) in fields else None
     return list(getattr(model, "model_fields", {}))

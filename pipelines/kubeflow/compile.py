@@ -4,7 +4,6 @@ import importlib
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,26 @@ from kfp import compiler
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.images import TAG
+from pada_agent.components.images import NOWHERE, image
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.package import TARGETS, VERTEX, documents_of, package_file, tasks_of
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape, build
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
+from pada_agent.pipelines.kubeflow.placement_file import Placement
 
 CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
 MANY_TASKS = 60
 Target = Kubernetes | Vertex
 
 
-def placement(target: str, registry: str, tag: str, gpu: str, node_selector: Sequence[str], model_cache: str) -> Target:
-    """Where a package's tasks run. Raises InputError for an unknown target, or a selector that is not key=value."""
+def place_for(target: str, placement: Placement) -> Target:
+    """How a target's tasks are placed. Raises InputError for an unknown target, or images that are nowhere."""
     if target not in TARGETS:
         raise InputError(f"--target {target}: it must be {' or '.join(TARGETS)}")
-    if target == "vertex":
-        return Vertex(registry, tag or TAG)
-    selector = dict(part.split("=", 1) for part in node_selector if "=" in part)
-    if len(selector) != len(node_selector):
-        raise InputError(f"--node-selector {' '.join(node_selector)}: give key=value, each key once")
-    return Kubernetes(registry, tag or TAG, gpu, selector, model_cache=model_cache)
+    if placement.images.registry == NOWHERE:
+        raise InputError("--registry: missing; say where `make push` put the images, with it, --images or --placement")
+    return Vertex(placement) if target == VERTEX else Kubernetes(placement)
 
 
 def compile_loop(shape: Shape, place: Target) -> str:
@@ -48,12 +45,13 @@ def component_yaml(stage: str) -> str:
     return _compiled(getattr(importlib.import_module(f"pada_agent.components.{stage}.component"), stage), shared=False)
 
 
-def write_components(root: Path) -> list[Path]:
-    """Write every stage's component.yaml below `root` (the folder that holds `components`)."""
-    files = {root / "components" / stage / "component.yaml": component_yaml(stage) for stage in STAGES}
-    for file, text in files.items():
-        write_atomic(file, text)
-    return list(files)
+def write_components(folder: Path, placement: Placement) -> list[Path]:
+    """Write every stage's component.yaml as `folder/<stage>/component.yaml`, with the images of the placement."""
+    files = {stage: folder / stage / "component.yaml" for stage in STAGES}
+    for stage, file in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, component_yaml(stage).replace(image(stage), placement.images.of(stage)))
+    return list(files.values())
 
 
 def write_packages() -> list[Path]:
@@ -141,5 +139,5 @@ def _carry_in(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":  # python -m pada_agent.pipelines.kubeflow.compile: write again what is committed
-    for written in (*write_components(Path(__file__).parents[2]), *write_packages()):
+    for written in (*write_components(Path(__file__).parents[2] / "components", Placement()), *write_packages()):
         print(written)

@@ -18,12 +18,14 @@ from typing import IO, Any
 import yaml
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.images import NOWHERE, registry_host
 from pada_agent.components.stages import STAGES
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 TARGETS = (KUBERNETES, VERTEX)
 OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
 LAST_STEP = "step_matched"  # of update_state: nothing follows it
+ACCOUNT = "pada-agent/service-account"  # annotation of each task: a package has no field for the account of its runs
 _FOLDER = Path(__file__).parents[1] / "packages"
 _WORDS = {
     "STRING": "text",
@@ -76,15 +78,39 @@ class Package:
                 option = f"--{name.replace('_', '-')}" if name in OPTIONS else f"--set {name}=..."
                 raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
 
+    @property
+    def on_kubernetes(self) -> dict[str, dict[str, Any]]:
+        """What only Kubernetes has, by executor."""
+        deployment: dict[str, Any] = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
+        executors: dict[str, dict[str, Any]] = deployment.get("executors", {})
+        return executors
+
+    @property
+    def service_account(self) -> str:
+        """The account that its runs are to have; '' where the package does not say."""
+        said = (config.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for config in self.on_kubernetes.values())
+        return next((str(account) for account in said if account), "")
+
+    def check_images(self) -> None:
+        """Check that the images of this project's stages are somewhere. Raises InputError that says what to do."""
+        for executor in self.spec.get("deploymentSpec", {}).get("executors", {}).values():
+            container = executor.get("container", {})
+            image = str(container.get("image", ""))
+            ours = any(str(word).startswith("pada_agent.components.") for word in container.get("command", []))
+            if ours and registry_host(image) in {"", NOWHERE}:
+                raise InputError(
+                    f"{self.path}: its image {image} is in no registry of yours; write a package with `pada compile --target "
+                    f"{self.target} --registry registry.example/team --output F.yaml`, or --placement, and give it with --package"
+                )
+
     def secret_variables(self, stage: str) -> set[str]:
         """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
-        on_kubernetes = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
         executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         return {
             str(key["envVar"])
             for label, executor in executors.items()
             if f"pada_agent.components.{stage}" in executor.get("container", {}).get("command", [])
-            for secret in on_kubernetes.get(label, {}).get("secretAsEnv", [])
+            for secret in self.on_kubernetes.get(label, {}).get("secretAsEnv", [])
             if not secret.get("optional")
             for key in secret.get("keyToEnv", [])
         }
@@ -157,9 +183,11 @@ def package_file(target: str) -> Path:
 
 def read_package(file: Path, target: str) -> Package:
     """The package in `file`. Raises InputError, including when it was compiled for another target."""
-    again = f"write it with `pada compile --target {target} --output {file}`"
+    again = f"write it with `pada compile --target {target} --registry ... --output {file}`"
     if file.suffix not in {".yaml", ".yml"}:
-        raise InputError(f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --output F.yaml`")
+        raise InputError(
+            f"{file}: a package is a .yaml file; write it with `pada compile --target {target} --registry ... --output F.yaml`"
+        )
     try:
         with file.open(encoding="utf-8") as text:
             documents = documents_of(text)

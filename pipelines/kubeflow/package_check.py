@@ -1,6 +1,7 @@
 """The strict check of a compiled package: what the SDKs let through and a cluster finds out hours later, or never."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,12 +10,15 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.images import REPOSITORY
+from pada_agent.components.images import REPOSITORY, registry_host
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
 
 ARGUMENTS = ["--executor-input", "{{$}}"]
 DOCUMENTS = {"kubernetes": 2, "vertex": 1}
+# What KFP's compiler and Argo call their own templates and nodes: a task of that name would be taken for one of them.
+RESERVED = re.compile(r"executor|driver|root|entrypoint|system-.*|.*-driver")
+IMAGE = re.compile(r"(?P<name>.+?)(?P<tag>:\w[\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?")
 Spec = Mapping[str, Any]
 
 
@@ -60,6 +64,9 @@ def _wrong(spec: Spec) -> Iterator[str]:
     for dag, name, task in tasks_of(spec):
         reference = task["componentRef"]["name"]
         used.add(reference)
+        for called in dict.fromkeys((name, task.get("taskInfo", {}).get("name", name))):
+            if RESERVED.fullmatch(called):
+                yield f"task '{called}' is called as KFP and Argo call their own; give it another name"
         if reference not in spec["components"]:
             yield f"task '{name}' refers to component '{reference}', which is not there"
         else:
@@ -77,9 +84,13 @@ def _wrong_container(component: str, container: Spec) -> Iterator[str]:
         return
     if container.get("args") != ARGUMENTS:
         yield f"component '{component}': its arguments are {container.get('args')}, not {ARGUMENTS}"
-    name, _, tag = container["image"].rpartition(":")
-    if not tag or "/" in tag or not f"/{name}".endswith(f"/{REPOSITORY}/{STAGES[stage].image}"):
-        yield f"component '{component}': image '{container['image']}' is not {REPOSITORY}/{STAGES[stage].image} with a tag"
+    said = str(container["image"])
+    image = IMAGE.fullmatch(said)
+    wanted = f"{REPOSITORY}/{STAGES[stage].image}"
+    if not image or not (image["tag"] or image["digest"]) or not f"/{image['name']}".endswith(f"/{wanted}"):
+        yield f"component '{component}': image '{said}' is not {wanted} with a tag or a digest"
+    elif not registry_host(said):
+        yield f"component '{component}': image '{said}' names no registry, and Docker's public one has a stranger's"
 
 
 def _wrong_inputs(spec: Spec, dag: str, name: str, task: Spec) -> Iterator[str]:

@@ -14,7 +14,7 @@ from kfp import dsl
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.placement import Kubernetes, Machine, Vertex
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Parameters, Vertex
 from pada_agent.pipelines.loop import PREPARE, Loop
 
 NAME = "pada-agent-improvement-loop"
@@ -101,6 +101,7 @@ def lay_out(layout: Layout) -> None:
 def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
     """The pipeline of this shape for one target (placement.py). A docstring here is what the UI shows."""
     if isinstance(place, Vertex):
+        default = place.placement.vertex
 
         @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
         def on_vertex(  # type: ignore[no-untyped-def]
@@ -108,10 +109,10 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
             work_uri: str,
             data_version: str,
             export_uri: str = "",
-            accelerator_type: str = "NVIDIA_L4",
-            accelerator_count: int = 1,
-            cpu_limit: str = "8",
-            memory_limit: str = "32G",
+            accelerator_type: str = default.accelerator_type,
+            accelerator_count: str = default.accelerator_count,
+            cpu_limit: str = default.cpu_limit,
+            memory_limit: str = default.memory_limit,
         ):
             """Evaluate a small language model, find patterns in its failures, write data against them, fine-tune, repeat.
 
@@ -126,7 +127,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                 cpu_limit: CPUs for training and evaluation; Vertex takes the smallest machine that has them.
                 memory_limit: memory for training and evaluation.
             """
-            machine = Machine(accelerator_type, accelerator_count, cpu_limit, memory_limit)
+            machine = Parameters(accelerator_type, accelerator_count, cpu_limit, memory_limit)
             lay_out(Layout(shape, place.on(machine), settings, data_version, work_uri, export_uri))
 
         return on_vertex

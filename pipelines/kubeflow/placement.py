@@ -1,17 +1,19 @@
-"""Where the tasks of a package run and what they are given: GPU, memory, secrets, labels, retries, caching.
+"""Gives the tasks of a package what a placement file says: image, machine, secrets, volumes, labels, retries, caching.
 
 Kubernetes' own features (secrets, tolerations, labels, timeouts) make a package that Vertex AI cannot load, so each target has
-its own placement.
+its own placement. `Kubernetes` also places single components in a pipeline of your own, see pipelines/examples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from kfp import dsl, kubernetes
 
-from pada_agent.components.images import TAG, image
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.kubeflow.package import ACCOUNT
+from pada_agent.pipelines.kubeflow.placement_file import Affinity, Placement, Task, read_placement
 
 KEYS = {"teacher": "TEACHER_API_KEY", "judge": "JUDGE_API_KEY"}
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
@@ -21,49 +23,64 @@ MODELS = "/models"
 
 @dataclass(frozen=True)
 class Kubernetes:
-    """Kubeflow Pipelines on a cluster. Names are those of manifests/."""
+    """Kubeflow Pipelines on a cluster."""
 
-    registry: str = ""
-    tag: str = TAG
-    gpu: str = "nvidia.com/gpu"  # '': train and evaluate on the CPU
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    llm_secret: str = "pada-agent-llm"
-    storage_secret: str = "pada-agent-storage"
-    hub_secret: str = "pada-agent-hub"
-    model_cache: str = ""  # name of a PVC
+    placement: Placement = field(default_factory=Placement)
+
+    @classmethod
+    def read(cls, file: Path | None = None, registry: str = "", tag: str = "") -> Self:
+        """Of a placement file, or stages.py's defaults with the images of a registry. Raises InputError."""
+        return cls(read_placement(file, registry=registry, tag=tag))
 
     def __call__(self, task: dsl.PipelineTask, stage: str) -> None:
-        """Place one task."""
-        known, needs = STAGES[stage], STAGES[stage].resources
-        _anywhere(task, stage, self.registry, self.tag)
-        task.set_cpu_request(needs.cpu[0]).set_cpu_limit(needs.cpu[1])
-        task.set_memory_request(needs.memory[0]).set_memory_limit(needs.memory[1])
+        """Place one task, which runs `stage`."""
+        needs = self.placement.of(stage)
+        _image_and_cache(task, stage, self.placement)
+        task.set_retry(*needs.backoff, f"{needs.longest}s")
+        task.set_cpu_request(needs.cpu.request).set_cpu_limit(needs.cpu.limit)
+        task.set_memory_request(needs.memory.request).set_memory_limit(needs.memory.limit)
         kubernetes.set_timeout(task, needs.timeout_seconds)
         kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-        kubernetes.add_pod_label(task, "pada-agent/stage", stage.replace("_", "-"))
-        kubernetes.add_pod_label(task, "pada-agent/egress", "llm" if known.llm else "storage")
+        self._pod(task, stage, needs)
+        self._secrets(task, stage)
+        self._volumes(task, stage, needs)
+        _nodes(task, needs)
+
+    def _pod(self, task: dsl.PipelineTask, stage: str, needs: Task) -> None:
+        ours = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if STAGES[stage].llm else "storage"}
+        for key, value in {**needs.labels, **ours}.items():
+            kubernetes.add_pod_label(task, key, value)
+        account = {ACCOUNT: self.placement.service_account} if self.placement.service_account else {}
+        for key, value in {**needs.annotations, **account}.items():
+            kubernetes.add_pod_annotation(task, key, value)
+        images = self.placement.images
+        if images.pull_policy:
+            kubernetes.set_image_pull_policy(task, images.pull_policy)
+        if images.pull_secrets:
+            kubernetes.set_image_pull_secrets(task, list(images.pull_secrets))
+
+    def _secrets(self, task: dsl.PipelineTask, stage: str) -> None:
+        known, secrets = STAGES[stage], self.placement.secrets
         if known.llm:
-            _secret(task, self.llm_secret, (KEYS[known.llm],))
-        _secret(task, self.storage_secret, STORAGE_KEYS, optional=True)
+            _secret(task, secrets.llm, (KEYS[known.llm],))
+        _secret(task, secrets.storage, STORAGE_KEYS, optional=True)
         if known.hub:
-            _secret(task, self.hub_secret, ("HF_TOKEN",), optional=True)
-            if self.model_cache:
-                kubernetes.mount_pvc(task, pvc_name=self.model_cache, mount_path=MODELS)
-                task.set_env_variable("HF_HOME", f"{MODELS}/huggingface").set_env_variable("PADA_MODELS", MODELS)
-        if needs.gpu:
-            self._on_gpu(task)
+            _secret(task, secrets.hub, ("HF_TOKEN",), optional=True)
 
-    def _on_gpu(self, task: dsl.PipelineTask) -> None:
-        # PyTorch's workers share tensors through /dev/shm, which is 64 MiB in a pod.
-        kubernetes.empty_dir_mount(task, volume_name="shared-memory", mount_path="/dev/shm", medium="Memory", size_limit="2Gi")
-        if self.gpu:
-            task.set_accelerator_type(self.gpu).set_accelerator_limit(1)
-            kubernetes.add_toleration(task, key=self.gpu, operator="Exists", effect="NoSchedule")
-        for key, value in self.node_selector.items():
-            kubernetes.add_node_selector(task, key, value)
+    def _volumes(self, task: dsl.PipelineTask, stage: str, needs: Task) -> None:
+        if self.placement.model_cache and STAGES[stage].models:
+            kubernetes.mount_pvc(task, pvc_name=self.placement.model_cache, mount_path=MODELS)
+            task.set_env_variable("HF_HOME", f"{MODELS}/huggingface").set_env_variable("PADA_MODELS", MODELS)
+        for claim, path in needs.volumes.items():
+            kubernetes.mount_pvc(task, pvc_name=claim, mount_path=path)
+        if STAGES[stage].resources.gpu:
+            # PyTorch's workers share tensors through /dev/shm, which is 64 MiB in a pod.
+            kubernetes.empty_dir_mount(
+                task, volume_name="shared-memory", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
+            )
 
 
-class Machine(NamedTuple):
+class Parameters(NamedTuple):
     """What trains and evaluates on Vertex AI: parameters of the run."""
 
     accelerator_type: Any
@@ -76,30 +93,53 @@ class Machine(NamedTuple):
 class Vertex:
     """Vertex AI Pipelines: one YAML document; machine and accelerator are parameters, keys come from Secret Manager."""
 
-    registry: str = ""
-    tag: str = TAG
+    placement: Placement = field(default_factory=Placement)
 
-    def on(self, machine: Machine) -> Callable[[dsl.PipelineTask, str], None]:
+    def on(self, machine: Parameters) -> Callable[[dsl.PipelineTask, str], None]:
         """How to place one task, with `machine` for those that train and evaluate."""
 
         def place(task: dsl.PipelineTask, stage: str) -> None:
-            needs = STAGES[stage].resources
-            _anywhere(task, stage, self.registry, self.tag)
-            if needs.gpu:
+            needs = self.placement.of(stage)
+            _image_and_cache(task, stage, self.placement)
+            task.set_retry(*needs.backoff)  # and no longer than the hour that Vertex allows at most
+            if STAGES[stage].resources.gpu:
                 task.set_cpu_limit(machine.cpu_limit).set_memory_limit(machine.memory_limit)
                 task.set_accelerator_type(machine.accelerator_type).set_accelerator_limit(machine.accelerator_count)
             else:
-                task.set_cpu_limit(needs.cpu[1]).set_memory_limit(needs.memory[1].removesuffix("i"))
+                task.set_cpu_limit(needs.cpu.limit).set_memory_limit(str(needs.memory.limit).removesuffix("i"))
 
         return place
 
 
-def _anywhere(task: dsl.PipelineTask, stage: str, registry: str, tag: str) -> None:
-    task.set_container_image(image(stage, registry, tag))
+def _image_and_cache(task: dsl.PipelineTask, stage: str, placement: Placement) -> None:
+    task.set_container_image(placement.images.of(stage))
     task.set_caching_options(STAGES[stage].cached)
-    retry = STAGES[stage].retry
-    task.set_retry(retry.count, retry.backoff, retry.factor, retry.longest)
 
 
 def _secret(task: dsl.PipelineTask, name: str, keys: tuple[str, ...], optional: bool = False) -> None:
     kubernetes.use_secret_as_env(task, secret_name=name, secret_key_to_env={key: key for key in keys}, optional=optional)
+
+
+def _nodes(task: dsl.PipelineTask, needs: Task) -> None:
+    """GPUs, and on which nodes."""
+    if needs.gpu:
+        # As text: KFP's driver gives no GPU for a number.
+        task.set_accelerator_type(needs.gpu.resource).set_accelerator_limit(str(needs.gpu.count))
+        kubernetes.add_toleration(task, key=needs.gpu.resource, operator="Exists", effect="NoSchedule")
+    for taint in needs.tolerations:
+        kubernetes.add_toleration(
+            task, taint.key, taint.operator, taint.value or None, taint.effect or None, toleration_seconds=taint.seconds
+        )
+    for key, value in needs.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    _affinity(task, needs.affinity)
+
+
+def _affinity(task: dsl.PipelineTask, affinity: Affinity) -> None:
+    # One call for all that is required: Kubernetes takes a node for which the terms of any one call hold.
+    if affinity.required:
+        kubernetes.add_node_affinity(task, match_expressions=[expression.model_dump() for expression in affinity.required])
+    for preference in affinity.preferred:
+        kubernetes.add_node_affinity(
+            task, match_expressions=[preference.model_dump(exclude={"weight"})], weight=preference.weight
+        )

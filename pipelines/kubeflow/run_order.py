@@ -18,6 +18,8 @@ from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.config import local_files
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
 
+LONGEST_RUN_NAME = 128  # of Vertex, and of the columns for names in KFP's database
+LONGEST_VERSION = 127  # of a column in KFP's database
 PARAMETER_BYTES = 10_000  # of KFP's API server, variable MAX_PARAMETER_BYTES
 SCHEMES = {KUBERNETES: ("gs://", "s3://"), VERTEX: ("gs://",)}
 MOUNTS = {KUBERNETES: "/models/", VERTEX: "/gcs/"}  # the model cache's volume; what Vertex mounts of each bucket
@@ -96,6 +98,12 @@ def check_uri(what: str, uri: str, target: str) -> None:
         raise InputError(f"{what}: {uri} cannot be read on {target}; give a {' or '.join(SCHEMES[target])} URI")
     if uri.startswith(SCHEMES[target]) and not urlsplit(uri).netloc:
         raise InputError(f"{what}: {uri} names no bucket; give it as {uri.partition('://')[0]}://bucket/folder")
+
+
+def check_name(option: str, name: str, longest: int = LONGEST_RUN_NAME) -> None:
+    """Check that a server will keep the name. Raises InputError."""
+    if len(name) > longest or not name.isprintable():
+        raise InputError(f"{option}: {name[:40]!r}... has {len(name)} characters; give one line of at most {longest}")
 
 
 def check_options(target: str, others: Mapping[str, object]) -> None:

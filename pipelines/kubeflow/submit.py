@@ -11,7 +11,15 @@ from pathlib import Path
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow.package import package_file, read_package
-from pada_agent.pipelines.kubeflow.run_order import PARAMETER_BYTES, Order, arguments_for, cut_short
+from pada_agent.pipelines.kubeflow.run_order import (
+    LONGEST_RUN_NAME,
+    LONGEST_VERSION,
+    PARAMETER_BYTES,
+    Order,
+    arguments_for,
+    check_name,
+    cut_short,
+)
 from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster, Kubeflow
 from pada_agent.pipelines.kubeflow.submit_vertex import Project, Vertex
 from pada_agent.pipelines.kubeflow.watch import FAILED, SUCCEEDED, Patience, Started, watch
@@ -37,6 +45,7 @@ class Request:
 def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str], object] = print) -> bool:
     """Start a run on Kubeflow; returns whether it was accepted, or ended well if waited for. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
+        check_name("--experiment", cluster.experiment)
         order = _order(request, "kubernetes", Path(scratch), say)
         _needs("kfp", "kfp")
         return _run(Kubeflow(cluster), order, request, say)
@@ -45,7 +54,9 @@ def submit_to_kubernetes(request: Request, cluster: Cluster, say: Callable[[str]
 def upload_to_kubernetes(request: Request, cluster: Cluster, version: str, say: Callable[[str], object] = print) -> bool:
     """Put the package into Kubeflow as a version of its pipeline, without a run: True. Raises InputError."""
     with tempfile.TemporaryDirectory() as scratch:
+        check_name("--upload-only", version, LONGEST_VERSION)
         package = read_package(request.package or package_file("kubernetes"), "kubernetes")
+        package.check_images()
         if not request.caching:
             package = package.write_without_caching(Path(scratch) / "package.yaml")
         _needs("kfp", "kfp")
@@ -66,6 +77,8 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
         raise InputError("--config: missing; give the YAML file of the run, see pipelines/quickstart/config.yaml")
     settings = read_config(request.config)
     package = read_package(request.package or package_file(target), target)
+    package.check_images()
+    check_name("--run-name", request.name)
     arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes)
     if note := cut_short(package, settings):
         say(f"note: {note}")
@@ -75,7 +88,8 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
         package = package.write_with_exporting_tasks_cached(scratch / "package.yaml")
     file = request.config.resolve()
     named = file.parent.name if file.stem == "config" else file.stem
-    return Order(package, arguments, request.name or f"{named} {datetime.now(UTC):%Y-%m-%d %H-%M-%S}")
+    started = f" {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
+    return Order(package, arguments, request.name or named[: LONGEST_RUN_NAME - len(started)] + started)
 
 
 def _run(place: Kubeflow | Vertex, order: Order, request: Request, say: Callable[[str], object]) -> bool:

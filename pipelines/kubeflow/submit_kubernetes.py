@@ -39,7 +39,7 @@ class Cluster:
     host: str = ""
     namespace: str = ""
     experiment: str = EXPERIMENT
-    service_account: str = SERVICE_ACCOUNT
+    service_account: str | None = None  # None: the package's own, else SERVICE_ACCOUNT
     pipeline_root: str = ""
     token_env: str = ""
     ca_cert: str = ""
@@ -83,6 +83,9 @@ class Kubeflow:
 
     def start(self, order: Order) -> Started:
         """Start the run. Raises InputError."""
+        account = self.cluster.service_account
+        if account is None:
+            account = order.package.service_account or SERVICE_ACCOUNT
         with self._asking(f"start a run in experiment '{self.cluster.experiment}'"):
             experiment = self.client.create_experiment(self.cluster.experiment, namespace=self.namespace or None)
             run = self.client.run_pipeline(
@@ -91,7 +94,7 @@ class Kubeflow:
                 pipeline_package_path=str(order.package.path),
                 params=order.arguments,
                 pipeline_root=self.cluster.pipeline_root or None,
-                service_account=self.cluster.service_account or None,
+                service_account=account or None,
             )
             if not run.run_id:
                 raise ValueError("no run_id")  # KFP's client takes a web page for an empty run

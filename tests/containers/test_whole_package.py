@@ -33,8 +33,10 @@ from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
+from pada_agent.pipelines.kubeflow.placement_file import Placement
 
 BUCKET = "artifacts"
+HERE = "localhost"  # stands for the engine's own images, which have no registry
 KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
 
 pytestmark = pytest.mark.model
@@ -90,7 +92,7 @@ class Cluster:
         }
         asks_llm = pod["podMetadata"]["labels"]["pada-agent/egress"] == "llm"
         process = self.engine.start(
-            container.image,
+            container.image.removeprefix(f"{HERE}/"),
             [*container.command, *container.arguments],
             mounts,
             {"PADA_MODELS": "/models", "OMP_NUM_THREADS": "1", **self.store.environment, **{name: KEY[name] for name in secrets}},
@@ -196,8 +198,9 @@ def settings(stub, shared_folder):
 @pytest.fixture
 def cluster(engine, images, shared_folder, stub, object_store):
     def make(shape=None, **how):
-        place, store = Kubernetes(gpu="", tag=f"{TAG}-test"), object_store.elsewhere()
-        return Cluster(engine, place, shape or Shape(), shared_folder, stub, store, **how)
+        placement = {"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}
+        place = Kubernetes(Placement.model_validate(placement))
+        return Cluster(engine, place, shape or Shape(), shared_folder, stub, object_store.elsewhere(), **how)
 
     return make
 
@@ -299,6 +302,6 @@ def test_more_iterations_than_the_package_has_are_refused_at_once_after_its_retr
 
 def test_the_images_of_the_package_are_the_images_that_were_built(cluster, images):
     containers = [e["container"] for e in cluster().spec["deploymentSpec"]["executors"].values()]
-    assert {c["command"][-1]: c["image"] for c in containers} == {
+    assert {c["command"][-1]: c["image"].removeprefix(f"{HERE}/") for c in containers} == {
         f"pada_agent.components.{stage}": images[STAGES[stage].image] for stage in STAGES
     }

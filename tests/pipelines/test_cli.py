@@ -35,7 +35,7 @@ def test_a_wrong_config_is_one_line_and_exit_1(command, config, pada):
     name, *more = command.split()
     code, _, said = pada(name, "--config", config, *more)
     assert code == 1
-    assert said == f"pada: {config}: unknown key 'trian' (did you mean 'train'?)"
+    assert said == f"pada: {config}, line 14: unknown key 'trian' (did you mean 'train'?)"
 
 
 def test_a_missing_config(pada, tmp_path):

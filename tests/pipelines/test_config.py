@@ -70,7 +70,7 @@ def test_the_seed_of_the_command_line_wins(config):
 def test_an_unknown_key_is_named_with_the_one_that_was_meant(config):
     assert complaint(config({**GOOD, "train": {"epoch": 3}})).endswith("unknown key 'train.epoch' (did you mean 'train.epochs'?)")
     assert complaint(config({**GOOD, "techer": {}})).endswith("unknown key 'techer' (did you mean 'teacher'?)")
-    assert complaint(config({**GOOD, "zzz": 1})).endswith("config.yaml: unknown key 'zzz'")
+    assert complaint(config({**GOOD, "zzz": 1})).endswith("config.yaml, line 12: unknown key 'zzz'")
 
 
 def test_a_missing_section_and_a_value_out_of_bounds(config):

@@ -10,12 +10,14 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.images import image
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.compile import compile_loop, placement, write_package
+from pada_agent.pipelines.kubeflow.compile import compile_loop, write_components, write_package
 from pada_agent.pipelines.kubeflow.package import documents_of, package_file, tasks_of
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import USER, Kubernetes, Vertex
+from pada_agent.pipelines.kubeflow.placement_file import read_placement
 
 SMALL = Shape(max_iterations=1, attempts=1)
 GPU_STAGES = {f"exec-{name.replace('_', '-')}" for name, stage in STAGES.items() if stage.resources.gpu}
@@ -108,24 +110,14 @@ def test_every_pod_has_a_deadline_a_user_and_the_labels_of_the_network_policies(
         assert labels["pada-agent/egress"] == ("llm" if asks_llm else "storage")
 
 
-def test_an_operator_chooses_node_cache_registry_and_cpu():
-    place = placement("kubernetes", "registry.example/team", "9", "", ["pool=gpu", "zone=a"], "pada-agent-models")
-    spec, platform = small_of(place)
-    executors = spec["deploymentSpec"]["executors"]
-    assert executors["exec-train-lora"]["container"]["image"] == "registry.example/team/pada-agent/slm:9"
-    assert "accelerator" not in executors["exec-train-lora"]["container"]["resources"]
-    on = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert on["exec-train-lora"]["nodeSelector"]["labels"] == {"pool": "gpu", "zone": "a"}
-    assert on["exec-train-lora"]["pvcMount"][0]["mountPath"] == "/models"
-    environment = {e["name"]: e["value"] for e in executors["exec-train-lora"]["container"]["env"]}
-    assert environment == {"HF_HOME": "/models/huggingface", "PADA_MODELS": "/models"}
-    assert "nodeSelector" not in on["exec-generate-data"] and "pvcMount" not in on["exec-generate-data"]
-
-
 def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate():
     spec = documents("vertex")[0]
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert {"accelerator_type", "accelerator_count", "cpu_limit", "memory_limit"} <= parameters.keys()
+    assert {
+        name: parameters[name]["parameterType"] for name in parameters if name not in ("settings", "work_uri", "export_uri")
+    } == (dict.fromkeys(("accelerator_type", "accelerator_count", "cpu_limit", "memory_limit"), "STRING")), (
+        "a number as a count is no GPU to a driver that resolves text only"
+    )
     resources = spec["deploymentSpec"]["executors"]["exec-train-lora"]["container"]["resources"]
     assert resources["accelerator"]["resourceType"] == "{{$.inputs.parameters['pipelinechannel--accelerator_type']}}"
     # Followed from each training task outwards, the parameter leads to the run's own.
@@ -140,6 +132,44 @@ def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate()
             at, gate = inside[at]
             outer = gate["inputs"]["parameters"][outer]["componentInputParameter"]
         assert outer == "accelerator_type", name
+
+
+def test_an_attempt_that_takes_all_its_time_leaves_room_for_the_next():
+    """Argo starts no attempt later than this after the first one's start: it is no longest pause."""
+    spec = documents("kubernetes")[0]
+    for _, name, task in tasks_of(spec):
+        stage = task["componentRef"]["name"].removeprefix("comp-").replace("-", "_")
+        if stage in STAGES:
+            retry, attempt = task["retryPolicy"], STAGES[stage].resources.timeout_seconds
+            assert int(retry["backoffMaxDuration"][:-1]) > (retry["maxRetryCount"] + 1) * attempt, name
+    longest = {
+        task["retryPolicy"]["backoffMaxDuration"] for _, _, task in tasks_of(documents("vertex")[0]) if "retryPolicy" in task
+    }
+    assert longest == {"3600s"}, "Vertex allows no more"
+
+
+def test_only_stages_that_reach_a_hub_get_its_token():
+    given = {
+        name.removeprefix("exec-").replace("-", "_")
+        for name, config in executors_on_kubernetes().items()
+        if any(pair["envVar"] == "HF_TOKEN" for secret in config["secretAsEnv"] for pair in secret["keyToEnv"])
+    }
+    assert given == {"prepare_data", "train_lora", "analyze_patterns"}, "evaluate_slm runs code that a model wrote"
+
+
+def test_what_is_committed_can_run_nowhere():
+    for target in ("kubernetes", "vertex"):
+        images = {e["container"]["image"] for e in documents(target)[0]["deploymentSpec"]["executors"].values()}
+        assert images == {image(stage) for stage in STAGES}
+        assert {name.split("/")[0] for name in images} == {"registry.invalid"}, "RFC 2606: nobody can own it"
+
+
+def test_components_of_another_registry(tmp_path):
+    written = write_components(tmp_path, read_placement(registry="registry.example/team", tag="7"))
+    assert {file.parent.name for file in written} == set(STAGES)
+    for file in written:
+        (executor,) = documents_of(file.read_text())[0]["deploymentSpec"]["executors"].values()
+        assert executor["container"]["image"] == image(file.parent.name, "registry.example/team", "7")
 
 
 def test_tasks_that_are_equal_share_one_component():
@@ -164,8 +194,13 @@ def test_the_sdk_of_each_target_takes_its_package():
     ("options", "message"),
     [
         (["--target", "argo"], "--target argo: it must be kubernetes or vertex"),
-        (["--target", "kubernetes", "--node-selector", "gpu"], "give key=value"),
-        (["--target", "vertex", "--output", "package.json"], "ends in .yaml"),
+        (["--target", "kubernetes"], "--registry: missing; say where `make push` put the images"),
+        (
+            ["--target", "kubernetes", "--registry", "team"],
+            "--registry: without a host Docker takes a stranger's images",
+        ),
+        (["--target", "kubernetes", "--placement", "nowhere.yaml"], "nowhere.yaml: cannot be read (No such file or directory)"),
+        (["--target", "vertex", "--registry", "registry.example", "--output", "package.json"], "ends in .yaml"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(options, message, tmp_path):

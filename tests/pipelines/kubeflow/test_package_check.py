@@ -11,6 +11,7 @@ from pada_agent.pipelines.kubeflow.package_check import check_package
 
 PACKAGE = package_file("vertex").read_text()
 (SPEC,) = documents_of(PACKAGE)
+TAKEN = ("executor", "driver", "root", "entrypoint", "system-container-impl", "train-lora-driver")
 
 
 def executor(spec, stage="train-lora"):
@@ -38,11 +39,31 @@ def foreign_image(spec):
 
 
 def wrong_role(spec):
-    executor(spec)["image"] = "pada-agent/agents:0.1.0"
+    executor(spec)["image"] = "registry.example/pada-agent/agents:0.1.0"
 
 
 def untagged_image(spec):
     executor(spec)["image"] = "registry.example:5000/pada-agent/slm"
+
+
+def half_a_digest(spec):
+    executor(spec)["image"] = "registry.example/pada-agent/slm@sha256:12ab"
+
+
+def stranger_s_image(spec):
+    executor(spec)["image"] = "pada-agent/slm:0.1.0"
+
+
+def rename_task(name):
+    def damage(spec):
+        tasks = spec["root"]["dag"]["tasks"]
+        tasks[name] = tasks.pop("prepare-data")
+
+    return damage
+
+
+def display_as_a_driver(spec):
+    task(spec, "train-lora")["taskInfo"]["name"] = "evaluate-slm-driver"
 
 
 def install_at_start(spec):
@@ -98,9 +119,13 @@ def unknown_field(spec):
         (rename_component, "task 'train-lora' refers to component 'comp-train-lorax', which is not there"),
         (drop_executor, "executor 'exec-generate-data' is not defined"),
         (add_executor, "executor 'exec-more' is defined but not used"),
-        (foreign_image, "image 'python:3.11' is not pada-agent/slm with a tag"),
-        (wrong_role, "image 'pada-agent/agents:0.1.0' is not pada-agent/slm with a tag"),
-        (untagged_image, "is not pada-agent/slm with a tag"),
+        (foreign_image, "image 'python:3.11' is not pada-agent/slm with a tag or a digest"),
+        (wrong_role, "image 'registry.example/pada-agent/agents:0.1.0' is not pada-agent/slm with a tag or a digest"),
+        (untagged_image, "is not pada-agent/slm with a tag or a digest"),
+        (half_a_digest, "is not pada-agent/slm with a tag or a digest"),
+        (stranger_s_image, "image 'pada-agent/slm:0.1.0' names no registry, and Docker's public one has a stranger's"),
+        *((rename_task(name), f"task '{name}' is called as KFP and Argo call their own") for name in TAKEN),
+        (display_as_a_driver, "task 'evaluate-slm-driver' is called as KFP and Argo call their own"),
         (install_at_start, "its command is ['sh', '-c', 'pip install torch"),
         (unknown_stage, "not python -m pada_agent.components.<stage>"),
         (more_arguments, "its arguments are ['--executor-input', '{{$}}', '--verbose']"),
@@ -120,6 +145,17 @@ def test_damage_is_named(damage, message):
     with pytest.raises(InputError) as error:
         check_package(json.dumps(spec), "vertex")
     assert message in str(error.value)
+
+
+def test_an_image_may_be_pinned():
+    spec = copy.deepcopy(SPEC)
+    for reference in (
+        f"registry.example:5000/a/pada-agent/slm@sha256:{'0a' * 32}",
+        f"localhost/pada-agent/slm:7@sha256:{'0a' * 32}",
+    ):
+        for stage in ("train-lora", "evaluate-slm"):
+            executor(spec, stage)["image"] = reference
+        assert check_package(json.dumps(spec), "vertex") == spec
 
 
 def test_the_committed_package_is_sound():

@@ -199,7 +199,10 @@ def test_a_package_with_other_parameters(tmp_path, packages, cluster_config):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        (None, "cannot be read (No such file or directory); write it with `pada compile --target kubernetes --output"),
+        (
+            None,
+            "cannot be read (No such file or directory); write it with `pada compile --target kubernetes --registry ... --output",
+        ),
         ("a: [", "is not YAML"),
         ("[1, 2]", "is not a compiled pipeline"),
         ("", "is not a compiled pipeline"),

@@ -1,6 +1,7 @@
 """`pada submit --target kubernetes` with KFP's own client against a loopback server: what arrives, and what is said."""
 
 import json
+import re
 import socket
 
 import pytest
@@ -12,7 +13,11 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow import watch as run_watch
+from pada_agent.pipelines.kubeflow.compile import write_package
 from pada_agent.pipelines.kubeflow.package import tasks_of
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import Kubernetes
+from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.kubeflow.submit import Cluster, Request, submit_to_kubernetes
 from pada_agent.pipelines.kubeflow.watch import Patience
 
@@ -49,16 +54,36 @@ def submit(pada, cluster_config, packages, http_stub):
     return call
 
 
-def test_the_shipped_package_is_taken(kfp, pada, cluster_config):
-    code, out, said = pada(
-        *("submit", "--target", "kubernetes", "--config", cluster_config, "--host", kfp.url, "--work-uri", "gs://work/w/")
-    )
+@pytest.fixture
+def compiled(tmp_path):
+    """The whole loop, with images that are somewhere and an account of its own."""
+    file = tmp_path / "loop.yaml"
+    placement = {"images": {"registry": "registry.example/team"}, "service_account": "nlp-runner"}
+    write_package(Shape(), Kubernetes(Placement.model_validate(placement)), file)
+    return file
+
+
+def test_a_compiled_package_is_taken_with_the_account_it_names(kfp, submit, compiled):
+    code, out, said = submit(package=compiled)
     assert (code, said) == (0, "")
     assert "makes room" not in out, "it has room for what the default settings ask for"
     (ask,) = kfp.asked("POST", f"{API}/runs")
     assert ask.json["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
     assert "platform_spec" in ask.json["pipeline_spec"]
     assert ask.json["runtime_config"]["parameters"]["work_uri"] == "gs://work/w"
+    assert ask.json["service_account"] == "nlp-runner"
+    submit("--service-account", "mine", package=compiled)
+    assert kfp.asked("POST", f"{API}/runs")[-1].json["service_account"] == "mine"
+
+
+def test_the_shipped_package_s_images_are_nowhere(kfp, pada, cluster_config):
+    given = ["--target", "kubernetes", "--host", kfp.url]
+    for more in (["--config", cluster_config, "--work-uri", "gs://work/w"], ["--upload-only", "v1"]):
+        code, _, said = pada("submit", *given, *more)
+        assert code == 1
+        assert "its image registry.invalid/pada-agent/" in said and "is in no registry of yours" in said
+        assert "`pada compile --target kubernetes --registry registry.example/team --output F.yaml`" in said
+    assert not kfp.asks
 
 
 def _states(*states):
@@ -103,6 +128,28 @@ def test_everything_arrives(kfp, submit, cluster_config, packages, monkeypatch):
     assert {ask.headers.get("authorization") for ask in kfp.asks} == {f"Bearer {SECRET}"}
     (asked,) = kfp.asked("GET", f"{API}/experiments")
     assert json.loads(asked.query["filter"])["predicates"][0]["stringValue"] == "pada-agent"
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (["--run-name", "x" * 129], "has 129 characters; give one line of at most 128"),
+        (["--run-name", "a\nb"], "give one line"),
+        (["--experiment", "x" * 129], "--experiment: 'xxxx"),
+        (["--upload-only", "v" * 128], "give one line of at most 127"),
+    ],
+)
+def test_a_name_that_no_server_keeps(kfp, submit, given, said):
+    code, _, told = submit(*given)
+    assert code == 1 and said in told and "\n" not in told
+    assert not kfp.asked("POST", f"{API}/runs")
+
+
+def test_a_config_with_a_long_name_makes_a_run_with_a_shorter_one(kfp, submit, tmp_path):
+    assert submit(config=write_config(tmp_path / f"{'long-' * 40}.yaml"))[0] == 0
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    assert len(ask.json["display_name"]) == 128
+    assert re.fullmatch(r"(long-)+.* \d{4}-\d\d-\d\d \d\d-\d\d-\d\d", ask.json["display_name"])
 
 
 def _as_sent(document, message):

@@ -9,6 +9,10 @@ from cluster_cases import ON_VERTEX, write_config
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow import watch as run_watch
+from pada_agent.pipelines.kubeflow.compile import write_package
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import Vertex
+from pada_agent.pipelines.kubeflow.placement_file import read_placement
 from pada_agent.pipelines.kubeflow.submit import Project, Request, submit_to_vertex
 from pada_agent.pipelines.kubeflow.watch import Patience
 
@@ -101,15 +105,20 @@ def test_everything_arrives(vertex, submit, packages):
     }
 
 
-def test_the_shipped_package_is_taken(vertex, pada, submit):
+def test_a_compiled_package_is_taken(vertex, pada, submit, tmp_path):
+    package = tmp_path / "loop.yaml"
+    write_package(Shape(), Vertex(read_placement(registry="registry.example/team")), package)
     where = ["--api-endpoint", vertex.url, "--pipeline-root", "gs://artifacts/runs", "--location", "us-central1"]
     more = ["--work-uri", "gs://work/w", "--set", "accelerator_type=NVIDIA_TESLA_T4", "--set", "accelerator_count=2"]
-    code, _, said = pada("submit", "--target", "vertex", "--config", submit.config, *where, *more)
+    given = ["submit", "--target", "vertex", "--config", submit.config, *where, *more]
+    code, _, said = pada(*given)
+    assert code == 1 and "is in no registry of yours; write a package with `pada compile --target vertex" in said
+    code, _, said = pada(*given, "--package", package)
     assert (code, said) == (0, "")
     (ask,) = vertex.asked("POST", JOBS)
     assert ask.json["pipelineSpec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
     values = ask.json["runtimeConfig"]["parameterValues"]
-    assert (values["accelerator_type"], values["accelerator_count"]) == ("NVIDIA_TESLA_T4", 2)
+    assert (values["accelerator_type"], values["accelerator_count"]) == ("NVIDIA_TESLA_T4", "2")
     assert set(values) == {"settings", "work_uri", "accelerator_type", "accelerator_count"}
 
 

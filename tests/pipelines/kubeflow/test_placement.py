@@ -1,0 +1,150 @@
+"""The shipped placements, compiled: what each task's pod would be asked to have."""
+
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from kubernetes.utils.quantity import parse_quantity
+
+from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.kubeflow.compile import compile_loop
+from pada_agent.pipelines.kubeflow.kubernetes_names import LONGEST_LABEL
+from pada_agent.pipelines.kubeflow.package import documents_of, package_file, read_package, tasks_of
+from pada_agent.pipelines.kubeflow.package_check import check_package
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
+from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
+
+FOLDER = package_file("kubernetes").parents[1] / "placements"
+SHIPPED = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+@cache
+def compiled(name):
+    """Containers and what only Kubernetes has, both by stage, and the whole spec."""
+    text = compile_loop(Shape(2, 1), Kubernetes(read_placement(FOLDER / f"{name}.yaml")))
+    spec = check_package(text, "kubernetes")
+    executors = documents_of(text)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    label = {stage: f"exec-{stage.replace('_', '-')}" for stage in STAGES}
+    containers = {stage: spec["deploymentSpec"]["executors"][label[stage]]["container"] for stage in STAGES}
+    return containers, {stage: executors[label[stage]] for stage in STAGES}, spec
+
+
+def amounts(container, kind):
+    return [parse_quantity(container["resources"][f"resource{what}{kind}"]) for what in ("Cpu", "Memory")]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_placement_compiles(name):
+    containers, pods, _ = compiled(name)
+    for stage, container in containers.items():
+        assert all(a <= b for a, b in zip(amounts(container, "Request"), amounts(container, "Limit"), strict=True)), stage
+        assert "registry.invalid" not in container["image"]
+    for pod in pods.values():
+        assert all(len(value) <= LONGEST_LABEL for value in pod["podMetadata"]["labels"].values())
+
+
+def test_on_gke_an_l4_is_asked_for_as_text_and_by_name():
+    containers, pods, _ = compiled("gke_l4")
+    assert {stage for stage, c in containers.items() if "accelerator" in c["resources"]} == {"train_lora", "evaluate_slm"}
+    for stage in ("train_lora", "evaluate_slm"):
+        accelerator = containers[stage]["resources"]["accelerator"]
+        assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "1")
+        assert pods[stage]["nodeSelector"]["labels"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
+        assert [t["key"] for t in pods[stage]["tolerations"]] == ["nvidia.com/gpu", "cloud.google.com/gke-spot"]
+        assert [v["constant"] for v in pods[stage]["pvcMount"]] == ["pada-agent-models"]
+    assert "nodeSelector" not in pods["generate_data"] and "pvcMount" not in pods["generate_data"]
+
+
+def test_on_a_cluster_of_its_own_every_wish_arrives():
+    containers, pods, spec = compiled("own_a100")
+    train, analyze = pods["train_lora"], pods["analyze_patterns"]
+    required, preferred = train["nodeAffinity"]
+    assert [e["key"] for e in required["matchExpressions"]] == ["nvidia.com/gpu.product"] and "weight" not in required
+    assert preferred["weight"] == 50
+    assert {"key": "team", "operator": "Equal", "value": "nlp", "effect": "NoSchedule"} in train["tolerations"]
+    assert {m["constant"]: m["mountPath"] for m in analyze["pvcMount"]} == {"nlp-models": "/models", "nlp-data": "/data"}
+    assert {m["constant"] for m in train["pvcMount"]} == {"nlp-models"}
+    environment = {e["name"]: e["value"] for e in containers["train_lora"]["env"]}
+    assert environment == {"HF_HOME": "/models/huggingface", "PADA_MODELS": "/models"}
+    for stage, pod in pods.items():
+        assert pod["imagePullPolicy"] == "IfNotPresent"
+        assert [s["secretName"] for s in pod["imagePullSecret"]] == ["registry-nlp"]
+        assert pod["podMetadata"]["labels"] == {
+            "team": "nlp",
+            "cost-centre": "4711",
+            "pada-agent/stage": stage.replace("_", "-"),
+            "pada-agent/egress": "llm" if STAGES[stage].llm else "storage",
+        }
+        assert pod["podMetadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+        assert {s["secretName"] for s in pod["secretAsEnv"]} <= {"nlp-llm", "nlp-storage", "nlp-hub"}
+    assert pods["evaluate_slm"]["activeDeadlineSeconds"] == str(4 * 3600)
+    retries = {t["taskInfo"]["name"]: t["retryPolicy"]["maxRetryCount"] for _, _, t in tasks_of(spec) if "retryPolicy" in t}
+    assert (retries["train-1"], retries["evaluate-1"], retries["analyze-1"]) == (5, 5, 3)
+
+
+def test_the_account_of_a_run_travels_in_the_package(tmp_path):
+    for account in ("", "nlp-runner"):
+        file = tmp_path / "loop.yaml"
+        file.write_text(compile_loop(Shape(1, 1), Kubernetes(Placement(service_account=account))))
+        assert read_package(file, "kubernetes").service_account == account
+
+
+def test_on_one_node_what_runs_at_once_fits():
+    containers, pods, spec = compiled("one_node")
+    assert not any("accelerator" in c["resources"] or "tolerations" in pods[s] for s, c in containers.items())
+    for together in at_once(spec):
+        for kind in ("Request", "Limit"):
+            cpu, memory = (sum(amounts(containers[stage], kind)[i] for stage in together) for i in (0, 1))
+            assert cpu <= 2 and memory <= parse_quantity("8Gi"), together
+
+
+def at_once(spec):
+    """Stages that may run side by side: single ones, and pairs of tasks of one DAG of which neither waits for the other."""
+    for dag in [spec["root"], *spec["components"].values()]:
+        tasks = dag.get("dag", {}).get("tasks", {})
+        before = {}
+        for _ in tasks:
+            for name, task in tasks.items():
+                needed = task.get("dependentTasks", [])
+                before[name] = {*needed, *(far for near in needed for far in before.get(near, ()))}
+        stage = {name: task["componentRef"]["name"].removeprefix("comp-").replace("-", "_") for name, task in tasks.items()}
+        run = [name for name in tasks if stage[name] in STAGES]
+        groups = [(name,) for name in run]
+        for size in range(2, len(run) + 1):
+            wider = [
+                g for g in combinations(run, size) if not any(a in before[b] or b in before[a] for a, b in combinations(g, 2))
+            ]
+            if not wider:
+                break
+            groups += wider
+        yield from ([stage[name] for name in group] for group in groups)
+
+
+def test_a_digest_is_what_the_tasks_run():
+    digests = dict.fromkeys(("agents", "analysis", "slm"), f"sha256:{'0a' * 32}")
+    placement = Placement.model_validate({"images": {"registry": "registry.example", "digests": digests}})
+    for place, target in ((Kubernetes(placement), "kubernetes"), (Vertex(placement), "vertex")):
+        spec = check_package(compile_loop(Shape(1, 1), place), target)
+        images = {e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()}
+        assert images == {f"registry.example/pada-agent/{role}@{digest}" for role, digest in digests.items()}
+
+
+def test_a_file_says_what_vertex_trains_on_unless_a_run_does():
+    placement = Placement.model_validate(
+        {
+            "vertex": {"accelerator_type": "NVIDIA_A100_80GB", "accelerator_count": 2, "cpu_limit": 12},
+            "roles": {"agents": {"memory": {"limit": "3Gi"}}},
+        }
+    )
+    spec = check_package(compile_loop(Shape(1, 1), Vertex(placement)), "vertex")
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    defaults = [parameters[f"accelerator_{name}"]["defaultValue"] for name in ("type", "count")]
+    assert defaults == ["NVIDIA_A100_80GB", "2"] and parameters["cpu_limit"]["defaultValue"] == "12"
+    assert spec["deploymentSpec"]["executors"]["exec-generate-data"]["container"]["resources"]["resourceMemoryLimit"] == "3G"
+
+
+def test_the_readme_of_the_room_names_every_file():
+    text = (Path(FOLDER) / "README.md").read_text()
+    assert all(f"{name}.yaml" in text for name in SHIPPED)
