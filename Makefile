@@ -24,7 +24,8 @@ BASE_OF_agents = $(BASE)
 BASE_OF_analysis = $(BASE)
 BASE_OF_slm = $(or $(SLM_BASE),$(if $(filter cpu,$(SLM)),$(or $(BASE),python:3.11-slim-bookworm)))
 LOCK_OF_slm = $(if $(filter cpu,$(SLM)),requirements.cpu.lock)
-REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+# Of a tree with changes, new files too, the commit alone would say what is not in the image.
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-containers lint format benchmark images push lock locks clean $(ROLES:%=image-%)
@@ -77,14 +78,15 @@ locks: lock  ## Choose all package versions anew, with uv; CPU_TORCH=... is a pa
 	$(call lock,analysis,analysis/requirements.lock,--find-links $(CPU_TORCH))
 	$(call lock,slm,slm/requirements.lock)
 	$(call lock,slm,slm/requirements.cpu.lock,--find-links $(CPU_TORCH))
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile - -c images/slm/requirements.lock $(FOR_IMAGES) -o images/build.lock
 
 lock:  ## Choose anew what quickstart and tests install, on Linux, macOS and Windows, for Python 3.11 and newer
 	uv pip compile pyproject.toml --extra local --extra kfp --extra vertex --extra storage --extra dev --extra benchmark \
 		-c constraints-cpu.txt --universal --python-version 3.11 --upgrade --quiet --no-annotate \
 		--custom-compile-command 'make locks' -o constraints.txt
 
-lock = uv pip compile pyproject.toml --extra $(1) --extra storage -c constraints-cpu.txt $(3) --quiet --no-annotate \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make locks' -o images/$(2)
+lock = uv pip compile pyproject.toml --extra $(1) --extra storage -c constraints-cpu.txt $(3) $(FOR_IMAGES) -o images/$(2)
+FOR_IMAGES = --quiet --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command 'make locks'
 
 clean:  ## Remove the environment and all caches; runs/ and fetched models stay
 	rm -rf .venv .venv-newest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

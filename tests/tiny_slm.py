@@ -50,3 +50,43 @@ def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int
             parameter.data.mul_(6)
     model.save_pretrained(folder)
     return folder
+
+
+def build_gguf(folder: Path) -> Path:
+    """The same as one .gguf file in `folder`, float32."""
+    import json
+
+    from gguf import MODEL_ARCH, GGUFWriter, TokenType, get_tensor_name_map
+    from transformers import AutoModelForCausalLM
+
+    hub = build(folder / "hub")
+    model = AutoModelForCausalLM.from_pretrained(hub)
+    config, vocabulary = model.config, json.loads((hub / "tokenizer.json").read_text())
+    tokens = sorted(vocabulary["model"]["vocab"], key=vocabulary["model"]["vocab"].get)
+    special = {token["content"] for token in vocabulary["added_tokens"]}
+    file = folder / "tiny.gguf"
+    writer = GGUFWriter(file, "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])
+    writer.add_eos_token_id(config.eos_token_id)
+    writer.add_chat_template(TEMPLATE)
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, weights in model.state_dict().items():
+        if name != "lm_head.weight":  # tied to the embeddings
+            stem, _, suffix = name.rpartition(".")
+            writer.add_tensor(f"{names.get_name(stem)}.{suffix}", weights.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file

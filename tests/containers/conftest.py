@@ -11,13 +11,15 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stores import Store, gs_store
+from whole_run import EMBEDDING, SLM
 
+from pada_agent.components.backends.models import sources
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import IMAGES
 from pada_agent.pipelines.kubeflow.placement import USER
@@ -156,6 +158,22 @@ def served(folder: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A volume of models as a cluster has it: fetched, which happens here if it has to, and nothing unpacked."""
+    cache = tmp_path_factory.mktemp("models")
+    for name in (SLM, EMBEDDING):
+        found, work = sources.find_model(name), cache / "work"
+        copy = work / found.path.name
+        work.mkdir()
+        shutil.copytree(found.path, copy) if found.path.is_dir() else shutil.copy2(found.path, copy)
+        # The hub's own cache is not in ours, and no container sees it.
+        sources._keep(replace(found, path=copy), work, cache / sources._folder(name).name)
+    for path in (cache, *cache.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return cache
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ def test_what_an_image_says_of_itself(engine, images, role):
     assert labels["title"] == f"pada-agent/{role}"
     assert labels["licenses"] == "Apache-2.0"
     assert labels["version"] == f"{TAG}-test"
-    subprocess.run(["git", "cat-file", "-e", labels["revision"]], check=True, cwd=ROOT)
+    commit, dirty, _ = labels["revision"].partition("-dirty")
+    subprocess.run(["git", "cat-file", "-e", commit], check=True, cwd=ROOT)
+    assert bool(dirty) == bool(subprocess.run(["git", "status", "--porcelain"], check=True, capture_output=True, cwd=ROOT).stdout)
     assert not [e for e in config["Env"] if any(word in e.lower() for word in ("key", "token", "index", "cert"))]
 
 
@@ -89,6 +91,27 @@ def test_no_kubeflow_inside_and_torch_only_where_it_is_used(engine, images, role
     }
 
 
+def test_what_no_stage_uses_was_left_out(engine, images, role):
+    """And what is left does not ask for it when it is imported; the whole package's run shows the same of what it does."""
+    program = (
+        "import importlib, json, pathlib, sys, sysconfig; p = pathlib.Path(sysconfig.get_path('purelib')); "
+        "names = [m for m in ('torch', 'transformers', 'peft', 'sklearn.cluster', 'pyarrow.parquet', 'sentence_transformers', "
+        "'torch.distributed.run', 'openai', 'sqlglot', 's3fs', 'gcsfs') if (p / m.split('.')[0]).exists()]; "
+        "[importlib.import_module(m) for m in names]; "
+        "tests = [str(f.relative_to(p)) for f in p.rglob('test*') if f.name in ('test', 'tests') and f.is_dir()]; "
+        "print(json.dumps([names, [t for t in tests if '.dist-info/' not in t], (p / 'torch' / 'include').exists(), "
+        "sorted(f.name for f in pathlib.Path('/opt/pada/bin').iterdir() if not f.name.startswith('python')), "
+        "(p / 'pada_agent' / 'pipelines').exists(), next(p.glob('pada_agent-*/WHEEL')).read_text()]))"
+    )
+    done = engine.run(images[role], ["python", "-c", program])
+    assert done.returncode == 0, done.stderr
+    imported, tests, headers, commands, pipelines, wheel = json.loads(done.stdout)
+    assert len(imported) > 3
+    assert not tests and not headers and not pipelines
+    assert commands == ([] if role == "agents" else ["torchrun"])
+    assert f"Generator: {(ROOT / 'images' / 'build.lock').read_text().splitlines()[-1].replace('==', ' (')})" in wheel
+
+
 def test_nothing_but_tmp_can_be_written(engine, images, role):
     program = (
         "import os, pathlib, json\ntried = {}\n"
@@ -100,6 +123,14 @@ def test_nothing_but_tmp_can_be_written(engine, images, role):
     tried, *who = json.loads(engine.run(images[role], ["python", "-c", program]).stdout)
     assert tried == {"/": False, "/opt/pada": False, "/tmp": True, "/models": False, "/dev/shm": True}
     assert who == [USER, USER, [USER], "pada"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_without_arguments_prints_its_usage(engine, images, stage):
+    done = engine.run(images[STAGES[stage].image], ["python", "-m", f"pada_agent.components.{stage}"])
+    assert done.returncode == 2
+    assert f"usage: python -m pada_agent.components.{stage} --executor-input" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES)

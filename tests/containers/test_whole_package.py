@@ -23,11 +23,8 @@ from tiny_slm import build
 from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
 
 from pada_agent.components.backends.executor import local_path
-from pada_agent.components.backends.models.sources import cache_root, find_model
-from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
-from pada_agent.components.core.settings import SlmSettings
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
@@ -52,6 +49,7 @@ class Cluster:
     folder: Path
     stub: LlmStub
     store: Any
+    models: Path
     kill: set[str] = field(default_factory=set)
     ran: list[tuple[str, int]] = field(default_factory=list)  # task and exit code of each container
     messages: list[str] = field(default_factory=list)
@@ -88,7 +86,7 @@ class Cluster:
             self.root: f"/gcs/{BUCKET}",
             message: "/dev/termination-log",
             QUICKSTART: f"{QUICKSTART}:ro",
-            cache_root(): "/models:ro",
+            self.models: "/models:ro",
         }
         asks_llm = pod["podMetadata"]["labels"]["pada-agent/egress"] == "llm"
         process = self.engine.start(
@@ -152,11 +150,6 @@ class Cluster:
         return self.folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def models() -> None:
-    find_model(EMBEDDING)
-
-
 @pytest.fixture
 def stub():
     def judged(ask):
@@ -196,11 +189,12 @@ def settings(stub, shared_folder):
 
 
 @pytest.fixture
-def cluster(engine, images, shared_folder, stub, object_store):
+def cluster(engine, images, model_cache, shared_folder, stub, object_store):
     def make(shape=None, **how):
         placement = {"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}
         place = Kubernetes(Placement.model_validate(placement))
-        return Cluster(engine, place, shape or Shape(), shared_folder, stub, object_store.elsewhere(), **how)
+        store = object_store.elsewhere()
+        return Cluster(engine, place, shape or Shape(), shared_folder, stub, store, model_cache, **how)
 
     return make
 
@@ -263,7 +257,6 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
 
 
 def test_the_real_model_and_a_stop_after_the_first_iteration(cluster, settings, local_run, tmp_path):
-    load_slm(SlmSettings(model=SLM))  # also unpacks it: containers may not write into the cache
     given = settings(SLM, {"iterations": 1})
     local, here = local_run(given), cluster()
     run = here.run(given)

@@ -1,5 +1,7 @@
 """What the images are made of, without building them: locks against pyproject.toml, the build's context, the commands of make."""
 
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -52,7 +54,7 @@ def test_no_kubeflow_and_no_tools_for_development(lock: str) -> None:
 
 def test_all_images_agree_on_versions() -> None:
     versions: dict[str, set[str]] = {}
-    for lock in LOCKS:
+    for lock in [*LOCKS, "build.lock"]:
         for name, version in locked(lock).items():
             versions.setdefault(name, set()).add(version.public)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
@@ -68,6 +70,29 @@ def test_torch_is_the_one_that_is_tested_and_its_build_fits_the_image() -> None:
     assert not any(name.startswith("nvidia-") for lock in (LOCKS[0], LOCKS[1], LOCKS[3]) for name in locked(lock))
 
 
+def test_the_project_itself_is_built_with_a_locked_setuptools() -> None:
+    system = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    [requirement] = map(Requirement, system["requires"])
+    pins = locked("build.lock")
+    assert pins.keys() == {requirement.name} == {"setuptools"}
+    assert requirement.specifier.contains(pins["setuptools"])
+    told = subprocess.run(["make", "-n", "locks"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    [line] = [line for line in told.splitlines() if line.endswith("build.lock")]
+    chosen = subprocess.run(line.partition(" | ")[0], shell=True, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert chosen.strip() == system["requires"][0]
+
+
+@pytest.mark.parametrize("role", IMAGES)
+def test_nothing_is_installed_that_is_not_locked(role: str) -> None:
+    text = (ROOT / "images" / role / "Dockerfile").read_text().replace("\\\n", "")
+    commands = re.findall(r"/pip/bin/pip (.*?)(?: &&|$)", text, flags=re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        assert "--no-deps" in command
+        assert "-r " in command or "--no-index" in command, command
+    assert "--no-build-isolation" in commands[1]
+
+
 def test_make_builds_what_the_package_names() -> None:
     command = ["make", "--no-print-directory", "-n", "images", "REGISTRY=registry.example/team", "TAG=7"]
     told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
@@ -80,6 +105,74 @@ def test_make_builds_what_the_package_names() -> None:
     cpu = subprocess.run([*command, "SLM=cpu", "BASE=mine"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert cpu.count("BASE=mine") == 3
     assert cpu.count("LOCK=requirements.cpu.lock") == 1
+
+
+def test_the_label_of_a_tree_with_changes_says_so(tmp_path: Path) -> None:
+    """New files too: a module that nobody has committed is in the image."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        return subprocess.run(["git", *who, *words], check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
+
+    def revisions() -> set[str]:
+        told = subprocess.run(["make", "-n", "images"], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+        return set(re.findall(r"--build-arg REVISION=(\S*)", told))
+
+    assert revisions() == {""}
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "HEAD")
+    assert revisions() == {commit}
+    (tmp_path / "new.py").touch()
+    assert revisions() == {f"{commit}-dirty"}
+    (tmp_path / "new.py").unlink()
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + "\n")
+    assert revisions() == {f"{commit}-dirty"}
+    git("tag", "-a", "v1", "-m", "v1")
+    git("commit", "-am", "second")
+    assert revisions() == {git("rev-parse", "HEAD")}
+
+
+LEFT_OUT = (
+    "bin/pada",
+    "bin/transformers",
+    "lib/python3.11/site-packages/pada_agent/pipelines/cli.py",
+    "lib/python3.11/site-packages/numpy/_core/include/numpy/ndarraytypes.h",
+    "lib/python3.11/site-packages/torch/include/ATen/ATen.h",
+    "lib/python3.11/site-packages/torch/bin/protoc",
+    "lib/python3.11/site-packages/torch/test/cpp.pt",
+    "lib/python3.11/site-packages/sympy/core/tests/test_basic.py",
+    "lib/python3.11/site-packages/sympy/core/tests/deeper/tests/x.py",
+    "lib/python3.11/site-packages/botocore/data/ec2/2016-11-15/service-2.json",
+    "lib/python3.11/site-packages/botocore/data/sso-admin/2020-07-20/service-2.json",
+)
+KEPT = (
+    "bin/python3.11",
+    "bin/torchrun",
+    "lib/python3.11/site-packages/pada_agent/components/stages.py",
+    "lib/python3.11/site-packages/torch/bin/torch_shm_manager",
+    "lib/python3.11/site-packages/torch/testing/__init__.py",
+    "lib/python3.11/site-packages/torch-2.13.0.dist-info/licenses/third_party/json/test/LICENSE",
+    "lib/python3.11/site-packages/nvidia/cu13/include/cuda_fp16.h",
+    "lib/python3.11/site-packages/triton/backends/nvidia/include/cuda.h",
+    "lib/python3.11/site-packages/botocore/data/endpoints.json",
+    "lib/python3.11/site-packages/botocore/data/s3/2006-03-01/service-2.json",
+    "lib/python3.11/site-packages/botocore/data/sso-oidc/2019-06-10/service-2.json",
+)
+
+
+def test_what_no_stage_uses_is_left_out_and_the_rest_stays(tmp_path: Path) -> None:
+    for name in (*LEFT_OUT, *KEPT):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for _ in range(2):  # it runs after each of two installations
+        subprocess.run(["sh", str(ROOT / "images" / "leave_out.sh"), str(tmp_path)], check=True)
+        assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(KEPT)
+    shutil.rmtree(tmp_path / "lib/python3.11/site-packages/torch")
+    subprocess.run(["sh", str(ROOT / "images" / "leave_out.sh"), str(tmp_path)], check=True)
 
 
 @pytest.mark.parametrize("role", IMAGES)

@@ -14,21 +14,17 @@ than one may; a kernel bug; and a program that searches its own interpreter for 
 against programs that end early, not against an attacker.
 """
 
-import fcntl
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import suppress
 from pathlib import Path
 
+from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import PadaError
 from pada_agent.components.core.tasks.task import CodeResult
 
@@ -37,7 +33,7 @@ _CHILD = Path(__file__).with_name("child.py")
 # turn right answers into timeouts.
 _GRACE_SECONDS = 20.0
 _KILL_SECONDS = 10.0
-_PREFIX, _YOUNG_SECONDS = "pada-sandbox-", 60.0
+_PREFIX = "pada-sandbox-"
 
 
 def run_code(program: str, seconds: float) -> CodeResult:
@@ -55,7 +51,7 @@ def run_in_child(program: str, seconds: float, namespaces: bool) -> CodeResult:
     request = {"program": program, "seconds": seconds, "token": token, "namespaces": namespaces}
     # -I -S: no environment, no user site, no site-packages, no folder of ours on the path.
     command = [sys.executable, "-I", "-S", "-X", "utf8", str(_CHILD)]
-    with _own_folder() as folder:
+    with OwnFolder(_PREFIX) as folder:
         try:
             child = subprocess.Popen(
                 command,
@@ -84,34 +80,6 @@ def run_in_child(program: str, seconds: float, namespaces: bool) -> CodeResult:
         return CodeResult(passed=report["sentinel"] == token, detail=report["detail"])
     except (ValueError, KeyError, TypeError):
         return CodeResult(passed=False, detail="the program killed the process that watched over it")
-
-
-@contextmanager
-def _own_folder() -> Iterator[str]:
-    """A folder that is thrown away; held by a lock, so that those of killed processes can be told from it."""
-    _remove_leftovers()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-        held = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            yield folder
-        finally:
-            os.close(held)
-
-
-@cache
-def _remove_leftovers() -> None:
-    """Once a process. A young folder may be one that is about to be locked."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # in use, another user's, or gone meanwhile
-            if time.time() - folder.stat().st_mtime < _YOUNG_SECONDS:
-                continue
-            held = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(held)
 
 
 def _kill_all(supervisor: int) -> None:

@@ -5,20 +5,15 @@ checkpoint_uri/checkpoint-16/           the Trainer's own files; `run.json` name
 gs://bucket/folder/5b1f0c3d2e4a/...     the same in an object store, in a folder for each run
 """
 
-import atexit
 import hashlib
 import json
-import os
 import shutil
 import sys
-import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from transformers import TrainerCallback
 
 from pada_agent.components.backends.files import below
@@ -27,6 +22,7 @@ from pada_agent.components.backends.record_files import read_json, write_json
 from pada_agent.components.backends.signals import TERMINATED, on_sigterm
 from pada_agent.components.backends.store.objects import names, read, remove, write
 from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 
 TEMPORARY = "pada-checkpoints-"
@@ -38,8 +34,8 @@ class Checkpoints:
     def __init__(self, uri: str) -> None:
         self._uri = uri.rstrip("/")
         self._remote = "://" in uri
-        self._lock: FileLock | None = None
-        self.folder = self._temporary() if self._remote else Path(uri)
+        self._own = OwnFolder(TEMPORARY) if self._remote else None
+        self.folder = self._own.path if self._own else Path(uri)
         self._identity = ""
 
     def resume(self, identity: str) -> Path | None:
@@ -77,22 +73,10 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove them: the run is over, its adapter in place. In an object store they stay: the adapter may yet be lost."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            _let_go(self._lock)
-
-    def _temporary(self) -> Path:
-        """A folder that goes with this process; one of a killed process goes with the next."""
-        place = Path(tempfile.gettempdir())
-        for old in place.glob(f"{TEMPORARY}*[!k]"):
-            _remove_if_nobodys(old)
-        folder = place / f"{TEMPORARY}{uuid.uuid4().hex}"
-        self._lock = _lock_of(folder)
-        self._lock.acquire()  # before the folder is there: what is not locked is nobody's
-        folder.mkdir(mode=0o700)
-        owner = os.getpid()
-        atexit.register(lambda: self.remove() if os.getpid() == owner else None)  # not in a process forked from it
-        return folder
+        if self._own is not None:
+            self._own.remove()
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _fetch(self) -> None:
         facts = read(f"{self._uri}/run.json")
@@ -110,24 +94,6 @@ class Checkpoints:
         with suppress(InputError):  # who may not delete leaves them
             for old in {name.partition("/")[0] for name in names(self._uri)} - {last, "run.json"}:
                 remove(f"{self._uri}/{old}")
-
-
-def _lock_of(folder: Path) -> FileLock:
-    return FileLock(folder.with_name(f"{folder.name}.lock"), thread_local=False)
-
-
-def _let_go(lock: FileLock) -> None:
-    Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
-
-
-def _remove_if_nobodys(folder: Path) -> None:
-    """Remove the folder of a process that was killed; the lock of one that lives, or of another user, is not to be had."""
-    with suppress(Timeout, OSError):
-        lock = _lock_of(folder)
-        lock.acquire(timeout=0)
-        shutil.rmtree(folder, ignore_errors=True)
-        _let_go(lock)
 
 
 class Watch(TrainerCallback):

@@ -3,14 +3,17 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.files import whole_directory
 from pada_agent.components.backends.models.sources import ModelSource, cache_root, content_hash, find_model
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.slm.chat_format import ChatFormat
 from pada_agent.components.backends.slm.memory import check_fits
+from pada_agent.components.backends.temporary import OwnFolder, remove_leftovers
 from pada_agent.components.core.errors import ModelError, PadaError
 from pada_agent.components.core.settings import SlmSettings
 
@@ -62,18 +65,46 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
 def dense_folder(source: ModelSource, dtype: str) -> Path:
     """The weights of a GGUF file unpacked to `dtype`, as a folder in the cache of models.
 
+    Where the cache cannot be written, it is a temporary folder that goes with this process. Raises ModelError.
     transformers takes 15 s to read even a small GGUF file, once for each stage; the folder takes half a second.
     """
     digest = source.sha256 or content_hash(source.path)
     folder = cache_root() / f"dense--{digest[:32]}--{dtype}"
-    if not (folder / "config.json").exists():
-        print(f"  unpacking {source.path.name} to {dtype}", file=sys.stderr, flush=True)
+    unfinished = f".dense--{digest[:32]}--"
+    remove_leftovers(unfinished, folder.parent)
+    if (folder / "config.json").exists():
+        return folder
+    print(f"  unpacking {source.path.name} to {dtype}", file=sys.stderr, flush=True)
+    try:
+        own = _own_folder(unfinished, folder.parent)
         try:
-            with whole_directory(folder) as work:
+            with whole_directory(own.path / folder.name) as work:
                 _unpack(source.path, dtype, work)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as e:
-            if not (folder / "config.json").exists():  # else another process was faster
-                raise ModelError(f"model {source.path}: this GGUF file cannot be unpacked ({_first_line(e)})") from e
+            return _put_in_place(own, folder)
+        except BaseException:
+            own.remove()
+            raise
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as e:
+        raise ModelError(f"model {source.path}: this GGUF file cannot be unpacked ({_first_line(e)})") from e
+
+
+def _own_folder(prefix: str, cache: Path) -> OwnFolder:
+    """In the cache, or in the temporary folder where that is mounted to be read."""
+    try:
+        return OwnFolder(prefix, cache)
+    except OSError as e:
+        own = OwnFolder("pada-dense-")
+        notice(f"unpacked for this stage alone, below {own.path.parent}: {cache} cannot be written ({e.strerror})")
+        return own
+
+
+def _put_in_place(own: OwnFolder, folder: Path) -> Path:
+    """Where the finished folder is used from: `folder`, or where it is if it cannot be moved there."""
+    with suppress(OSError):  # another process was faster, another file system, or a bucket, where folders are not renamed
+        os.rename(own.path / folder.name, folder)
+    if not (folder / "config.json").exists():
+        return own.path / folder.name
+    own.remove()
     return folder
 
 

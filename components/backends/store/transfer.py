@@ -5,7 +5,6 @@ An object store is whatever fsspec has a file system for: gs:// through gcsfs, s
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from pada_agent.components.backends.files import below, replace, safe_name, write_atomic
+from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError, PadaError
 
 
@@ -52,8 +52,8 @@ def fetch(uri: str, into: Path) -> Path:
         if not sizes:
             raise InputError(f"{uri}: there is nothing there")
         into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=into, prefix=f".{target.name}.") as work:
-            whole = Path(work) / target.name
+        with OwnFolder(f".{target.name}.fetching-", into) as work:
+            whole = work / target.name
             copies = {name: whole / _below(top, name, uri) for name in sorted(sizes)}
             for copy in copies.values():
                 copy.parent.mkdir(parents=True, exist_ok=True)

@@ -10,16 +10,16 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from pada_agent.components.backends.models.sources import resolve_model
+from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import ModelError
 
 START_SECONDS = 300.0  # a few gigabytes from a slow disk
@@ -40,25 +40,19 @@ def embedded_server(model: str, context: int) -> Iterator[str]:
     path = resolve_model(model)
     if path.suffix != ".gguf":
         raise ModelError(f"model {model}: llama.cpp needs a .gguf file, this is {path}; name a GGUF model")
-    _remove_logs_of_the_dead()
-    log = Path(tempfile.gettempdir()) / f"{_LOG}{os.getpid()}-{path.stem}.log"
-    process, url = _start(path, context, log)
+    own = OwnFolder(_LOG)
+    log = own.path / f"{path.stem}.log"
     try:
-        _wait_until_up(process, url, model, log)
-        yield url
-    finally:
-        _stop(process)
-    log.unlink(missing_ok=True)  # kept after an error: there it says more than we do
-
-
-def _remove_logs_of_the_dead() -> None:
-    """Processes that were killed, or failed and left their log to be read."""
-    for log in Path(tempfile.gettempdir()).glob(f"{_LOG}[0-9]*.log"):
-        with suppress(OSError, ValueError):  # another user's, gone meanwhile, or none of ours
-            try:
-                os.kill(int(log.name.removeprefix(_LOG).partition("-")[0]), 0)
-            except ProcessLookupError:
-                log.unlink()
+        process, url = _start(path, context, log)
+        try:
+            _wait_until_up(process, url, model, log)
+            yield url
+        finally:
+            _stop(process)
+    except BaseException:
+        own.leave()  # it says more than we do
+        raise
+    own.remove()
 
 
 def server_settings(path: Path, context: int) -> dict[str, object]:

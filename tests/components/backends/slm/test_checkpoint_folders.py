@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from pada_agent.components.backends.slm import checkpoints
 from pada_agent.components.backends.slm.checkpoints import Checkpoints
 
 TRAIN = """
@@ -25,7 +24,7 @@ raise SystemExit(3)
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(checkpoints.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
 

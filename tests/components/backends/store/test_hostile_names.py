@@ -5,7 +5,6 @@ import json
 import fsspec
 import pytest
 
-from pada_agent.components.backends.slm import checkpoints
 from pada_agent.components.backends.slm.checkpoints import Checkpoints
 from pada_agent.components.backends.store.export import fetch_shipped
 from pada_agent.components.backends.store.objects import names, write
@@ -23,7 +22,7 @@ def survivor(tmp_path, monkeypatch):
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     monkeypatch.setenv("PADA_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(checkpoints.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     file = tmp_path / "runs" / "other" / "adapter"
     file.parent.mkdir(parents=True)
     file.write_text("dear")

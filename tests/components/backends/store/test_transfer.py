@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 from fsspec.registry import _registry
 
@@ -120,6 +121,15 @@ class TestWholeDirectory:
         with whole_directory(tmp_path / "out") as work:
             (work / "new").touch()
         assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
+
+
+def test_what_a_killed_process_had_fetched_by_half_goes_with_the_next(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe("/models/slm/config.json", b"{}")
+    half = tmp_path / ".slm.fetching-of-a-killed-process"
+    half.mkdir()
+    (half / "config.json").touch()
+    fetch("memory://models/slm", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["slm"]
 
 
 @pytest.fixture(params=["memory", "file"])
