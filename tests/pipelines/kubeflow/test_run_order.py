@@ -100,13 +100,13 @@ ADDRESSES = [(key, *case) for key, case in {**ROWS, **FILES, **MODELS}.items()]
 @pytest.mark.parametrize("key, name, reader", ADDRESSES)
 def test_an_address_that_a_cluster_can_read(tmp_path, volumes, key, name, reader):
     places = ["gs://b/x/", "s3://b/x/", "minio://b/x/", "/models/x/"] + (["/data/"] if reader == "prepare_data" else [])
-    values = [f"{place}{name}" for place in places] + ({**dict.fromkeys(ROWS, ["org/x#a"]), **MODELS_ON_HUB}.get(key, []))
+    values = [f"{place}{name}" for place in places] + ([HUB[reader]] if key not in FILES else [])
     for value in values:
         settings = read_config(write_config(tmp_path / "config.yaml", _with(key, value)))
         assert arguments_for(volumes, settings, {"work_uri": "minio://w/x"}, ())["work_uri"] == "minio://w/x"
 
 
-MODELS_ON_HUB = dict.fromkeys(MODELS, ["org/model"])
+HUB = {"prepare_data": "org/x#a", "train_lora": "org/model", "analyze_patterns": "org/model"}
 
 
 @pytest.mark.parametrize("key, name, reader", ADDRESSES)
