@@ -105,15 +105,28 @@ class Package:
 
     def secret_variables(self, stage: str) -> set[str]:
         """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
-        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         return {
             str(key["envVar"])
-            for label, executor in executors.items()
-            if f"pada_agent.components.{stage}" in executor.get("container", {}).get("command", [])
-            for secret in self.on_kubernetes.get(label, {}).get("secretAsEnv", [])
+            for placed in self._on_kubernetes(stage)
+            for secret in placed.get("secretAsEnv", [])
             if not secret.get("optional")
             for key in secret.get("keyToEnv", [])
         }
+
+    def mounts(self, stage: str) -> set[str]:
+        """Where volume claims are mounted in every task of a stage: absolute paths."""
+        placed = [{str(m["mountPath"]) for m in p.get("pvcMount", [])} for p in self._on_kubernetes(stage)]
+        return set.intersection(*placed) if placed else set()
+
+    def _on_kubernetes(self, stage: str) -> list[dict[str, Any]]:
+        """What the second document says of each executor of a stage."""
+        command = f"pada_agent.components.{stage}"
+        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
+        return [
+            self.on_kubernetes.get(label, {})
+            for label, e in executors.items()
+            if command in e.get("container", {}).get("command", [])
+        ]
 
     @property
     def max_iterations(self) -> int:

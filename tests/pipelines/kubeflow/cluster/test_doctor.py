@@ -244,7 +244,7 @@ def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
     changes = {"task": {**HUB, "train": "train.jsonl"}}
     code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
     assert code == 1
-    assert lines["config"].endswith("no cluster can read it; upload it to gs:// or s3://, or give a hub id")
+    assert f"task.train: {tmp_path / 'train.jsonl'} is on no volume that prepare_data has; upload it to gs://" in lines["config"]
 
 
 def test_another_namespace(cluster, doctor):
