@@ -13,6 +13,7 @@ from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.record_files import write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
+from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import PrepareData
 from pada_agent.components.core.tasks.task import Task
@@ -27,6 +28,9 @@ def run(ex: Executor) -> None:
     """Read, prepare, write."""
     settings = ex.settings(PrepareData)
     _check_iterations(settings.loop.iterations, ex.parameter("max_iterations", 0))
+    whole_run, data_version = ex.run_settings(PrepareData), str(ex.parameter("data_version", ""))
+    if whole_run:
+        check_versions(whole_run, data_version)
     task = open_task(settings.task)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
@@ -51,7 +55,7 @@ def run(ex: Executor) -> None:
     ex.set_metadata("train_data", rows=len(data.train), removed=len(data.removed))
     ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
     ex.set_parameter("train_rows", len(data.train))
-    for name, sections in handed_on(ex.run_settings(PrepareData)).items():
+    for name, sections in handed_on(whole_run).items():
         ex.set_parameter(name, sections)
     ex.finish()
 

@@ -122,11 +122,8 @@ class Package:
         """What the second document says of each executor of a stage."""
         command = f"pada_agent.components.{stage}"
         executors = self.spec.get("deploymentSpec", {}).get("executors", {})
-        return [
-            self.on_kubernetes.get(label, {})
-            for label, e in executors.items()
-            if command in e.get("container", {}).get("command", [])
-        ]
+        ours = [label for label, executor in executors.items() if command in executor.get("container", {}).get("command", [])]
+        return [self.on_kubernetes.get(label, {}) for label in ours]
 
     @property
     def max_iterations(self) -> int:

@@ -20,6 +20,7 @@ from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
 
 LONGEST_RUN_NAME = 128  # of Vertex, and of the columns for names in KFP's database
 LONGEST_VERSION = 127  # of a column in KFP's database
+DATA_VERSION = "data_version"  # a parameter that submit fills in
 PARAMETER_BYTES = 10_000  # of KFP's API server, variable MAX_PARAMETER_BYTES
 SCHEMES = {KUBERNETES: tuple(f"{scheme}://" for scheme in STORES), VERTEX: ("gs://",)}
 BUCKETS = "/gcs"  # where Vertex mounts all of Cloud Storage
@@ -36,9 +37,17 @@ class Order:
 
 
 def arguments_for(
-    package: Package, settings: Settings, uris: dict[str, str], given: Sequence[str], limit: int = PARAMETER_BYTES
+    package: Package,
+    settings: Settings,
+    uris: dict[str, str],
+    given: Sequence[str],
+    limit: int = PARAMETER_BYTES,
+    data_version: str = "",
 ) -> dict[str, Any]:
-    """The run's parameters: the settings, `uris` (work_uri, export_uri), and `name=value` of `--set`. Raises InputError."""
+    """The run's parameters: the settings, `uris` (work_uri, export_uri), and `name=value` of `--set`. Raises InputError.
+
+    `data_version` is what lies at the settings' addresses, unless `--set` says it.
+    """
     check_settings(package, settings)
     for name, uri in uris.items():
         check_uri(f"--{name.replace('_', '-')}", uri, package.target)
@@ -53,6 +62,8 @@ def arguments_for(
         arguments[name] = package.typed(name, value)
         if name in uris:
             check_uri(f"--set {name}", arguments[name], package.target)
+    if data_version:
+        arguments.setdefault(DATA_VERSION, data_version)
     package.check(arguments)
     if package.parameters["settings"].get("parameterType") != "STRUCT":
         raise InputError(f"{package.path}: its parameter 'settings' is not an object; write it again with `pada compile`")

@@ -1,5 +1,6 @@
 """`pada submit`: starts a run on Kubeflow or Vertex, and waits for its end if asked to."""
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
@@ -7,11 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
+from uuid import uuid4
 
+from pada_agent.components.backends.store.versions import NOT_SEEN, versions
+from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow.package import package_file, read_package
 from pada_agent.pipelines.kubeflow.run_order import (
+    DATA_VERSION,
     LONGEST_RUN_NAME,
     LONGEST_VERSION,
     PARAMETER_BYTES,
@@ -79,7 +85,8 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
     package = read_package(request.package or package_file(target), target)
     package.check_images()
     check_name("--run-name", request.name)
-    arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes)
+    seen = _data_version(settings, say) if DATA_VERSION in package.parameters else ""
+    arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes, seen)
     if note := cut_short(package, settings):
         say(f"note: {note}")
     if not request.caching:
@@ -90,6 +97,16 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
     named = file.parent.name if file.stem == "config" else file.stem
     started = f" {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
     return Order(package, arguments, request.name or named[: LONGEST_RUN_NAME - len(started)] + started)
+
+
+def _data_version(settings: Settings, say: Callable[[str], object]) -> str:
+    """What lies at each address, as JSON. A path is a pod's, not this machine's, so that it counts as new each time."""
+    paths = {address.key for address in addresses(settings) if address.is_path}
+    seen = {key: "" if key in paths else version for key, version in versions(settings).items()}
+    if unseen := [key for key, version in seen.items() if not version]:
+        say(f"note: what lies at {', '.join(unseen)} cannot be told from here: nothing is taken over from earlier runs")
+        seen[NOT_SEEN] = uuid4().hex
+    return json.dumps(seen)
 
 
 def _run(place: Kubeflow | Vertex, order: Order, request: Request, say: Callable[[str], object]) -> bool:

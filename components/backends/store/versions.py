@@ -17,9 +17,10 @@ from typing import Any
 from pada_agent.components.backends.files import file_hash
 from pada_agent.components.backends.store.transfer import open_store, reached
 from pada_agent.components.core.addresses import HUB_ROWS, Address, addresses
-from pada_agent.components.core.errors import PadaError
+from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.settings import Settings
 
+NOT_SEEN = "not seen"  # key of a word that is new each time, in the versions of addresses of which one is not known
 SMALL = 1 << 20  # bytes; a copy of a small file is the same file
 HUB_SECONDS = 10.0
 # What a store says of an object, the surest first. Some have several: an MD5 stays where the same bytes are written again.
@@ -31,6 +32,24 @@ def versions(settings: Settings) -> dict[str, str]:
     all_of_them = list(addresses(settings))
     with ThreadPoolExecutor() as pool:
         return dict(zip((a.key for a in all_of_them), pool.map(version_at, all_of_them), strict=True))
+
+
+def check_versions(settings: Settings, seen: str) -> None:
+    """Check that what lies at the addresses is what was `seen` there before, as JSON; other words are not checked.
+
+    Raises InputError that names the setting.
+    """
+    try:
+        before = json.loads(seen)
+    except ValueError:
+        return
+    if not isinstance(before, dict):
+        return
+    for key, now in versions(settings).items():
+        if now and before.get(key) and now != before[key]:
+            raise InputError(
+                f"{key}: changed since the run was submitted (it was {before[key]}, it is {now}); submit it again"
+            )
 
 
 def version_at(address: Address) -> str:
