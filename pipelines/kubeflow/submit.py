@@ -85,7 +85,8 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
     package = read_package(request.package or package_file(target), target)
     package.check_images()
     check_name("--run-name", request.name)
-    seen = _data_version(settings, say) if DATA_VERSION in package.parameters else ""
+    wanted = DATA_VERSION in package.parameters and not any(text.startswith(f"{DATA_VERSION}=") for text in request.values)
+    seen = _data_version(settings, say) if wanted else ""
     arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes, seen)
     if note := cut_short(package, settings):
         say(f"note: {note}")

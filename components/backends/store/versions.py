@@ -47,9 +47,7 @@ def check_versions(settings: Settings, seen: str) -> None:
         return
     for key, now in versions(settings).items():
         if now and before.get(key) and now != before[key]:
-            raise InputError(
-                f"{key}: changed since the run was submitted (it was {before[key]}, it is {now}); submit it again"
-            )
+            raise InputError(f"{key}: changed since the run was submitted (it was {before[key]}, it is {now}); submit it again")
 
 
 def version_at(address: Address) -> str:

@@ -113,9 +113,9 @@ def test_every_pod_has_a_deadline_a_user_and_the_labels_of_the_network_policies(
 def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate():
     spec = documents("vertex")[0]
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert {
-        name: parameters[name]["parameterType"] for name in parameters if name not in ("settings", "work_uri", "export_uri")
-    } == (dict.fromkeys(("accelerator_type", "accelerator_count", "cpu_limit", "memory_limit"), "STRING")), (
+    machine = {"accelerator_type", "accelerator_count", "cpu_limit", "memory_limit"}
+    assert parameters.keys() - {"settings", "work_uri", "data_version", "export_uri"} == machine
+    assert {parameters[name]["parameterType"] for name in machine} == {"STRING"}, (
         "a number as a count is no GPU to a driver that resolves text only"
     )
     resources = spec["deploymentSpec"]["executors"]["exec-train-lora"]["container"]["resources"]

@@ -24,6 +24,7 @@ from pada_agent.pipelines.kubeflow.watch import Patience
 API = "/apis/v2beta1"
 SECRET = "tok-3f9a77"
 WORK = {"work_uri": "gs://work/w"}
+UNSEEN = ("--set", "data_version=1")  # nobody looks at what lies at gs://data
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ def compiled(tmp_path):
 
 
 def test_a_compiled_package_is_taken_with_the_account_it_names(kfp, submit, compiled):
-    code, out, said = submit(package=compiled)
+    code, out, said = submit(*UNSEEN, package=compiled)
     assert (code, said) == (0, "")
     assert "makes room" not in out, "it has room for what the default settings ask for"
     (ask,) = kfp.asked("POST", f"{API}/runs")
@@ -72,7 +73,7 @@ def test_a_compiled_package_is_taken_with_the_account_it_names(kfp, submit, comp
     assert "platform_spec" in ask.json["pipeline_spec"]
     assert ask.json["runtime_config"]["parameters"]["work_uri"] == "gs://work/w"
     assert ask.json["service_account"] == "nlp-runner"
-    submit("--service-account", "mine", package=compiled)
+    submit(*UNSEEN, "--service-account", "mine", package=compiled)
     assert kfp.asked("POST", f"{API}/runs")[-1].json["service_account"] == "mine"
 
 
@@ -171,9 +172,8 @@ def test_caching_stays_as_compiled_unless_it_is_put_off_for_all(kfp, submit):
 
 
 @pytest.mark.parametrize("more", [(), ("--export-uri", "gs://out/e"), ("--set", "export_uri=gs://out/e")])
-def test_only_a_run_that_exports_runs_update_state_each_time(kfp, pada, cluster_config, more):
-    given = ("--config", cluster_config, "--host", kfp.url, "--work-uri", "gs://work/w", *more)
-    code, _, said = pada("submit", "--target", "kubernetes", *given)
+def test_only_a_run_that_exports_runs_update_state_each_time(kfp, submit, compiled, more):
+    code, _, said = submit(*UNSEEN, *more, package=compiled)
     assert (code, said) == (0, "")
     (ask,) = kfp.asked("POST", f"{API}/runs")
     tasks = [task for _, _, task in tasks_of(ask.json["pipeline_spec"]["pipeline_spec"])]
@@ -181,6 +181,41 @@ def test_only_a_run_that_exports_runs_update_state_each_time(kfp, pada, cluster_
     last = {"score-step-matched"}
     exporting = {"start", *(f"{step}-{k}" for step in ("merge", "score") for k in (1, 2, 3))}
     assert set(uncached) == (last | exporting if more else last)
+
+
+@pytest.fixture
+def on_the_hub(http_stub, tmp_path, monkeypatch):
+    """A config whose data and models are on a hub; what it answers with is a commit each."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", http_stub.url)
+    http_stub.on("GET", "/api/agent-harnesses", {}, status=404)  # its client asks once in a process
+    http_stub.on("GET", "/api/datasets/org/rows/revision/refs%2Fconvert%2Fparquet", {"id": "org/rows", "sha": "decade"})
+    http_stub.on("GET", "/api/models/org/slm", {"id": "org/slm", "sha": "c0ffee"})
+    http_stub.on("GET", "/api/models/org/embedding", {"id": "org/embedding", "sha": "facade"})
+    rows = {split: f"org/rows#{split}" for split in ("train", "validation", "test")}
+    changes = {"task": rows, "slm": {"model": "org/slm"}, "embedding": {"model": "org/embedding"}}
+    return write_config(tmp_path / "hub.yaml", changes)
+
+
+def _data_versions(kfp):
+    return [json.loads(ask.json["runtime_config"]["parameters"]["data_version"]) for ask in kfp.asked("POST", f"{API}/runs")]
+
+
+def test_a_run_is_told_what_lies_at_each_address(kfp, submit, compiled, on_the_hub):
+    for _ in range(2):
+        code, out, _ = submit(config=on_the_hub, package=compiled)
+        assert code == 0 and "note" not in out
+    rows = {f"task.{split}": "commit decade" for split in ("train", "validation", "test")}
+    assert _data_versions(kfp) == [rows | {"slm.model": "commit c0ffee", "embedding.model": "commit facade"}] * 2
+
+
+def test_what_cannot_be_seen_is_new_each_time(kfp, submit, compiled, on_the_hub):
+    kfp.instead("GET", "/api/models/org/slm", {"error": "gated"}, status=403)
+    for _ in range(2):
+        code, out, _ = submit(config=on_the_hub, package=compiled)
+        assert code == 0
+        assert "note: what lies at slm.model cannot be told from here: nothing is taken over from earlier runs" in out
+    first, second = _data_versions(kfp)
+    assert first.pop("not seen") != second.pop("not seen") and first == second
 
 
 def test_defaults_of_a_run(kfp, submit):

@@ -109,7 +109,16 @@ def test_a_compiled_package_is_taken(vertex, pada, submit, tmp_path):
     package = tmp_path / "loop.yaml"
     write_package(Shape(), Vertex(read_placement(registry="registry.example/team")), package)
     where = ["--api-endpoint", vertex.url, "--pipeline-root", "gs://artifacts/runs", "--location", "us-central1"]
-    more = ["--work-uri", "gs://work/w", "--set", "accelerator_type=NVIDIA_TESLA_T4", "--set", "accelerator_count=2"]
+    more = [
+        "--work-uri",
+        "gs://work/w",
+        "--set",
+        "accelerator_type=NVIDIA_TESLA_T4",
+        "--set",
+        "accelerator_count=2",
+        "--set",
+        "data_version=1",
+    ]
     given = ["submit", "--target", "vertex", "--config", submit.config, *where, *more]
     code, _, said = pada(*given)
     assert code == 1 and "is in no registry of yours; write a package with `pada compile --target vertex" in said
@@ -119,7 +128,7 @@ def test_a_compiled_package_is_taken(vertex, pada, submit, tmp_path):
     assert ask.json["pipelineSpec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
     values = ask.json["runtimeConfig"]["parameterValues"]
     assert (values["accelerator_type"], values["accelerator_count"]) == ("NVIDIA_TESLA_T4", "2")
-    assert set(values) == {"settings", "work_uri", "accelerator_type", "accelerator_count"}
+    assert set(values) == {"settings", "work_uri", "data_version", "accelerator_type", "accelerator_count"}
 
 
 def test_defaults_of_a_run(vertex, submit):
