@@ -1,4 +1,4 @@
-"""Every stage as process 1 of a container, ended by SIGTERM at work: in order, and at once. Real processes, in namespaces of their own."""
+"""Every stage as process 1 of a container, ended by SIGTERM at work: in order. Real processes, in namespaces of their own."""
 
 import json
 import os
