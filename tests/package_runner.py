@@ -71,6 +71,7 @@ class PackageRun:
     start: Callable[[Container], int]
     contained: bool = False
     scheme: str = "minio"
+    bucket: str = "mlpipeline"
     retries: bool = True
     tasks: dict[str, Ran] = field(default_factory=dict)
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)  # artifacts by URI, as they are handed on
@@ -134,7 +135,7 @@ class PackageRun:
     ) -> Ran:
         name = task["taskInfo"]["name"]
         assert name not in self.tasks, f"two tasks are called {name}"
-        place = f"{self.scheme}://mlpipeline/v2/artifacts/{self.spec['pipelineInfo']['name']}/{len(self.tasks) + 1:02d}-{name}"
+        place = f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{len(self.tasks) + 1:02d}-{name}"
         folder = self.local(place)
         inputs, outputs = component.get("inputDefinitions", {}), component["outputDefinitions"]
         kinds, declared = outputs.get("parameters", {}), outputs.get("artifacts", {})

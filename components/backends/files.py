@@ -110,7 +110,7 @@ def replace(new: Path, old: Path) -> None:
         if not new.is_dir() or e.errno not in NO_RENAME:
             raise
         raise InputError(
-            f"{old}: a folder cannot be renamed here ({e.strerror}), as in a mounted bucket; give gs://, s3:// or a folder on a disk"
+            f"{old}: a folder cannot be renamed here ({e.strerror}), as in a mounted bucket; give gs://, s3:// or a disk"
         ) from e
 
 
