@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pada_agent.components.backends import executor
+from pada_agent.components.backends import mounts
 
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] == (true|false)")
 READ = {
@@ -71,6 +71,7 @@ class PackageRun:
     start: Callable[[Container], int]
     contained: bool = False
     scheme: str = "minio"
+    bucket: str = "mlpipeline"
     retries: bool = True
     tasks: dict[str, Ran] = field(default_factory=dict)
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)  # artifacts by URI, as they are handed on
@@ -86,7 +87,7 @@ class PackageRun:
     def local(self, uri: str) -> Path:
         """Where here is what a task wrote to `uri`."""
         with mounts_below(self.root):
-            return executor.local_path(uri)
+            return mounts.local_path(uri)
 
     def _seen(self, path: Path) -> str:
         return f"/{path.relative_to(self.root)}" if self.contained else str(path)
@@ -134,7 +135,7 @@ class PackageRun:
     ) -> Ran:
         name = task["taskInfo"]["name"]
         assert name not in self.tasks, f"two tasks are called {name}"
-        place = f"{self.scheme}://mlpipeline/v2/artifacts/{self.spec['pipelineInfo']['name']}/{len(self.tasks) + 1:02d}-{name}"
+        place = f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{len(self.tasks) + 1:02d}-{name}"
         folder = self.local(place)
         inputs, outputs = component.get("inputDefinitions", {}), component["outputDefinitions"]
         kinds, declared = outputs.get("parameters", {}), outputs.get("artifacts", {})
@@ -194,12 +195,12 @@ class PackageRun:
 @contextmanager
 def mounts_below(root: Path) -> Iterator[None]:
     """For this process, /gcs, /s3 and /minio are below `root`."""
-    before = executor.MOUNTS
-    executor.MOUNTS = {scheme: f"{root}/{mount.rsplit('/', 2)[1]}/" for scheme, mount in before.items()}
+    before = mounts.MOUNTS
+    mounts.MOUNTS = {scheme: f"{root}/{mount.rsplit('/', 2)[1]}/" for scheme, mount in before.items()}
     try:
         yield
     finally:
-        executor.MOUNTS = before
+        mounts.MOUNTS = before
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> str:

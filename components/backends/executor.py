@@ -16,7 +16,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,25 +24,16 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pada_agent.components.backends.files import write_atomic
-from pada_agent.components.backends.progress import quiet_libraries
+from pada_agent.components.backends.files import room_at, write_atomic
+from pada_agent.components.backends.mounts import local_path
+from pada_agent.components.backends.progress import notice, quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
+from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
 
-MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 S = TypeVar("S", bound=BaseModel)
-
-
-def local_path(uri: str, custom_path: str = "") -> Path:
-    """Where the launcher put what `uri` names: gs://b/x is /gcs/b/x, and so on; a plain path is itself."""
-    if custom_path:
-        return Path(custom_path)
-    for scheme, mount in MOUNTS.items():
-        if uri.startswith(scheme):
-            return Path(mount) / uri[len(scheme) :]
-    return Path(uri.removeprefix("file://"))
 
 
 class Executor:
@@ -59,6 +50,7 @@ class Executor:
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
         self._written: set[str] = set()
+        self._outbox = Outbox()
 
     def settings(self, model: type[S]) -> S:
         """The `settings` parameter, validated: sections of `model`, or of a whole run. Raises InputError that names the key.
@@ -111,11 +103,12 @@ class Executor:
             return None
         artifact = self._inputs["artifacts"][name]["artifacts"][0]
         path = local_path(artifact["uri"], artifact.get("customPath", ""))
-        if not path.exists():
-            raise InputError(f"input artifact '{name}': there is nothing at {path}")
-        if holds and not (path / holds).is_file():
-            kind = "a file" if path.is_file() else f"a folder without {holds}"
-            raise InputError(f"input artifact '{name}': {path} is {kind}; a folder with {holds} is needed")
+        with room_at(path):
+            if not path.exists():
+                raise InputError(f"input artifact '{name}': there is nothing at {path}")
+            if holds and not (path / holds).is_file():
+                kind = "a file" if path.is_file() else f"a folder without {holds}"
+                raise InputError(f"input artifact '{name}': {path} is {kind}; a folder with {holds} is needed")
         return path
 
     def given(self) -> set[str]:
@@ -153,12 +146,30 @@ class Executor:
                     "compile the package with the release that built its images"
                 )
 
-    def output(self, name: str) -> Path:
-        """Path of an output artifact; its parent exists afterwards."""
-        artifact = self._output_artifact(name)
-        path = local_path(self.output_uri(name), artifact.get("customPath", ""))
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def output(self, name: str, holds: str = "") -> Path:
+        """Path to write an output artifact to; its parent exists afterwards. In a mounted bucket it appears with `finish`.
+
+        `holds` is the file by which readers know that a folder is whole (`input`): there it comes after all others.
+        """
         self._written.add(name)
+        return self._place(self._output_path(name), holds)
+
+    def beside_output(self, name: str, ending: str) -> str:
+        """Path or URI beside an output artifact, for what is to outlive this process without being an artifact."""
+        path = self._output_path(name)
+        uri = destination(path)
+        if uri and not self._outbox.uploads:
+            notice(f"{uri}{ending}: kept only as long as this container; pip install 'pada-agent[storage]' into its image")
+        return f"{uri if uri and self._outbox.uploads else self._place(path)}{ending}"
+
+    def _output_path(self, name: str) -> Path:
+        return local_path(self.output_uri(name), self._output_artifact(name).get("customPath", ""))
+
+    def _place(self, path: Path, holds: str = "", fresh: bool = True) -> Path:
+        if uri := destination(path):
+            return self._outbox.place(uri, holds, fresh)
+        with room_at(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def output_uri(self, name: str) -> str:
@@ -189,11 +200,11 @@ class Executor:
         return self._metadata.get(name, {})
 
     def finish(self) -> None:
-        """Write parameters and the executor output. The last thing a stage does."""
+        """Write parameters and the executor output, the last of all. The last thing a stage does."""
         for name, value in self._parameters.items():
             target = self._outputs.get("parameters", {}).get(name, {}).get("outputFile")
             if target:
-                write_atomic(Path(target), value if isinstance(value, str) else json.dumps(value))
+                write_atomic(self._place(Path(target), fresh=False), value if isinstance(value, str) else json.dumps(value))
         artifacts = {}
         for name in sorted(self._written):
             artifact = self._output_artifact(name)
@@ -201,7 +212,13 @@ class Executor:
             artifacts[name] = {
                 "artifacts": [{"name": artifact.get("name", name), "uri": self.output_uri(name), "metadata": metadata}]
             }
-        write_atomic(self._output_file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1))
+        said = json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1)
+        write_atomic(self._place(self._output_file, fresh=False), said)
+        self._outbox.upload()
+
+    def close(self) -> None:
+        """Remove what lies on the local disk for a bucket."""
+        self._outbox.close()
 
 
 def _whole_numbers(value: Any) -> Any:
@@ -226,8 +243,9 @@ def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> N
     try:
         with ending_in_order():
             executor = Executor(executor_input)
-            executor.check_contract(file.with_name("component.yaml"), may_lack)
-            stage(executor)
+            with closing(executor):
+                executor.check_contract(file.with_name("component.yaml"), may_lack)
+                stage(executor)
     except PadaError as e:
         message = f"{type(e).__name__}: {e}"
         _tell_kubernetes(message)

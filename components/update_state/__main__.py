@@ -48,7 +48,7 @@ def run(ex: Executor) -> None:
         else:
             state, shown = steps.record((state, shown), settings, step, model, baseline)
     state = state.model_copy(update={"taken_over": earlier_runs})
-    write_records(ex.output("state") / ROWS_FILE, shown)
+    write_records(ex.output("state", STATE_FILE) / ROWS_FILE, shown)
     write_json(ex.output("state") / STATE_FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
     write_atomic(ex.output("report"), render(state, shown))

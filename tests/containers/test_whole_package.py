@@ -22,7 +22,7 @@ from package_runner import Container, PackageRun, TaskFailed
 from tiny_slm import build
 from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
 
-from pada_agent.components.backends.executor import local_path
+from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
 from pada_agent.components.images import TAG

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pada_agent.components.backends.executor import Executor, local_path
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import PrepareData, TrainLora
 from pada_agent.components.stages import STAGES

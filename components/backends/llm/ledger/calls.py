@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
 from pada_agent.components.backends.llm.ledger.in_objects import LedgerObjects
+from pada_agent.components.backends.mounts import bucket_uri, on_fuse
 from pada_agent.components.core.errors import InputError
 
 
@@ -229,6 +230,11 @@ def open_ledger(place: str) -> Ledger:
     if not place:
         return Ledger()
     remote = "://" in place
+    if not remote and ((uri := bucket_uri(Path(place))) or on_fuse(Path(place))):
+        raise InputError(
+            f"ledger {place}: a paid reply is not safe here before the file is closed; "
+            f"give {uri or 'gs://, s3:// or a file on a disk'}"
+        )
     name = place.rstrip("/") if remote else str(Path(place).expanduser().resolve())
     with _OPENING:
         ledger = _OPEN.get(name)
