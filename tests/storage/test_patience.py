@@ -136,3 +136,17 @@ def test_a_hub_that_stays_away(hub, waits, monkeypatch):
     with pytest.raises(ModelError, match=r"^model org/slm was not found; tried model hub: HfHubHTTPError: .*503.* in its place$"):
         find_model("org/slm")
     assert len(hub.asked("GET", "/api/models/org/slm")) == 3
+
+
+def test_rows_on_a_hub_that_is_away_for_a_moment(hub, waits, monkeypatch):
+    from huggingface_hub import HfFileSystem
+
+    HfFileSystem.clear_instance_cache()
+    path = "/api/datasets/org/rows/revision/refs%2Fconvert%2Fparquet"
+    away = hub.on("GET", path, {}, status=503)
+    hub.on("GET", path, {}, status=404, headers={"X-Error-Code": "RepoNotFound"})
+    waits(lambda: setattr(away, "times", 0))
+    with pytest.raises(InputError, match=r"^org/rows#train: there is nothing there$"):
+        list(read_rows("org/rows#train"))
+    assert away.used and len(hub.asked("GET", path)) > away.used
+    HfFileSystem.clear_instance_cache()
