@@ -20,7 +20,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Config = Annotated[Path, typer.Option("--config", help="YAML file; see pipelines/quickstart/config.yaml")]
 RunDir = Annotated[
-    str, typer.Option("--run-dir", help="where everything goes, perhaps gs:// or s3://; default: runs/<name of the config>")
+    str,
+    typer.Option("--run-dir", help="where everything goes, perhaps gs://, s3:// or minio://; default: runs/<name of the config>"),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="in place of the config's")]
 Host = Annotated[str, typer.Option("--host", help="kubernetes: URL of KFP's API or UI; default $KF_PIPELINES_ENDPOINT")]
@@ -29,8 +30,8 @@ TokenEnv = Annotated[
     typer.Option("--token-env", "--existing-token", help="kubernetes: name of the variable that holds a token, never the token"),
 ]
 CaCert = Annotated[str, typer.Option("--ca-cert", help="kubernetes: file of the authority that signed the host's certificate")]
-WorkUri = Annotated[str, typer.Option("--work-uri", help="gs:// or s3:// folder for ledger and checkpoints")]
-ExportUri = Annotated[str, typer.Option("--export-uri", help="gs:// or s3:// folder for the adapter to ship")]
+WorkUri = Annotated[str, typer.Option("--work-uri", help="gs://, s3:// or minio:// folder for ledger and checkpoints")]
+ExportUri = Annotated[str, typer.Option("--export-uri", help="gs://, s3:// or minio:// folder for the adapter to ship")]
 ATTEMPTS = links(GenerateSettings())
 
 
@@ -92,6 +93,9 @@ def doctor(
     ca_cert: CaCert = "",
     work_uri: WorkUri = "",
     export_uri: ExportUri = "",
+    package: Annotated[
+        Path | None, typer.Option("--package", help="kubernetes: as for submit; says which volumes there are")
+    ] = None,
 ) -> None:
     """Check that this machine, or a cluster, has what a run needs; say the command that mends what is missing."""
     settings = read_config(config) if config else None
@@ -100,13 +104,13 @@ def doctor(
         from pada_agent.pipelines.kubeflow.run_order import check_options
 
         given = {"kubeconfig": kubeconfig, "context": context, "host": host, "token_env": token_env, "ca_cert": ca_cert}
-        check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri})
+        check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri, "package": package})
         well = examine(settings)
     else:
         from pada_agent.pipelines.kubeflow.cluster.doctor import ClusterTarget, examine_cluster
 
         uris = {"--work-uri": work_uri, "--export-uri": export_uri}
-        well = examine_cluster(settings, ClusterTarget(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
+        well = examine_cluster(settings, ClusterTarget(namespace, kubeconfig, context, host, token_env, ca_cert, uris, package))
     if not well:
         raise typer.Exit(1)
 
@@ -115,7 +119,7 @@ def doctor(
 def submit(
     target: Annotated[Literal["kubernetes", "vertex"], typer.Option("--target", help="where to run")],
     config: Annotated[
-        Path | None, typer.Option("--config", help="YAML file; its data must be at gs://, s3:// or a hub id")
+        Path | None, typer.Option("--config", help="YAML file; its data must be in a store, on the hub or on a volume")
     ] = None,
     package: Annotated[Path | None, typer.Option("--package", help="of `pada compile`; default: the one that is shipped")] = None,
     work_uri: WorkUri = "",

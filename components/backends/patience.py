@@ -22,6 +22,7 @@ FAULTS = frozenset(
         ("aiohttp", "ClientError"),
         ("botocore", "ConnectionError"),
         ("botocore", "HTTPClientError"),
+        ("google", "TransportError"),
         ("httpx", "TransportError"),
         ("httpx2", "TransportError"),
         ("requests", "ConnectionError"),

@@ -8,8 +8,11 @@ import pytest
 from whole_run import QUICKSTART
 
 from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.llm.ledger.calls import open_ledger
 from pada_agent.components.backends.models.sources import find_model
+from pada_agent.components.backends.slm.checkpoints import Checkpoints
 from pada_agent.components.backends.store import objects
+from pada_agent.components.backends.store.export import fetch_shipped, publish
 from pada_agent.components.backends.store.transfer import put
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
@@ -19,6 +22,7 @@ from pada_agent.components.prepare_data.__main__ import run as prepare_data
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines import doctor
 from pada_agent.pipelines.cost_table import estimated
+from pada_agent.pipelines.local.remote_run import open_run
 
 SPLITS = ("train", "validation", "selection", "test")
 SCORER = "def close(output, answer):\n    return output == answer\n"
@@ -118,3 +122,19 @@ def test_a_file_that_is_wrong_is_named_by_its_address(uri, tmp_path):
     objects.write(f"{uri}/shop.sql.py", b"def close(:")
     with pytest.raises(InputError, match=rf"^task\.options\.python: {uri}/shop.sql.py: not Python that can be read"):
         prepare(settings, tmp_path / "out")
+
+
+def test_what_a_run_leaves_at_minio_is_in_the_store_that_s3_names(s3, tmp_path, monkeypatch):
+    """KFP calls its own store minio://, so that is what people give as --work-uri."""
+    monkeypatch.setenv("PADA_RUNS", str(tmp_path / "runs"))
+    place = s3.uri.replace("s3://", "minio://")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "weights").write_text("w")
+    publish(tmp_path / "adapter", f"{place}/export", "iteration-1", {})
+    assert (fetch_shipped(f"{place}/export", tmp_path / "copy") / "weights").read_text() == "w"
+    open_ledger(f"{place}/ledger")
+    assert Checkpoints(f"{place}/checkpoints").resume("run one") is None
+    with open_run(f"{place}/runs/a").locked():
+        assert {name.partition("/")[0] for name in objects.names(s3.uri)} == {"checkpoints", "export", "ledger", "runs"}
+    check = doctor.store("--work-uri", f"{place}/work", to_read=False)
+    assert check.well and f"{place}/work: its bucket is there" in check.found

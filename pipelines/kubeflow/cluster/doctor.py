@@ -7,6 +7,7 @@ note     gpu                   no right to look, it may be there (HTTP 403: ...)
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pada_agent.components.core.addresses import addresses, speaks
@@ -26,7 +27,7 @@ _SERVICE = "service ml-pipeline in namespace kubeflow"
 
 @dataclass(frozen=True)
 class ClusterTarget:
-    """What to look at. `uris` are object store folders by the name of their option."""
+    """What to look at. `uris`: object store folders by the name of their option; `package`: None is the shipped one."""
 
     namespace: str
     kubeconfig: str = ""
@@ -35,6 +36,7 @@ class ClusterTarget:
     token_env: str = ""
     ca_cert: str = ""
     uris: dict[str, str] = field(default_factory=dict)
+    package: Path | None = None
 
 
 def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Callable[[str], object] = print) -> bool:
@@ -44,7 +46,7 @@ def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Calla
 
 def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]:
     if settings is not None:
-        yield _config(settings)
+        yield _config(settings, target.package or package_file(KUBERNETES))
     uris = {a.key: a.value for a in addresses(settings) if a.is_uri} if settings else {}
     uris |= {key: uri for key, uri in target.uris.items() if uri}
     api = None
@@ -75,13 +77,13 @@ def _on_cluster(api: Any, settings: Settings | None, space: str, s3: bool) -> It
     yield checks.model_cache(api, space, needed=any(model.startswith("/models/") for model in models))
 
 
-def _config(settings: Settings) -> Check:
-    """Whether `pada submit` would take the config, with the package that is shipped."""
+def _config(settings: Settings, package: Path) -> Check:
+    """Whether `pada submit` would take the config with this package."""
     try:
-        check_settings(read_package(package_file(KUBERNETES), KUBERNETES), settings)
+        check_settings(read_package(package, KUBERNETES), settings)
     except InputError as e:
         return Check.failed("config", e)
-    return Check("config", "fits a cluster and the shipped package")
+    return Check("config", f"fits a cluster and {package.name}")
 
 
 def _kubeflow(api: Any, target: ClusterTarget) -> Check:
