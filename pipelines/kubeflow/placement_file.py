@@ -121,7 +121,7 @@ class Retries(Section):
 
     count: int | None = Field(default=None, ge=0, le=20)
     backoff: Duration | None = None
-    factor: float | None = Field(default=None, ge=1, le=10)
+    factor: int | None = Field(default=None, ge=1, le=10)
 
 
 class Task(Section):
@@ -145,13 +145,13 @@ class Task(Section):
         return _seconds(str(self.timeout))
 
     @property
-    def backoff(self) -> tuple[int, str, float]:
+    def backoff(self) -> tuple[int, str, int]:
         """Number of retries, pause before the first one, and factor from each pause to the next."""
-        return self.retry.count or 0, f"{_seconds(str(self.retry.backoff))}s", self.retry.factor or 1.0
+        return self.retry.count or 0, f"{_seconds(str(self.retry.backoff))}s", self.retry.factor or 1
 
     @property
     def longest(self) -> int:
-        """Seconds from the start of the first attempt after which Argo starts no other: room for all of them."""
+        """Seconds from the start of the first attempt after which Argo ends the task: room for all attempts."""
         count, pause, factor = self.backoff
         pauses = sum(int(pause[:-1]) * factor**i for i in range(count))
         return (count + 1) * (self.timeout_seconds + WAITING) + int(pauses)

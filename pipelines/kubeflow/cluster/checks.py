@@ -1,7 +1,9 @@
 """The checks of `pada doctor` that look at objects in a Kubernetes cluster."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import yaml
 
 from pada_agent.pipelines.doctor import Check
 from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, look
@@ -14,6 +16,14 @@ GPU = "nvidia.com/gpu"
 # A pool that grows from zero shows no node until a task waits for one, so that none is there now proves nothing.
 POOLS = "kubectl -n kube-system get configmap cluster-autoscaler-status -o yaml: a node group with GPUs may grow"
 GKE_POOLS = "gcloud container node-pools list --cluster NAME --location PLACE: a pool with an accelerator may grow"
+CONTROLLER, KUBEFLOW = "workflow-controller-configmap", "kubeflow"
+# Argo's policies, and what does not start a task again although its package has retries left.
+POLICIES = {
+    "Always": "",
+    "OnError": "a stage that ends with an error is not started again, only one whose pod is lost",
+    "OnFailure": "a stage whose pod is lost is not started again, only one that ends with an error",
+    "OnTransientError": "most failures do not start a stage again",
+}
 APPLY = "kubectl apply -k manifests/overlays/local-cluster, or your cluster's overlay"
 
 
@@ -109,6 +119,40 @@ def policies(api: Any, space: str) -> Check:
     name = "network policies"
     read = client.NetworkingV1Api(api).list_namespaced_network_policy
     return look(name, lambda: read(space, _request_timeout=SECONDS), tell, f"list networkpolicies -n {space}")
+
+
+def retries(api: Any) -> Check:
+    """Which failures start a task again: KFP leaves that to the configuration of Argo's controller."""
+    from kubernetes import client
+
+    def tell(found: Any) -> Check:
+        data = (found.data if found else None) or {}
+        try:
+            policy = _policy(data)
+        except (yaml.YAMLError, AttributeError):
+            return Check(name, f"{CONTROLLER} holds workflowDefaults that are no YAML mapping", mend, needed=False)
+        said = policy or "OnFailure, Argo's own default"
+        lost = POLICIES.get(policy or "OnFailure", "not a policy that Argo documents")
+        return Check(name, f"{said}: {lost}" if lost else said, mend if lost else "", needed=False)
+
+    name = "retries"
+    mend = (
+        f"kubectl -n {KUBEFLOW} edit configmap {CONTROLLER}, and in workflowDefaults set "
+        "spec.templateDefaults.retryStrategy.retryPolicy: Always"
+    )
+    read = client.CoreV1Api(api).read_namespaced_config_map
+    right = f"get configmaps/{CONTROLLER} -n {KUBEFLOW}"
+    return look(name, lambda: read(CONTROLLER, KUBEFLOW, _request_timeout=SECONDS), tell, right)
+
+
+def _policy(data: Mapping[str, str]) -> str:
+    """The default retry policy of templates in the controller's ConfigMap: by key, or all in the one key `config`."""
+    whole = yaml.safe_load(data.get("config", "")) or {}
+    defaults = yaml.safe_load(data["workflowDefaults"]) if "workflowDefaults" in data else whole.get("workflowDefaults")
+    found: Any = defaults or {}
+    for key in ("spec", "templateDefaults", "retryStrategy", "retryPolicy"):
+        found = found.get(key) or {}
+    return str(found or "")
 
 
 def gpus(api: Any) -> Iterator[Check]:

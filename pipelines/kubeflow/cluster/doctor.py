@@ -68,6 +68,7 @@ def _on_cluster(api: Any, settings: Settings | None, space: str, s3: bool) -> It
     if s3:
         yield checks.secret(api, space, checks.STORAGE_SECRET, checks.STORAGE_KEYS)
     yield checks.policies(api, space)
+    yield checks.retries(api)
     yield from checks.gpus(api)
     yield checks.storage_class(api)
     models = (settings.slm.model, settings.embedding.model) if settings else ()

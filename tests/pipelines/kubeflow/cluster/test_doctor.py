@@ -12,6 +12,7 @@ POLICIES = "/apis/networking.k8s.io/v1/namespaces/pada-agent/networkpolicies"
 CLAIM = f"{SPACE}/persistentvolumeclaims/pada-agent-models"
 HEALTHZ = "/apis/v2beta1/healthz"
 PROXY = f"/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy{HEALTHZ}"
+CONTROLLER = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
 VALUE = base64.b64encode(b"sk-never-show-this").decode()
 TOKEN = "token-of-the-kubeconfig"
 
@@ -59,11 +60,19 @@ def cluster(http_stub):
         "/apis/storage.k8s.io/v1/storageclasses",
         {"items": [{"metadata": {"name": name, "annotations": notes}, "provisioner": "x"} for name, notes in classes]},
     )
+    http_stub.on("GET", CONTROLLER, _controller("Always"))
     http_stub.on("GET", PROXY, {"multi_user": True})
     return http_stub
 
 
 _VERSION = dict.fromkeys(("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "platform"), "x")
+
+
+def _controller(policy):
+    """As KFP 2.17 ships it, with another policy."""
+    strategy = {"limit": 2, "retryPolicy": policy} if policy else {}
+    defaults = {"spec": {"templateDefaults": {"retryStrategy": strategy}}}
+    return {"data": {"executor": "imagePullPolicy: IfNotPresent\n", "workflowDefaults": yaml.safe_dump(defaults)}}
 
 
 def _claim(phase):
@@ -103,6 +112,7 @@ def test_a_cluster_that_has_everything(cluster, doctor):
     assert lines["service account"].endswith("pada-agent-runner is there, acts as runner@p.iam.gserviceaccount.com")
     assert lines["secret pada-agent-llm"].endswith("holds JUDGE_API_KEY, TEACHER_API_KEY")
     assert lines["network policies"].endswith("2: deny-all, llm-egress")
+    assert lines["retries"].endswith("Always")
     assert lines["gpu"].endswith("3 allocatable on 2 of 3 nodes: NVIDIA-L4")
     assert lines["storage class"].endswith("standard (default), fast")
     assert lines["model cache"].endswith("pada-agent-models: Bound, ReadWriteMany")
@@ -133,7 +143,7 @@ def test_a_thing_that_is_not_there(cluster, doctor, path, name, word, mend):
     assert code == (word == "MISSING")
     assert lines[name].startswith(word)
     assert mend in lines[name].split("   ->   ")[1]
-    assert [line.split()[0] for other, line in lines.items() if other != name] == ["ok"] * 8
+    assert [line.split()[0] for other, line in lines.items() if other != name] == ["ok"] * 9
 
 
 EMPTY = [
@@ -167,6 +177,7 @@ HIDDEN = [
         "model cache",
         "get persistentvolumeclaims/pada-agent-models -n pada-agent",
     ),
+    (CONTROLLER, "retries", "get configmaps/workflow-controller-configmap -n kubeflow"),
 ]
 
 
@@ -178,6 +189,33 @@ def test_what_may_not_be_looked_at_is_not_called_missing(cluster, doctor, path, 
     assert lines[name].startswith("note")
     assert f"no right to look, it may be there (HTTP 403: {name} is forbidden" in lines[name]
     assert lines[name].endswith(f"   ->   kubectl auth can-i {right}")
+
+
+RETRIES = [
+    (_controller("OnError"), "OnError: a stage that ends with an error is not started again, only one whose pod is lost"),
+    (_controller(""), "OnFailure, Argo's own default: a stage whose pod is lost is not started again"),
+    ({"data": None}, "OnFailure, Argo's own default"),
+    ({"data": {"config": yaml.safe_dump({"workflowDefaults": {"spec": None}})}}, "OnFailure, Argo's own default"),
+    (_controller("OnTransientError"), "OnTransientError: most failures do not start a stage again"),
+    ({"data": {"workflowDefaults": "spec: ["}}, "workflowDefaults that are no YAML mapping"),
+    ({"data": {"workflowDefaults": "spec"}}, "workflowDefaults that are no YAML mapping"),
+]
+
+
+@pytest.mark.parametrize("found, said", RETRIES)
+def test_which_failures_start_a_task_again(cluster, doctor, found, said):
+    cluster.instead("GET", CONTROLLER, found)
+    code, lines = doctor()
+    assert code == 0
+    assert lines["retries"].startswith("note") and said in lines["retries"]
+    assert "   ->   kubectl -n kubeflow edit configmap workflow-controller-configmap, and in" in lines["retries"]
+    assert lines["retries"].endswith("retryPolicy: Always")
+
+
+def test_the_policy_in_a_controller_s_one_key(cluster, doctor):
+    whole = {"workflowDefaults": yaml.safe_load(_controller("Always")["data"]["workflowDefaults"])}
+    cluster.instead("GET", CONTROLLER, {"data": {"config": yaml.safe_dump(whole)}})
+    assert doctor()[1]["retries"].startswith("ok")
 
 
 def test_an_old_cluster_that_cannot_say_who_asks(cluster, doctor):
