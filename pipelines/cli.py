@@ -94,6 +94,9 @@ def doctor(
     ca_cert: CaCert = "",
     work_uri: WorkUri = "",
     export_uri: ExportUri = "",
+    package: Annotated[
+        Path | None, typer.Option("--package", help="kubernetes: of `pada compile`; default: the one that is shipped")
+    ] = None,
 ) -> None:
     """Check that this machine, or a cluster, has what a run needs; say the command that mends what is missing."""
     settings = read_config(config) if config else None
@@ -102,13 +105,13 @@ def doctor(
         from pada_agent.pipelines.kubeflow.run_order import check_options
 
         given = {"kubeconfig": kubeconfig, "context": context, "host": host, "token_env": token_env, "ca_cert": ca_cert}
-        check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri})
+        check_options(target, {**given, "work_uri": work_uri, "export_uri": export_uri, "package": package})
         well = examine(settings)
     else:
         from pada_agent.pipelines.kubeflow.cluster.doctor import ClusterTarget, examine_cluster
 
         uris = {"--work-uri": work_uri, "--export-uri": export_uri}
-        well = examine_cluster(settings, ClusterTarget(namespace, kubeconfig, context, host, token_env, ca_cert, uris))
+        well = examine_cluster(settings, ClusterTarget(namespace, kubeconfig, context, host, token_env, ca_cert, uris, package))
     if not well:
         raise typer.Exit(1)
 

@@ -13,15 +13,17 @@ prepare_data = components.load_component_from_file(str(COMPONENTS / "prepare_dat
 analyze_patterns = components.load_component_from_file(str(COMPONENTS / "analyze_patterns" / "component.yaml"))
 
 
-def place(task, **secrets):
-    """Image, user and credentials of a task; `secrets` are keys by the name of their secret, _ for -."""
+def place(task, stage, key=""):
+    """Image, machine, user and credentials of a task; `key` is that of the LLM it asks."""
     task.set_container_image(IMAGE).set_retry(3, backoff_duration="60s", backoff_max_duration="2d")
     task.set_cpu_limit("4").set_memory_limit("8Gi")
     kubernetes.set_security_context(task, run_as_user=10001, run_as_group=10001, run_as_non_root=True)
-    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
-        kubernetes.use_secret_as_env(task, "pada-agent-storage", {key: key}, optional=True)  # none with workload identity
-    for name, key in secrets.items():
-        kubernetes.use_secret_as_env(task, name.replace("_", "-"), {key: key})
+    storage = {name: name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")}
+    kubernetes.use_secret_as_env(task, "pada-agent-storage", storage, optional=True)  # none with workload identity
+    if key:
+        kubernetes.use_secret_as_env(task, "pada-agent-llm", {key: key})
+    kubernetes.add_pod_label(task, "pada-agent/stage", stage)  # the network policies of manifests/ go by these two
+    kubernetes.add_pod_label(task, "pada-agent/egress", "llm" if key else "storage")
     return task
 
 
@@ -35,7 +37,7 @@ def failure_patterns(settings: dict, samples_uri: str, work_uri: str):
         work_uri: gs:// or s3:// folder for paid calls: a task that is started again pays for none twice.
     """
     samples = dsl.importer(artifact_uri=samples_uri, artifact_class=dsl.Dataset, reimport=True)
-    data = place(prepare_data(settings=settings))
+    data = place(prepare_data(settings=settings), "prepare-data")
     patterns = analyze_patterns(
         settings=settings,
         predictions=samples.output,
@@ -43,8 +45,7 @@ def failure_patterns(settings: dict, samples_uri: str, work_uri: str):
         fingerprints=data.outputs["fingerprints"],
         ledger=f"{work_uri}/ledger/analyze_patterns",
     )
-    place(patterns, pada_agent_llm="TEACHER_API_KEY")
-    kubernetes.add_pod_label(patterns, "pada-agent/egress", "llm")  # what the network policies of manifests/ go by
+    place(patterns, "analyze-patterns", key="TEACHER_API_KEY")
 
 
 if __name__ == "__main__":

@@ -77,17 +77,32 @@ class Package:
                 raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
 
     @property
-    def on_kubernetes(self) -> dict[str, dict[str, Any]]:
-        """What only Kubernetes has, by executor."""
-        deployment: dict[str, Any] = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
-        executors: dict[str, dict[str, Any]] = deployment.get("executors", {})
-        return executors
+    def placed(self) -> list[dict[str, Any]]:
+        """What the second document says of each executor."""
+        platform = self.platform.get("platforms", {}).get("kubernetes", {})
+        return list(platform.get("deploymentSpec", {}).get("executors", {}).values())
 
     @property
     def service_account(self) -> str:
         """The account that its runs are to have; '' where the package does not say."""
-        said = (config.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for config in self.on_kubernetes.values())
+        said = (placed.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for placed in self.placed)
         return next((str(account) for account in said if account), "")
+
+    def secret_of(self, variable: str) -> str:
+        """Name of the secret that gives tasks this environment variable; '' for none."""
+        secrets = (secret for placed in self.placed for secret in placed.get("secretAsEnv", []))
+        named = (secret.get("secretName", "") for secret in secrets if variable in {k["envVar"] for k in secret["keyToEnv"]})
+        return str(next(named, ""))
+
+    @property
+    def claims(self) -> set[str]:
+        """Names of the volume claims that tasks mount."""
+        return {str(mount["constant"]) for placed in self.placed for mount in placed.get("pvcMount", []) if "constant" in mount}
+
+    @property
+    def gpu(self) -> str:
+        """The resource that tasks ask for as their accelerator; '' for none."""
+        return next(_accelerators(self), "")
 
     def check_images(self) -> None:
         """Check that the images of this project's stages are somewhere. Raises InputError that says what to do."""
@@ -103,15 +118,29 @@ class Package:
 
     def secret_variables(self, stage: str) -> set[str]:
         """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
-        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         return {
             str(key["envVar"])
-            for label, executor in executors.items()
-            if f"pada_agent.components.{stage}" in executor.get("container", {}).get("command", [])
-            for secret in self.on_kubernetes.get(label, {}).get("secretAsEnv", [])
+            for placed in self._on_kubernetes(stage)
+            for secret in placed.get("secretAsEnv", [])
             if not secret.get("optional")
             for key in secret.get("keyToEnv", [])
         }
+
+    def mounts(self, stage: str) -> set[str]:
+        """Where volume claims are mounted in every task of a stage: absolute paths."""
+        placed = [{str(m["mountPath"]) for m in p.get("pvcMount", [])} for p in self._on_kubernetes(stage)]
+        return set.intersection(*placed) if placed else set()
+
+    def pod(self, stage: str) -> dict[str, Any]:
+        """What the second document says of a task of a stage: tolerations, nodeSelector and the like."""
+        return next(iter(self._on_kubernetes(stage)), {})
+
+    def _on_kubernetes(self, stage: str) -> list[dict[str, Any]]:
+        """What the second document says of each executor of a stage."""
+        known = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        command = f"pada_agent.components.{stage}"
+        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
+        return [known.get(label, {}) for label, e in executors.items() if command in e.get("container", {}).get("command", [])]
 
     @property
     def max_iterations(self) -> int:

@@ -139,8 +139,8 @@ def test_every_task_of_an_example_gets_what_it_needs_on_a_cluster(pipeline, tmp_
         keys.pop("HF_TOKEN", None)
         role = STAGES[stage].llm
         assert keys == ({KEYS[role]: ("pada-agent-llm", False)} if role else {}), stage
-        labels = pod.get("podMetadata", {}).get("labels", {})
-        assert (labels.get("pada-agent/egress") == "llm") == bool(role), "else the network policies keep it from the LLM"
+        labels = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if role else "storage"}
+        assert pod["podMetadata"]["labels"] == labels, "else the network policies keep it from what it needs"
         assert {str(USER)} == {pod["securityContext"][key] for key in ("runAsUser", "runAsGroup")}
         assert container["resources"]["resourceMemoryLimit"]
     retried = [t["retryPolicy"] for _, name, t in tasks_of(spec) if not name.startswith("importer")]

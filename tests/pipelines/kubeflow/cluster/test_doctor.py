@@ -7,6 +7,11 @@ import pytest
 import yaml
 from cluster_cases import write_config
 
+from pada_agent.pipelines.kubeflow.compile import write_package
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import Kubernetes
+from pada_agent.pipelines.kubeflow.placement_file import Placement
+
 SPACE = "/api/v1/namespaces/pada-agent"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/pada-agent/networkpolicies"
 CLAIM = f"{SPACE}/persistentvolumeclaims/pada-agent-models"
@@ -283,6 +288,68 @@ def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
     code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
     assert code == 1
     assert lines["config"].endswith("no cluster can read it; upload it to gs:// or s3://, or give a hub id")
+
+
+@pytest.fixture
+def package(tmp_path):
+    """The whole loop placed by a file that names everything otherwise."""
+    placement = {
+        "images": {"registry": "registry.example"},
+        "service_account": "nlp",
+        "secrets": {"llm": "nlp-llm", "storage": "nlp-storage"},
+        "model_cache": "nlp-models",
+        "roles": {
+            "analysis": {"volumes": {"nlp-data": "/data"}},
+            "slm": {
+                "gpu": {"resource": "amd.com/gpu"},
+                "node_selector": {"pool": "gpu"},
+                "tolerations": [{"key": "team", "value": "nlp"}, {"key": "old", "operator": "Exists", "effect": "NoExecute"}],
+            },
+        },
+    }
+    write_package(Shape(), Kubernetes(Placement.model_validate(placement)), tmp_path / "loop.yaml")
+    return tmp_path / "loop.yaml"
+
+
+def test_a_package_says_what_it_needs_of_a_cluster(cluster, doctor, package):
+    cluster.on("GET", f"{SPACE}/serviceaccounts/nlp", {"metadata": {}})
+    cluster.on("GET", f"{SPACE}/secrets/nlp-llm", {"data": {"TEACHER_API_KEY": VALUE, "JUDGE_API_KEY": VALUE}})
+    cluster.on("GET", f"{SPACE}/persistentvolumeclaims/nlp-models", _claim("Bound"))
+    cluster.on("GET", f"{SPACE}/persistentvolumeclaims/nlp-data", MISSING, status=404)
+    taint = {"key": "team", "value": "nlp", "effect": "NoSchedule"}
+    nodes = {
+        "good": ([taint, {"key": "old", "effect": "NoExecute"}], {"pool": "gpu"}),
+        "selected-not": ([taint], {"pool": "cpu"}),
+        "of-others": ([{**taint, "value": "vision"}], {"pool": "gpu"}),
+        "old-too": ([{"key": "old", "effect": "NoSchedule"}], {"pool": "gpu"}),
+    }
+    items = [
+        {
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"taints": taints},
+            "status": {"allocatable": {"amd.com/gpu": "2"}},
+        }
+        for name, (taints, labels) in nodes.items()
+    ]
+    cluster.instead("GET", "/api/v1/nodes", {"items": [*items, _node("b", 4)]})
+    code, lines = doctor("--package", package)
+    assert code == 1
+    assert lines["service account"].endswith("nlp is there")
+    assert lines["secret nlp-llm"].startswith("ok") and lines["volume nlp-models"].startswith("ok")
+    assert lines["volume nlp-data"].startswith("MISSING")
+    assert "2 allocatable on 1 of 5 nodes" in lines["gpu"]
+    assert "lacks pool=gpu, which tasks ask for" in lines["gpu of selected-not"]
+    assert "tainted team=vision:NoSchedule, which tasks do not tolerate" in lines["gpu of of-others"]
+    assert "tainted old:NoSchedule, which" in lines["gpu of old-too"]
+    assert "gpu of good" not in lines
+
+
+def test_a_package_without_gpus_asks_no_node_for_one(cluster, doctor, tmp_path):
+    placement = Placement.model_validate({"images": {"registry": "registry.example"}, "all": {"gpu": None}})
+    write_package(Shape(1, 1), Kubernetes(placement), tmp_path / "loop.yaml")
+    code, lines = doctor("--package", tmp_path / "loop.yaml")
+    assert code == 0 and "gpu" not in lines
+    assert not cluster.asked("GET", "/api/v1/nodes")
 
 
 def test_another_namespace(cluster, doctor):
