@@ -70,14 +70,25 @@ def _small_enough(annotations: dict[str, str]) -> dict[str, str]:
 
 def _text(value: Any) -> Any:
     """YAML reads `team: 7` as a number and `spot: true` as a truth value; Kubernetes has text for both."""
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
 
 
-_as_text = BeforeValidator(_text)
+def like(pattern: str, examples: str) -> AfterValidator:
+    """Text of a form; who gives another is told `examples`."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"give {examples}")
+        return value
+
+    return AfterValidator(check)
+
+
+as_text = BeforeValidator(_text)
 Name = Annotated[str, AfterValidator(_name)]
 Claim = Annotated[str, AfterValidator(_claim)]
 QualifiedName = Annotated[str, AfterValidator(_qualified)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
-Labels = dict[QualifiedName, Annotated[str, _as_text, AfterValidator(_label_value)]]
-Annotations = Annotated[dict[QualifiedName, Annotated[str, _as_text]], AfterValidator(_small_enough)]
+Labels = dict[QualifiedName, Annotated[str, as_text, AfterValidator(_label_value)]]
+Annotations = Annotated[dict[QualifiedName, Annotated[str, as_text]], AfterValidator(_small_enough)]
 check_labels = AfterValidator(_no_labels_of_ours)

@@ -13,7 +13,8 @@ from kfp import dsl, kubernetes
 
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import ACCOUNT
-from pada_agent.pipelines.kubeflow.placement_file import Affinity, Placement, Task, read_placement
+from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
+from pada_agent.pipelines.kubeflow.task_placement import Affinity, Task
 
 KEYS = {"teacher": "TEACHER_API_KEY", "judge": "JUDGE_API_KEY"}
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
