@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 LONGEST_NAME, LONGEST_LABEL = 253, 63
 ANNOTATION_BYTES = 256 * 1024  # of all annotations of an object together
+SHARED_MEMORY = "shared-memory"  # a volume of our own
 OURS = "pada-agent/"  # labels that the network policies rest on
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _PART = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -24,8 +25,10 @@ def _name(value: str) -> str:
 
 def _claim(value: str) -> str:
     """Of a volume claim: KFP's driver calls the pod's volume the same, which allows less."""
-    if len(value) > LONGEST_LABEL or not re.fullmatch(_PART, value):
-        raise ValueError(f"KFP takes claims with lower-case letters, digits and - in their names, at most {LONGEST_LABEL}")
+    if len(value) > LONGEST_LABEL or not re.fullmatch(_PART, value) or value == SHARED_MEMORY:
+        raise ValueError(
+            f"KFP takes claims with lower-case letters, digits and - in their names, at most {LONGEST_LABEL}, but {SHARED_MEMORY}"
+        )
     return value
 
 

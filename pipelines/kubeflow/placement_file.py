@@ -109,7 +109,10 @@ class Placement(Section):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         for stage in STAGES:
-            self.of(stage).check(stage)
+            task = self.of(stage)
+            task.check(stage)
+            if self.model_cache in task.volumes:
+                raise ValueError(f"volumes of {stage}: '{self.model_cache}' is the model cache; KFP mounts a claim only once")
         return self
 
     def of(self, stage: str) -> Task:

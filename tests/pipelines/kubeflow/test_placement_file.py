@@ -71,6 +71,8 @@ WRONG = [
     ("all: {volumes: {data: data}}", "all.volumes.data: give an absolute path"),
     ("all: {volumes: {data: /gcs/data}}", "all.volumes.data: /gcs is in use"),
     ("all: {volumes: {a: /data, b: /data/}}", "volumes of prepare_data: two at one path"),
+    ("{model_cache: m, all: {volumes: {m: /data}}}", "volumes of prepare_data: 'm' is the model cache"),
+    ("all: {volumes: {shared-memory: /data}}", "KFP takes claims with"),
     ("all: {tolerations: [{operator: Exists, key: a, value: b}]}", "takes no value"),
     ("all: {tolerations: [{value: b}]}", "without a key needs the operator Exists"),
     ("all: {tolerations: [{key: a, seconds: 5}]}", "need the effect NoExecute"),
