@@ -21,7 +21,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Config = Annotated[Path, typer.Option("--config", help="YAML file; see pipelines/quickstart/config.yaml")]
 RunDir = Annotated[
-    str, typer.Option("--run-dir", help="where everything goes, perhaps gs:// or s3://; default: runs/<name of the config>")
+    str,
+    typer.Option("--run-dir", help="where everything goes, perhaps gs://, s3:// or minio://; default: runs/<name of the config>"),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="in place of the config's")]
 Host = Annotated[str, typer.Option("--host", help="kubernetes: URL of KFP's API or UI; default $KF_PIPELINES_ENDPOINT")]
@@ -30,8 +31,8 @@ TokenEnv = Annotated[
     typer.Option("--token-env", "--existing-token", help="kubernetes: name of the variable that holds a token, never the token"),
 ]
 CaCert = Annotated[str, typer.Option("--ca-cert", help="kubernetes: file of the authority that signed the host's certificate")]
-WorkUri = Annotated[str, typer.Option("--work-uri", help="gs:// or s3:// folder for ledger and checkpoints")]
-ExportUri = Annotated[str, typer.Option("--export-uri", help="gs:// or s3:// folder for the adapter to ship")]
+WorkUri = Annotated[str, typer.Option("--work-uri", help="gs://, s3:// or minio:// folder for ledger and checkpoints")]
+ExportUri = Annotated[str, typer.Option("--export-uri", help="gs://, s3:// or minio:// folder for the adapter to ship")]
 ATTEMPTS = links(GenerateSettings())
 STOPPED = {130: "interrupted", 143: "terminated"}
 
@@ -120,7 +121,7 @@ def doctor(
 def submit(
     target: Annotated[Literal["kubernetes", "vertex"], typer.Option("--target", help="where to run")],
     config: Annotated[
-        Path | None, typer.Option("--config", help="YAML file; its data must be at gs://, s3:// or a hub id")
+        Path | None, typer.Option("--config", help="YAML file; its data must be in a store, on the hub or on a volume")
     ] = None,
     package: Annotated[Path | None, typer.Option("--package", help="of `pada compile`; default: the one that is shipped")] = None,
     work_uri: WorkUri = "",

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import StageEstimate, estimate
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings
-from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import Task
 
 HEADINGS = ("stage", "calls", "tokens in", "tokens out", "USD")
@@ -38,7 +38,7 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
 def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
     """The estimate by stage, and the training and validation rows it is for."""
     own = settings.task
-    task = load_task(own.name, own.options)
+    task = open_task(own)
     train, rows = _train_rows(task, own.train, own.train_size)
     validation = own.validation_size or _count(own.validation)
     if not own.selection and not own.validation_size:

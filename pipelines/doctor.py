@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pada_agent.components.core.addresses import STORES, Address, addresses, bucket_of, speaks
 from pada_agent.components.core.errors import PadaError
 from pada_agent.components.core.settings import EMBEDDED, BudgetSettings, LlmSettings, Settings
-from pada_agent.pipelines.config import local_files
 
 GIB = 1 << 30
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn", "openai")
@@ -75,15 +75,14 @@ def _checks(settings: Settings | None) -> Iterator[Check]:
     yield from _sandbox(needed=settings is not None and settings.task.name in TASKS_WITH_CODE)
     if settings is None:
         return
-    for key, path in local_files(settings).items():
-        yield _file(f"task.{key}", path)
-    for role in ("slm", "embedding"):
-        yield _model(role, getattr(settings, role).model)
     llms = {role: getattr(settings, role) for role in ("teacher", "judge")}
     if EMBEDDED in {llm.base_url for llm in llms.values()}:
         yield _package("llama-cpp-python")
+    for address in addresses(settings):
+        yield from _lies_there(address)
     for role, llm in llms.items():
-        yield _model(role, llm.model) if llm.base_url == EMBEDDED else endpoint(role, llm)
+        if llm.base_url != EMBEDDED:
+            yield endpoint(role, llm)
 
 
 def _python() -> Check:
@@ -145,8 +144,46 @@ def _sandbox(needed: bool) -> Iterator[Check]:
         yield Check("sandbox", "code runs in it, network cut off")
 
 
-def _file(key: str, path: Path) -> Check:
-    return Check(key, str(path)) if path.exists() else Check(key, f"there is nothing at {path}", "correct the path in the config")
+def _lies_there(address: Address) -> Iterator[Check]:
+    """What is at an address. Rows on the hub, and what fsspec reads from elsewhere, are not asked for."""
+    key, value = address.key, address.value
+    if speaks(value) and not (address.kind == "model" and _fetched(value)):
+        yield store(key, value, to_read=True)
+    elif address.kind == "model":
+        yield _model(key.removesuffix(".model"), value)
+    elif address.is_path:
+        there = Path(value).exists()
+        yield Check(key, value) if there else Check(key, f"there is nothing at {value}", "correct the path in the config")
+
+
+def store(key: str, uri: str, to_read: bool) -> Check:
+    """Whether `uri` can be seen with this machine's credentials; a folder to write to need not be there, its bucket must."""
+    from pada_agent.components.backends.store.transfer import open_store, reached
+
+    bucket, schemes = bucket_of(uri), " or ".join(f"{scheme}://" for scheme in STORES)
+    if not speaks(uri) or not bucket:
+        return Check(key, f"{uri} is not a {schemes} URI", f"correct {key}")
+    make = f"gcloud storage buckets create gs://{bucket}" if speaks(uri) == "gs" else f"aws s3 mb s3://{bucket}"
+    try:
+        with reached(uri):
+            files, path = open_store(uri)
+            if files.exists(path):
+                return Check(key, f"{uri} is there, seen from this machine")
+            if to_read:
+                return Check(key, f"there is nothing at {uri}", f"upload it there, or correct {key}")
+            if files.exists(bucket):
+                return Check(key, f"{uri}: its bucket is there, seen from this machine")
+    except PadaError as e:
+        return Check(
+            key, str(e), "log in to the store (`gcloud auth application-default login`, `aws configure`), or mend the network"
+        )
+    return Check(key, f"there is no bucket {bucket}", make)
+
+
+def _fetched(model: str) -> bool:
+    from pada_agent.components.backends.models.sources import model_here
+
+    return model_here(model) is not None
 
 
 def _model(role: str, name: str) -> Check:

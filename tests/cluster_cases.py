@@ -61,6 +61,37 @@ def compile_packages(folder: Path) -> dict[str, Path]:
     return packages
 
 
+def compile_with_volumes(folder: Path) -> Path:
+    """A package for Kubernetes whose stages have volumes: /data where rows are read, /models where models are."""
+    from kfp import compiler, dsl, kubernetes
+
+    volumes = {
+        "prepare_data": ("/data", "/models"),
+        "train_lora": ("/models", "/scratch"),
+        "evaluate_slm": ("/models",),
+        "analyze_patterns": ("/models/",),
+    }
+
+    def component(stage: str) -> Any:
+        def run(settings: dict, work_uri: str):  # type: ignore[no-untyped-def]
+            return dsl.ContainerSpec(image="pada-agent", command=["python", "-m", f"pada_agent.components.{stage}"])
+
+        run.__name__ = stage
+        return dsl.container_component(run)
+
+    stages = {stage: component(stage) for stage in volumes}
+
+    @dsl.pipeline(name="improvement-loop")
+    def loop(settings: dict, work_uri: str):  # type: ignore[no-untyped-def]
+        for stage, paths in volumes.items():
+            task = stages[stage](settings=settings, work_uri=work_uri)
+            for path in paths:
+                kubernetes.mount_pvc(task, pvc_name=f"claim{path.strip('/')}", mount_path=path)
+
+    compiler.Compiler().compile(loop, str(folder / "volumes.yaml"))
+    return folder / "volumes.yaml"
+
+
 def write_config(file: Path, changes: dict[str, dict[str, Any]] | None = None) -> Path:
     """`CONFIG` with `changes` of some keys of some sections."""
     more = changes or {}

@@ -11,6 +11,14 @@ import pytest
 import tiny_slm as TINY
 from fake_stages import FakeStages
 
+from pada_agent.components.backends import patience
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a store or a hub that does not answer; the tests of waiting say for how long."""
+    monkeypatch.setattr(patience, "SECONDS", 0.0)
+
 
 @pytest.fixture
 def llm_stub() -> Iterator[Any]:

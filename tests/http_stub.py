@@ -146,7 +146,7 @@ def _handler(stub: HttpStub) -> type[BaseHTTPRequestHandler]:
             else:
                 self._send(rule.status, rule.headers, _bytes(rule.reply(ask) if callable(rule.reply) else rule.reply))
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any
 
         def _send(self, status: int, headers: dict[str, str], raw: bytes) -> None:
             self.send_response(status)
@@ -154,7 +154,8 @@ def _handler(stub: HttpStub) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, text)
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
-            self.wfile.write(raw)
+            if self.command != "HEAD":
+                self.wfile.write(raw)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Quiet."""

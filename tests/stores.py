@@ -152,11 +152,11 @@ def free_port() -> int:
 class Cut:
     """A TCP proxy whose connection breaks after `limit` bytes in one direction, once or for good."""
 
-    def __init__(self, server: str, limit: int, upwards: bool, for_good: bool) -> None:
+    def __init__(self, server: str, limit: int, upwards: bool, for_good: bool, port: int = 0) -> None:
         self.limit, self.upwards, self.for_good = limit, upwards, for_good
         self.passed = self.cuts = 0
         self._target = ("127.0.0.1", int(server.rpartition(":")[2])) if server else None
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 

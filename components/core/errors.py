@@ -9,6 +9,10 @@ class InputError(PadaError):
     """A setting, a row or a file is not what it must be."""
 
 
+class PassingError(InputError):
+    """A store or the hub does not answer now; the same request may do well in a moment."""
+
+
 class ModelError(PadaError):
     """A model is missing, broken or too large."""
 

@@ -19,7 +19,7 @@ class TaskSettings(Section):
     """Which task, and where its rows are."""
 
     name: str = Field(description="squad, arc_challenge, hellaswag, gsm8k, humaneval, text_to_sql or custom")
-    train: str = Field(description="path, gs://, s3:// or hub id#split; JSONL or Parquet")
+    train: str = Field(description="path, gs://, s3://, minio:// or hub id#split; JSONL or Parquet")
     validation: str
     selection: str = Field(default="", description="empty: the first half of the validation rows' groups is set aside")
     test: str
@@ -40,7 +40,7 @@ class TaskSettings(Section):
 class SlmSettings(Section):
     """The small language model."""
 
-    model: str = Field(description="directory, .gguf file, gs:// or s3:// URI, or hub id")
+    model: str = Field(description="directory, .gguf file, gs://, s3:// or minio:// URI, or hub id")
     max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

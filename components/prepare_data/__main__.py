@@ -1,7 +1,6 @@
 """Entry point: sources in, training data, held-out data and fingerprints out."""
 
 import hashlib
-import shutil
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.record_files import write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import PrepareData
-from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_scorer
 from pada_agent.components.prepare_data.prepare import HELD_OUT, Prepared, prepare
@@ -28,7 +27,7 @@ def run(ex: Executor) -> None:
     """Read, prepare, write."""
     settings = ex.settings(PrepareData)
     _check_iterations(settings.loop.iterations, ex.parameter("max_iterations", 0))
-    task = load_task(settings.task.name, settings.task.options)
+    task = open_task(settings.task)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None
@@ -39,7 +38,7 @@ def run(ex: Executor) -> None:
     facts = {"version": 1, "task": task.name, "split_seed": settings.task.split_seed, "versions": versions}
     with whole_directory(ex.output("train_data")) as folder:
         write_records(folder / "train.jsonl", data.train)
-        assets = _copy_assets(task, folder / "assets")
+        assets = _write_assets(task, folder / "assets")
         manifest = facts | _facts(data, ["train"], sources, folder) | {"assets": assets}
         write_json(folder / "manifest.json", manifest)
     with whole_directory(ex.output("heldout_data")) as folder:
@@ -66,15 +65,10 @@ def _check_iterations(asked: int, most: int) -> None:
         )
 
 
-def _copy_assets(task: Task, folder: Path) -> dict[str, str]:
-    hashes = {}
-    for name, path in sorted(task.option_files().items()):
-        if not path.is_file():
-            raise InputError(f"task.options: {path}: there is no such file")
-        folder.mkdir(exist_ok=True)
-        shutil.copyfile(path, folder / name)
-        hashes[name] = _sha256(folder / name)
-    return hashes
+def _write_assets(task: Task, folder: Path) -> dict[str, str]:
+    for name, text in sorted(task.assets().items()):
+        write_atomic(folder / name, text)
+    return {name: _sha256(folder / name) for name in sorted(task.assets())}
 
 
 def _facts(data: Prepared, splits: Iterable[str], sources: dict[str, str], folder: Path) -> dict[str, Any]:

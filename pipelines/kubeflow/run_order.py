@@ -5,24 +5,24 @@ Errors that can be found early are reported here in one line, in minute one and 
 
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from posixpath import normpath
 from typing import Any
 from urllib.parse import urlsplit
 
+from pada_agent.components.core.addresses import STORES, Address, addresses, bucket_of
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import EMBEDDED, LlmSettings, Settings
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.config import local_files
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
 
 LONGEST_RUN_NAME = 128  # of Vertex, and of the columns for names in KFP's database
 LONGEST_VERSION = 127  # of a column in KFP's database
 PARAMETER_BYTES = 10_000  # of KFP's API server, variable MAX_PARAMETER_BYTES
-SCHEMES = {KUBERNETES: ("gs://", "s3://"), VERTEX: ("gs://",)}
-MOUNTS = {KUBERNETES: "/models/", VERTEX: "/gcs/"}  # the model cache's volume; what Vertex mounts of each bucket
+SCHEMES = {KUBERNETES: tuple(f"{scheme}://" for scheme in STORES), VERTEX: ("gs://",)}
+BUCKETS = "/gcs"  # where Vertex mounts all of Cloud Storage
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,11 @@ def arguments_for(
 def check_settings(package: Package, settings: Settings) -> None:
     """Check that everything the settings name can be reached from a cluster. Raises InputError that names the key."""
     target = package.target
-    schemes = " or ".join(SCHEMES[target])
-    for key, path in _local_paths(settings, target):
-        raise InputError(
-            f"{key}: {path} is on this machine, where no cluster can read it; upload it to {schemes}, or give a hub id"
-        )
-    for key, uri in uris_of(settings):
-        check_uri(key, uri, target)
+    for address in addresses(settings):
+        if address.is_uri:
+            check_uri(address.key, address.value, target)
+        elif address.is_path:
+            _check_mounted(package, address)
     for role in ("teacher", "judge"):
         _check_endpoint(role, getattr(settings, role), target)
         _check_key(role, getattr(settings, role), package)
@@ -95,7 +93,7 @@ def check_uri(what: str, uri: str, target: str) -> None:
     """Check that the target can use the URI; an empty one is not given. Raises InputError."""
     if uri and ("://" in uri or what.startswith("--")) and not uri.startswith(SCHEMES[target]):
         raise InputError(f"{what}: {uri} cannot be read on {target}; give a {' or '.join(SCHEMES[target])} URI")
-    if uri.startswith(SCHEMES[target]) and not urlsplit(uri).netloc:
+    if uri.startswith(SCHEMES[target]) and not bucket_of(uri):
         raise InputError(f"{what}: {uri} names no bucket; give it as {uri.partition('://')[0]}://bucket/folder")
 
 
@@ -121,24 +119,19 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _local_paths(settings: Settings, target: str) -> Iterator[tuple[str, Path]]:
-    for key, path in local_files(settings).items():
-        yield f"task.{key}", path
-    for section in ("slm", "embedding", "teacher", "judge"):
-        model = getattr(settings, section).model
-        local_name = section in {"teacher", "judge"} and not Path(model).exists()  # a server may call its model by a path
-        if Path(model).is_absolute() and not model.startswith(MOUNTS[target]) and not local_name:
-            yield f"{section}.model", Path(model)
+def _check_mounted(package: Package, address: Address) -> None:
+    """A path is fine below what is mounted into each stage that reads it; what is there only the cluster knows."""
+    upload = f"upload it to {' or '.join(SCHEMES[package.target])}{'' if address.kind == 'file' else ', or give a hub id'}"
+    for stage in address.readers:
+        mounts = {BUCKETS} if package.target == VERTEX else package.mounts(stage)
+        if not any(normpath(address.value).startswith(f"{mount.rstrip('/')}/") for mount in mounts):
+            volume = "give it below /gcs/" if package.target == VERTEX else _volume(package, stage, mounts)
+            raise InputError(f"{address.key}: {address.value} is on no volume that {stage} has; {upload}, or {volume}")
 
 
-def uris_of(settings: Settings) -> Iterator[tuple[str, str]]:
-    task = settings.task
-    values = {f"task.{name}": getattr(task, name) for name in ("train", "validation", "selection", "test")}
-    values |= {f"task.options.{name}": value for name, value in task.options.items()}
-    values |= {"slm.model": settings.slm.model, "embedding.model": settings.embedding.model}
-    for key, value in values.items():
-        if isinstance(value, str) and "://" in value:
-            yield key, value
+def _volume(package: Package, stage: str, mounts: set[str]) -> str:
+    has = f"{package.path} mounts {', '.join(sorted(mounts)) or 'none'} there"
+    return f"mount a volume with it into {stage} (`pada compile --placement FILE`; {has})"
 
 
 def _check_endpoint(role: str, llm: LlmSettings, target: str) -> None:

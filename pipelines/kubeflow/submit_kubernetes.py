@@ -20,8 +20,8 @@ from pada_agent.pipelines.kubeflow.cluster.kfp_api import (
     refusal,
     unreachable,
 )
-from pada_agent.pipelines.kubeflow.package import Package
-from pada_agent.pipelines.kubeflow.run_order import Order
+from pada_agent.pipelines.kubeflow.package import KUBERNETES, Package
+from pada_agent.pipelines.kubeflow.run_order import Order, check_uri
 from pada_agent.pipelines.kubeflow.watch import Interruption, Snapshot, Started, Task
 
 NAMESPACE = "pada-agent"
@@ -63,8 +63,8 @@ class Kubeflow:
         host = cluster.host or os.environ.get(HOST_VARIABLE, "")
         if not host:
             raise InputError(f"--host: missing; run `{FORWARD}` beside this and give --host http://127.0.0.1:8080")
-        if cluster.pipeline_root and not cluster.pipeline_root.startswith(("gs://", "s3://", "minio://")):
-            raise InputError(f"--pipeline-root: {cluster.pipeline_root} is not a gs://, s3:// or minio:// URI")
+        if cluster.pipeline_root:
+            check_uri("--pipeline-root", cluster.pipeline_root, KUBERNETES)
         self.host = check_host(host)
         self.cluster = cluster
         self.token = token = cluster.token()

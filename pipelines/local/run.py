@@ -51,7 +51,7 @@ class Parts:
 
 
 def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts | None = None) -> Outcome:
-    """Run, or go on with a run, in a directory here or at a gs:// or s3:// URI. `until` is a key of UNTIL or a task's name.
+    """Run, or go on with a run, in a directory here or at a URI in a store. `until` is a key of UNTIL or a task's name.
 
     Raises PadaError with what to do.
     """

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.pipelines.config import local_files, read_config
+from pada_agent.pipelines.config import read_config
 
 GOOD = {
     "task": {"name": "gsm8k", "train": "train.jsonl", "validation": "org/data#validation", "test": "gs://b/test.jsonl"},
@@ -37,28 +37,45 @@ def complaint(file):
 
 def test_paths_are_taken_from_the_files_own_folder(config, tmp_path, monkeypatch):
     (tmp_path / "models" / "slm").mkdir(parents=True)
-    (tmp_path / "shop.sql").touch()
-    (tmp_path / "scorer.py").touch()
-    (tmp_path / "answer").touch()
-    options = {"database": "shop.sql", "python": "./scorer.py:close", "module": "a.b:close", "field": "answer", "n": 3}
+    (tmp_path / "question").touch()
+    options = {"prompt": "question", "answer": "answer", "scorer": "python", "description": "d", "python": "scorer.py:close"}
     file = config(
         {
             **GOOD,
             "slm": {"model": "models/slm"},
-            "task": {**GOOD["task"], "options": options},
+            "judge": {"model": "./judge.gguf", "base_url": "embedded"},
+            "task": {**GOOD["task"], "name": "custom", "selection": "/data/selection", "options": options},
         }
     )
     monkeypatch.chdir("/")
     settings = read_config(file)
     assert settings.task.train == str(tmp_path / "train.jsonl")  # also when it is not there: the error then names it
     assert settings.task.validation == "org/data#validation"
+    assert settings.task.selection == "/data/selection"
     assert settings.task.test == "gs://b/test.jsonl"
     assert settings.slm.model == str(tmp_path / "models" / "slm")
     assert settings.teacher.model == "big"
-    found = {"database": str(tmp_path / "shop.sql"), "python": str(tmp_path / "scorer.py") + ":close"}
-    assert settings.task.options == {**options, **found}  # a field's name stays one, though a file has it too
-    assert local_files(settings)["options.python"] == tmp_path / "scorer.py"
-    assert set(local_files(settings)) == {"train", "options.database", "options.python"}
+    assert settings.judge.model == str(tmp_path / "judge.gguf")
+    # a field's name stays one, though a file has it too
+    assert settings.task.options == {**options, "python": f"{tmp_path / 'scorer.py'}:close"}
+
+
+def test_a_name_that_a_server_knows_its_model_by_is_left_alone(config, tmp_path):
+    (tmp_path / "big").touch()
+    settings = read_config(config({**GOOD, "teacher": {"model": "big", "base_url": "https://llm.example.org/v1"}}))
+    assert settings.teacher.model == "big"
+
+
+@pytest.mark.parametrize("python", ["s3://b/scorer.py:close", "minio://b/scorer.py:close", "package.module:close"])
+def test_an_option_that_is_no_path_is_left_alone(config, python):
+    options = {"prompt": "question", "answer": "answer", "scorer": "python", "description": "d", "python": python}
+    settings = read_config(config({**GOOD, "task": {**GOOD["task"], "name": "custom", "options": options}}))
+    assert settings.task.options == options
+
+
+def test_a_task_that_there_is_not_is_named_with_the_file(config):
+    file = config({**GOOD, "task": {**GOOD["task"], "name": "squid"}})
+    assert complaint(file).startswith(f"{file}: task.name: there is no task 'squid'; there are squad, ")
 
 
 def test_the_seed_of_the_command_line_wins(config):

@@ -39,6 +39,14 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         yield found
 
 
+@pytest.fixture(params=["gs", "s3", "minio"])
+def uri(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A URI of an empty place in each store, which is s3:// and minio:// for SeaweedFS."""
+    server = request.getfixturevalue("gs_server" if request.param == "gs" else "s3_server")
+    with server.elsewhere().used() as found:
+        yield f"{request.param}://{found.uri.partition('://')[2]}"
+
+
 @pytest.fixture
 def s3(s3_server: Store) -> Iterator[Store]:
     with s3_server.elsewhere().used() as found:

@@ -3,7 +3,7 @@
 data/train.jsonl                        one JSON object per line
 data/train.parquet
 data/train                              shards of one file: train-00000-of-00002.parquet, train-00001-of-00002.parquet
-gs://bucket/train.jsonl                 also s3:// and whatever else fsspec reads
+gs://bucket/train.jsonl                 also s3://, minio:// and whatever else fsspec reads
 rajpurkar/squad#validation              a split of a data set on the hub
 openai/gsm8k:main#train                 the same with its configuration
 """
@@ -17,21 +17,23 @@ from typing import Any
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from pada_agent.components.backends.patience import patient_rows
 from pada_agent.components.backends.store.transfer import open_store, reached
+from pada_agent.components.core.addresses import HUB_ROWS
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields
 
-HUB_ID = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?#(?P<split>[\w.-]+)")
 Rows = Iterator[tuple[str, Fields]]
 
 
+@patient_rows
 def read_rows(source: str) -> Rows:
     """Each row of `source` with its place, 'file:number', counted from 1.
 
     Raises InputError for a source that is not there or has no reader, and for the first line that is not a JSON object.
     """
     uri = source
-    if (hub := HUB_ID.fullmatch(source)) and not Path(source).exists():
+    if (hub := HUB_ROWS.fullmatch(source)) and not Path(source).exists():
         uri = _hub_uri(source, hub)
     if "://" in uri:
         with reached(source):

@@ -7,7 +7,8 @@ which file to take: `org/repository/file.gguf`.
 import json
 from pathlib import Path
 
-from pada_agent.components.core.errors import ModelError
+from pada_agent.components.backends.patience import passes
+from pada_agent.components.core.errors import ModelError, PassingError
 
 SECONDS = 10.0  # for an answer of the hub, so that a machine that cannot reach it goes on to the next source
 GGUF_CHOICE = ("q4_k_m", "q8_0", "f16", "bf16")
@@ -16,7 +17,10 @@ NOT_WEIGHTS = ("training_args", "optimizer", "scheduler")
 
 
 def hub_snapshot(name: str) -> tuple[Path, str]:
-    """Folder or .gguf file of a hub model in the hub's own cache, and its revision. Raises ModelError that says why."""
+    """Folder or .gguf file of a hub model in the hub's own cache, and its revision.
+
+    Raises ModelError that says why, PassingError if the hub does not answer now and nothing was downloaded before.
+    """
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ImportError as e:
@@ -68,7 +72,8 @@ def _downloaded_before(repository: str, online: Exception) -> Path:
         return Path(snapshot_download(repository, local_files_only=True))
     except Exception:  # that nothing is there is no news; why the hub did not answer is
         reason = (str(online).splitlines() or [""])[0]
-        raise ModelError(f"{type(online).__name__}: {reason}") from online
+        kind = PassingError if passes(online) else ModelError
+        raise kind(f"{type(online).__name__}: {reason}") from online
 
 
 def _check_whole(folder: Path) -> None:

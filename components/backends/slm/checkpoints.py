@@ -34,7 +34,7 @@ TEMPORARY = "pada-checkpoints-"
 
 
 class Checkpoints:
-    """Where one run keeps its checkpoints: `uri` is a folder, or gs:// or s3:// with copies of a local one."""
+    """Where one run keeps its checkpoints: `uri` is a folder, or a URI in a store with copies of a local one."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri.rstrip("/")

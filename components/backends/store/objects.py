@@ -1,6 +1,6 @@
 """Small objects by URI: notes, markers, pointers. Each is written in one piece, so a reader sees the old one or the new one.
 
-gs:// and s3:// as in transfer.py; a plain path is a file on the local disk.
+gs://, s3:// and minio:// as in transfer.py; a plain path is a file on the local disk.
 """
 
 import errno
@@ -11,11 +11,13 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from pada_agent.components.backends.files import safe_name, write_atomic
+from pada_agent.components.backends.patience import patient
 from pada_agent.components.backends.store.transfer import open_store, reached
 
 NO_BUCKET = "there is no such bucket"
 
 
+@patient
 def read(uri: str) -> bytes | None:
     """The object's bytes, None if there is none. Raises InputError when the store cannot be reached or refuses."""
     with reached(uri):
@@ -27,6 +29,7 @@ def read(uri: str) -> bytes | None:
     return content
 
 
+@patient
 def read_all(uri: str, names: list[str]) -> list[bytes]:
     """The bytes of several objects below `uri`, several at a time. Raises InputError, including when one is not there."""
     with reached(uri):
@@ -36,6 +39,7 @@ def read_all(uri: str, names: list[str]) -> list[bytes]:
         return [contents[path] for path in paths]
 
 
+@patient
 def write(uri: str, data: bytes) -> None:
     """Write the object, or overwrite it. Raises InputError."""
     with reached(uri, NO_BUCKET):
@@ -46,6 +50,7 @@ def write(uri: str, data: bytes) -> None:
             files.pipe_file(path, data)
 
 
+@patient
 def create(uri: str, data: bytes) -> bool:
     """Write the object if there is none; False if there is one. A store without conditional writes overwrites it."""
     with reached(uri, NO_BUCKET):
@@ -66,6 +71,7 @@ def create(uri: str, data: bytes) -> bool:
     return True
 
 
+@patient
 def names(uri: str) -> list[str]:
     """Names of all objects below `uri`, relative to it and sorted; none if there are none.
 
@@ -78,6 +84,7 @@ def names(uri: str) -> list[str]:
         return sorted(safe_name(name, uri) for name in below)
 
 
+@patient
 def remove(uri: str) -> None:
     """Remove the object, or all objects below `uri`; nothing happens if there are none. Raises InputError."""
     with reached(uri):

@@ -1,6 +1,7 @@
 """Files that come from or go to an object store.
 
-An object store is whatever fsspec has a file system for: gs:// through gcsfs, s3:// through s3fs; a plain path is the local disk.
+An object store is whatever fsspec has a file system for: gs:// through gcsfs, s3:// and minio:// through s3fs; a plain path is
+the local disk. A store that does not answer for a moment is asked again (see patience.py).
 """
 
 import logging
@@ -15,7 +16,9 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from pada_agent.components.backends.files import below, replace, safe_name, write_atomic
-from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.backends.patience import passes, patient
+from pada_agent.components.core.addresses import speaks
+from pada_agent.components.core.errors import InputError, PadaError, PassingError
 
 
 def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
@@ -23,9 +26,10 @@ def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback for what `reached` says in one line
     # Otherwise gcsfs first asks Google's control plane what kind of bucket it is, with credentials of its own, each time anew.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    files, path = fsspec.url_to_fs(uri)
+    api = speaks(uri)
+    files, path = fsspec.url_to_fs(f"{api}://{uri.partition('://')[2]}" if api else uri)
     files.invalidate_cache()  # what another process wrote since is to be seen
-    if uri.startswith("gs://"):
+    if api == "gs":
         import aiohttp
 
         # Without it gcsfs waits for a connection that died until somebody kills the run.
@@ -35,6 +39,7 @@ def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
     return files, str(path)
 
 
+@patient
 def fetch(uri: str, into: Path) -> Path:
     """A local copy of the file or directory `uri`, as `into`/<its last name>; a plain path is returned as it is.
 
@@ -60,7 +65,7 @@ def fetch(uri: str, into: Path) -> Path:
             files.get(list(copies), [str(copy) for copy in copies.values()])
             for name, copy in copies.items():
                 if sizes[name] is not None and copy.stat().st_size != sizes[name]:
-                    raise InputError(f"{uri}: {name} came with {copy.stat().st_size} of {sizes[name]} bytes; try again")
+                    raise PassingError(f"{uri}: {name} came with {copy.stat().st_size} of {sizes[name]} bytes; try again")
             replace(whole, target)
     return target
 
@@ -71,6 +76,7 @@ def _below(top: str, name: str, uri: str) -> str:
     return safe_name(inside, uri) if inside else ""
 
 
+@patient
 def put(path: Path, uri: str) -> None:
     """Copy a file to `uri`, or the files of a directory below `uri`; other files already there stay. Raises InputError."""
     if not path.exists():
@@ -88,7 +94,10 @@ def put(path: Path, uri: str) -> None:
 
 @contextmanager
 def reached(uri: str, missing: str = "there is nothing there") -> Iterator[None]:
-    """Turns whatever a store's library raises into an InputError of one line; `missing` is what a 404 means here."""
+    """Turns whatever a store's library raises into an InputError of one line; `missing` is what a 404 means here.
+
+    What may be over in a moment becomes a PassingError.
+    """
     try:
         yield
     except PadaError:
@@ -102,4 +111,5 @@ def reached(uri: str, missing: str = "there is nothing there") -> Iterator[None]
         why = " ".join(str(e).split())[:300]
         if isinstance(e, PermissionError) or why.startswith("Forbidden") or getattr(e, "code", 0) == 401:  # the latter two: gcsfs
             raise InputError(f"{uri}: no permission ({why}); check the credentials and their rights on this bucket") from e
-        raise InputError(f"{uri}: cannot be reached ({type(e).__name__}: {why})") from e
+        kind = PassingError if passes(e) else InputError
+        raise kind(f"{uri}: cannot be reached ({type(e).__name__}: {why})") from e

@@ -25,9 +25,9 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.gsm8k import last_number, same_number
 from pada_agent.components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, letter_of, lettered, score_letter
-from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer
+from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer, split_place
 from pada_agent.components.core.tasks.squad import normalise
-from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Task
 
 SECONDS = 5.0  # of one call of a Python scorer
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -94,8 +94,13 @@ class Custom(Task):
         self.Sample = _sample_model(self._slots, self.options.scorer)
         self._scorer = PythonScorer(self.options.python, assets) if self.options.python else None
 
-    def option_files(self) -> dict[str, Path]:
-        return {ASSET: self._scorer.file} if self._scorer else {}
+    @classmethod
+    def option_files(cls, options: Fields) -> dict[str, OptionFile]:
+        file, function = split_place(options.get("python"))
+        return {"python": OptionFile(file, ASSET, f":{function}")} if file else {}
+
+    def assets(self) -> dict[str, str]:
+        return {ASSET: self._scorer.source} if self._scorer else {}
 
     def read(self, raw: Fields) -> Fields:
         """Raises InputError for a field that is missing and for an answer that the scorer could not read."""

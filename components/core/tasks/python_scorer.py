@@ -3,7 +3,7 @@
     def close_enough(output: str, answer: str) -> bool:
         return abs(float(output) - float(answer)) < 0.1
 
-Named `scorers.py:close_enough`, a path, or `package.module:close_enough`, an import path. One file either way: it
+Named `scorers.py:close_enough`, a path or URI, or `package.module:close_enough`, an import path. One file either way: it
 travels with the data, and nothing but the standard library is there where it runs.
 """
 
@@ -15,6 +15,7 @@ from pada_agent.components.core.errors import InputError
 
 ASSET = "scorer.py"
 _OPTION = "task.options.python"
+_IN_FILE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 _PROGRAM = """
 space = {{"__name__": "scorer"}}
 exec(compile({source!r}, "scorer.py", "exec"), space)
@@ -29,19 +30,27 @@ class PythonScorer:
     def __init__(self, place: str, assets: Path | None) -> None:
         """Raises InputError when there is no such file, module or function."""
         name, _, self.function = place.rpartition(":")
-        self.file = assets / ASSET if assets else _file(name)
+        file = assets / ASSET if assets else _file(name)
         try:
-            self._source = self.file.read_text(encoding="utf-8")
-            compile(self._source, str(self.file), "exec")
-        except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as e:
-            raise InputError(f"{_OPTION}: cannot read {self.file}: {e}") from e
+            self.source = file.read_text(encoding="utf-8")
+            compile(self.source, name, "exec")
+        except OSError as e:
+            raise InputError(f"{_OPTION}: {file}: cannot be read ({e.strerror}); give the address of a Python file") from e
+        except (UnicodeDecodeError, SyntaxError, ValueError) as e:
+            raise InputError(f"{_OPTION}: {name}: not Python that can be read ({e}); correct the file") from e
         defined = rf"^(?:def|from|import)\b.*\b{self.function}\b|^{self.function}\s*="
-        if not re.search(defined, self._source, re.MULTILINE):
-            raise InputError(f"{_OPTION}: {self.file} defines no function '{self.function}'")
+        if not re.search(defined, self.source, re.MULTILINE):
+            raise InputError(f"{_OPTION}: {name} defines no function '{self.function}'")
 
     def program(self, output: str, answer: str) -> str:
         """A program that runs to its end if the function returns True."""
-        return _PROGRAM.format(source=self._source, function=self.function, output=output, answer=answer)
+        return _PROGRAM.format(source=self.source, function=self.function, output=output, answer=answer)
+
+
+def split_place(place: object) -> tuple[str, str]:
+    """File and function of `scorers.py:close_enough`; empty for an import path and for what is neither."""
+    found = _IN_FILE.fullmatch(place) if isinstance(place, str) else None
+    return (found[1], found[2]) if found else ("", "")
 
 
 def _file(name: str) -> Path:

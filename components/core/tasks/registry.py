@@ -20,7 +20,12 @@ TASKS = {
 
 def load_task(name: str, options: Fields, assets: Path | None = None) -> Task:
     """The task `name`. Raises InputError for a name that is not in the table or options it does not take."""
+    return task_class(name)(options, assets)
+
+
+def task_class(name: str) -> type[Task]:
+    """The class of the task `name`. Raises InputError for a name that is not in the table."""
     if name not in TASKS:
         raise InputError(f"task.name: there is no task '{name}'; there are {', '.join(TASKS)}")
-    task: Task = getattr(import_module(f"pada_agent.components.core.tasks.{name}"), TASKS[name])(options, assets)
-    return task
+    found: type[Task] = getattr(import_module(f"pada_agent.components.core.tasks.{name}"), TASKS[name])
+    return found

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,6 +23,14 @@ class CodeRunner(Protocol):
     """Runs a Python program in the sandbox; passed means that it came to its end (not: exit status 0)."""
 
     def __call__(self, program: str, seconds: float) -> CodeResult: ...
+
+
+class OptionFile(NamedTuple):
+    """A file that an option names: where it is, its name among the data's assets, and what the option says behind it."""
+
+    address: str
+    asset: str
+    rest: str = ""
 
 
 class Task(ABC):
@@ -57,8 +65,13 @@ class Task(ABC):
         """Rows of one group are not independent and never stand in two held-out splits. Default: each its own."""
         return ""
 
-    def option_files(self) -> dict[str, Path]:
-        """Files the options name that must travel with the data, by the name they get in the assets folder."""
+    @classmethod
+    def option_files(cls, options: Fields) -> dict[str, OptionFile]:
+        """The files that the options name, by option. Opens nothing; what an option should not be, __init__ says."""
+        return {}
+
+    def assets(self) -> dict[str, str]:
+        """Texts of the files that must travel with the data, by their names in the assets folder."""
         return {}
 
     # asking and answering

@@ -23,7 +23,7 @@ from pada_agent.components.core.tasks.sql_features import (
     sql_features,
 )
 from pada_agent.components.core.tasks.sqlite_database import QueryError, ResultRow, SqliteDatabase, same_rows
-from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Task
 
 ASSET = "database.sql"
 FENCE = re.compile(r"```[a-zA-Z]*\s*(.*?)(?:```|\Z)", re.DOTALL)
@@ -54,7 +54,7 @@ class TextToSqlSample(BaseModel):
 
 
 class TextToSql(Task):
-    """Options: `database`, the path of an SQL script that creates and fills the tables."""
+    """Options: `database`, the address of an SQL script that creates and fills the tables."""
 
     name = "text_to_sql"
     metric: ClassVar[str] = "execution match"
@@ -66,14 +66,17 @@ class TextToSql(Task):
         unknown = set(options) - {"database"}
         if unknown or not isinstance(options.get("database"), str):
             wrong = f"'{min(unknown)}' is not known" if unknown else "no database"
-            raise InputError(f"task.options: {wrong}; text_to_sql takes database, the path of an SQL script")
-        self._source = Path(options["database"])
-        script = self._source if assets is None else assets / ASSET
+            raise InputError(f"task.options: {wrong}; text_to_sql takes database, an SQL script: a path or a URI")
+        script = Path(options["database"]) if assets is None else assets / ASSET
         try:
-            text = script.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as e:
-            raise InputError(f"task.options.database: cannot read {script}: {e}") from e
-        self.database = SqliteDatabase(text, str(script))
+            self._script = script.read_text(encoding="utf-8")
+        except OSError as e:
+            raise InputError(
+                f"task.options.database: {script}: cannot be read ({e.strerror}); give the address of the script"
+            ) from e
+        except UnicodeDecodeError as e:
+            raise InputError(f"task.options.database: {options['database']}: not UTF-8 text; save the script as UTF-8") from e
+        self.database = SqliteDatabase(self._script, f"task.options.database: {options['database']}")
         joins = f"They are joined by {self.database.joins()}.\n" if self.database.joins() else ""
         self.description = (
             "The user asks a question about a database; the answer is one SQLite SELECT statement, scored by "
@@ -90,8 +93,13 @@ class TextToSql(Task):
             raise InputError(f"sql: {e}") from e
         return fields
 
-    def option_files(self) -> dict[str, Path]:
-        return {ASSET: self._source}
+    @classmethod
+    def option_files(cls, options: Fields) -> dict[str, OptionFile]:
+        database = options.get("database")
+        return {"database": OptionFile(database, ASSET)} if isinstance(database, str) and database else {}
+
+    def assets(self) -> dict[str, str]:
+        return {ASSET: self._script}
 
     def messages(self, fields: Fields) -> list[Message]:
         schema = f"Write one SQLite query.\n{self.database.schema()}"

@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.addresses import addresses, speaks
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
-from pada_agent.pipelines.doctor import Check, show
+from pada_agent.pipelines.doctor import Check, show, store
 from pada_agent.pipelines.kubeflow.cluster import checks
 from pada_agent.pipelines.kubeflow.cluster.kfp_api import HEALTHZ, Health, ask_health, read_health
 from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, connect
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, Package, package_file, read_package
-from pada_agent.pipelines.kubeflow.run_order import check_settings, uris_of
+from pada_agent.pipelines.kubeflow.run_order import check_settings
 from pada_agent.pipelines.kubeflow.submit_kubernetes import SERVICE_ACCOUNT, Cluster
 
 LLM_KEYS = ("TEACHER_API_KEY", "JUDGE_API_KEY")
@@ -27,7 +27,7 @@ _SERVICE = "service ml-pipeline in namespace kubeflow"
 
 @dataclass(frozen=True)
 class ClusterTarget:
-    """What to look at. `uris` are object store folders by the name of their option."""
+    """What to look at. `uris`: object store folders by the name of their option; `package`: None is the shipped one."""
 
     namespace: str
     kubeconfig: str = ""
@@ -36,7 +36,7 @@ class ClusterTarget:
     token_env: str = ""
     ca_cert: str = ""
     uris: dict[str, str] = field(default_factory=dict)
-    package: Path | None = None  # None: the one that is shipped
+    package: Path | None = None
 
 
 def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Callable[[str], object] = print) -> bool:
@@ -48,11 +48,12 @@ def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]
     package = read_package(target.package or package_file(KUBERNETES), KUBERNETES)
     if settings is not None:
         yield _config(settings, package)
-    uris = {**dict(uris_of(settings) if settings else ()), **{key: uri for key, uri in target.uris.items() if uri}}
+    uris = {a.key: a.value for a in addresses(settings) if a.is_uri} if settings else {}
+    uris |= {key: uri for key, uri in target.uris.items() if uri}
     api = None
     try:
         api = connect(target.kubeconfig, target.context)
-        yield from _on_cluster(api, settings, package, target.namespace, any(uri.startswith("s3://") for uri in uris.values()))
+        yield from _on_cluster(api, settings, package, target.namespace, any(speaks(uri) == "s3" for uri in uris.values()))
     except Unanswered as e:
         yield Check("cluster", str(e), e.mend)
         api = None
@@ -67,9 +68,10 @@ def _on_cluster(api: Any, settings: Settings | None, package: Package, space: st
     yield checks.namespace(api, space)
     yield checks.account(api, space, package.service_account or SERVICE_ACCOUNT)
     keys = dict.fromkeys((settings.teacher.api_key_env, settings.judge.api_key_env) if settings else LLM_KEYS)
-    yield checks.secret(api, space, package.secret_of(LLM_KEYS[0]), list(keys))
-    if s3:
-        yield checks.secret(api, space, package.secret_of(checks.STORAGE_KEYS[0]), checks.STORAGE_KEYS)
+    if llm := package.secret_of(LLM_KEYS[0]):
+        yield checks.secret(api, space, llm, list(keys))
+    if s3 and (storage := package.secret_of(checks.STORAGE_KEYS[0])):
+        yield checks.secret(api, space, storage, checks.STORAGE_KEYS)
     yield checks.policies(api, space)
     yield checks.retries(api)
     if package.gpu:
@@ -122,27 +124,3 @@ def _through_cluster(api: Any) -> Health | None:
     if reply is None:
         return None
     return read_health(_SERVICE, reply[0].data, reply[0].headers.get("Content-Type", ""))
-
-
-def store(key: str, uri: str, to_read: bool) -> Check:
-    """Whether `uri` can be seen with this machine's credentials; a folder to write to need not be there, its bucket must."""
-    from pada_agent.components.backends.store.transfer import open_store, reached
-
-    parts = urlsplit(uri)
-    if parts.scheme not in {"gs", "s3"} or not parts.netloc:
-        return Check(key, f"{uri} is not a gs:// or s3:// URI", f"correct {key}")
-    make = f"gcloud storage buckets create gs://{parts.netloc}" if parts.scheme == "gs" else f"aws s3 mb s3://{parts.netloc}"
-    try:
-        with reached(uri):
-            files, path = open_store(uri)
-            if files.exists(path):
-                return Check(key, f"{uri} is there, seen from this machine")
-            if to_read:
-                return Check(key, f"there is nothing at {uri}", f"upload it there, or correct {key}")
-            if files.exists(parts.netloc):
-                return Check(key, f"{uri}: its bucket is there, seen from this machine")
-    except PadaError as e:
-        return Check(
-            key, str(e), "log in to the store (`gcloud auth application-default login`, `aws configure`), or mend the network"
-        )
-    return Check(key, f"there is no bucket {parts.netloc}", make)

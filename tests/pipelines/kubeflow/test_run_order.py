@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from cluster_cases import ON_VERTEX, write_config
+from cluster_cases import ON_VERTEX, compile_with_volumes, write_config
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.config import read_config
@@ -22,6 +22,12 @@ def arguments(tmp_path, packages):
         return arguments_for(read_package(packages[target], target), settings, uris, values, limit)
 
     return build
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    """A package whose stages have volumes."""
+    return read_package(compile_with_volumes(tmp_path_factory.mktemp("volumes")), "kubernetes")
 
 
 def _refused(arguments, **given):
@@ -72,35 +78,84 @@ def test_a_uri_is_given_once(arguments):
     assert "--set work_uri: comes from its own option" in _refused(arguments, values=["work_uri=gs://b/x"], uris=uris)
 
 
-@pytest.mark.parametrize(
-    "section, key, value",
-    [
-        ("task", "train", "train.jsonl"),
-        ("task", "test", "./test.jsonl"),
-        ("slm", "model", "./model"),
-        ("slm", "model", "/opt/models/slm.gguf"),
-        ("embedding", "model", "~/mpnet"),
-        ("teacher", "model", "./teacher.gguf"),
-    ],
-)
-def test_local_paths(arguments, tmp_path, section, key, value):
-    if section == "teacher":
-        (tmp_path / "teacher.gguf").touch()
-    said = _refused(arguments, changes={section: {key: value}})
-    assert said.startswith(f"{section}.{key}: ")
-    assert "is on this machine, where no cluster can read it; upload it to gs:// or s3://, or give a hub id" in said
+SCORER = {"prompt": "q", "answer": "a", "scorer": "python", "description": "d"}
 
 
-def test_a_file_of_the_task_s_options(arguments, tmp_path):
-    (tmp_path / "shop.sql").write_text("CREATE TABLE t (x)")
-    said = _refused(arguments, changes={"task": {"options": {"database": "shop.sql"}}})
-    assert said.startswith(f"task.options.database: {tmp_path / 'shop.sql'} is on this machine")
+def _with(key, value):
+    """Changes of a config that put an address into a setting."""
+    if key == "task.options.database":
+        return {"task": {"name": "text_to_sql", "options": {"database": value}}}
+    if key == "task.options.python":
+        return {"task": {"name": "custom", "options": {**SCORER, "python": f"{value}:close"}}}
+    section, name = key.split(".")
+    return {section: {name: value}}
 
 
-def test_paths_that_a_cluster_mounts_are_fine(arguments):
-    model = "/models/SmolLM2-135M"
-    assert arguments({"slm": {"model": model}, "teacher": {"model": model}})["settings"]["slm"]["model"] == model
-    assert "slm.model: /models" in _refused(arguments, changes={"slm": {"model": model}}, target="vertex")
+ROWS = {f"task.{split}": ("rows.jsonl", "prepare_data") for split in ("train", "validation", "selection", "test")}
+FILES = {"task.options.database": ("shop.sql", "prepare_data"), "task.options.python": ("scorer.py", "prepare_data")}
+MODELS = {"slm.model": ("slm", "train_lora"), "embedding.model": ("mpnet", "analyze_patterns")}
+ADDRESSES = [(key, *case) for key, case in {**ROWS, **FILES, **MODELS}.items()]
+
+
+@pytest.mark.parametrize("key, name, reader", ADDRESSES)
+def test_an_address_that_a_cluster_can_read(tmp_path, volumes, key, name, reader):
+    places = ["gs://b/x/", "s3://b/x/", "minio://b/x/", "/models/x/"] + (["/data/"] if reader == "prepare_data" else [])
+    values = [f"{place}{name}" for place in places] + ([HUB[reader]] if key not in FILES else [])
+    for value in values:
+        settings = read_config(write_config(tmp_path / "config.yaml", _with(key, value)))
+        assert arguments_for(volumes, settings, {"work_uri": "minio://w/x"}, ())["work_uri"] == "minio://w/x"
+
+
+HUB = {"prepare_data": "org/x#a", "train_lora": "org/model", "analyze_patterns": "org/model"}
+
+
+@pytest.mark.parametrize("key, name, reader", ADDRESSES)
+def test_an_address_that_no_pod_sees(tmp_path, volumes, packages, key, name, reader):
+    def refused(value, package):
+        target = ON_VERTEX if package.target == "vertex" else {}
+        changes = {section: {**target.get(section, {}), **_with(key, value).get(section, {})} for section in SECTIONS}
+        settings = read_config(write_config(tmp_path / "config.yaml", changes))
+        with pytest.raises(InputError) as caught:
+            arguments_for(package, settings, {"work_uri": "gs://w/x"}, ())
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    hub = "" if key in FILES else ", or give a hub id"
+    upload = f"upload it to gs:// or s3:// or minio://{hub}, or mount a volume with it into"
+    has = "/data, /models" if reader == "prepare_data" else "/models"
+    for value in (f"./{name}", f"/mnt/{name}", f"/database/{name}", f"/models/../{name}"):
+        said = refused(value, volumes)
+        full = str(tmp_path / name) if value.startswith(".") else value
+        assert said.startswith(f"{key}: {full} is on no volume that {reader} has; {upload} {reader} (`pada compile --placement F")
+        assert has in said.partition(f"{volumes.path} mounts ")[2]
+    assert f"{key}: /models/{name} is on no volume that {reader} has" in refused(f"/models/{name}", read_package(*SHIPPED))
+    vertex = read_package(packages["vertex"], "vertex")
+    assert f"; upload it to gs://{hub}, or give it below /gcs/" in refused(f"/models/{name}", vertex)
+    assert f"{key}: minio://b/{name} cannot be read on vertex; give a gs:// URI" in refused(f"minio://b/{name}", vertex)
+
+
+SECTIONS = ("task", "slm", "embedding", "teacher", "judge")
+SHIPPED = (package_file("kubernetes"), "kubernetes")
+
+
+def test_a_model_is_read_by_two_stages_and_both_must_have_its_volume(tmp_path, volumes):
+    settings = read_config(write_config(tmp_path / "config.yaml", {"slm": {"model": "/scratch/slm"}}))
+    with pytest.raises(InputError, match=r"^slm\.model: /scratch/slm is on no volume that evaluate_slm has"):
+        arguments_for(volumes, settings, {"work_uri": "gs://w/x"}, ())
+
+
+def test_what_vertex_mounts(arguments):
+    for key, name, _ in ADDRESSES:
+        changes = {
+            section: {**ON_VERTEX.get(section, {}), **_with(key, f"/gcs/b/{name}").get(section, {})} for section in SECTIONS
+        }
+        assert arguments(changes, target="vertex")
+
+
+def test_a_server_may_know_its_model_by_a_path(arguments, tmp_path):
+    (tmp_path / "teacher.gguf").touch()
+    settings = arguments({"teacher": {"model": "./teacher.gguf"}, "judge": {"model": "/opt/judge"}})["settings"]
+    assert (settings["teacher"]["model"], settings["judge"]["model"]) == ("./teacher.gguf", "/opt/judge")
 
 
 @pytest.mark.parametrize(

@@ -442,7 +442,7 @@ def test_a_namespace_means_nothing_to_a_single_user_kubeflow(kfp, submit):
 def test_a_pipeline_root_must_be_a_bucket(submit):
     code, _, said = submit("--pipeline-root", "/tmp/x")
     assert code == 1
-    assert "--pipeline-root: /tmp/x is not a gs://, s3:// or minio:// URI" in said
+    assert "--pipeline-root: /tmp/x cannot be read on kubernetes; give a gs:// or s3:// or minio:// URI" in said
 
 
 def test_nothing_is_sent_for_a_wrong_config(submit, tmp_path, http_stub):

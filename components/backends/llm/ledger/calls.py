@@ -212,7 +212,7 @@ class LedgerWriter:
 
 
 def open_ledger(place: str) -> Ledger:
-    """The ledger in this file or below this gs:// or s3:// URI, '' for one in memory only.
+    """The ledger in this file or below this URI in a store, '' for one in memory only.
 
     Within a process all who open one place share its ledger. Raises InputError when it cannot be written, or for a file when
     another process has it open. Below a URI several processes may write: none loses a call, but each may pay for the same one.

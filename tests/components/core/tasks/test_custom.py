@@ -10,7 +10,7 @@ from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.tasks.custom import Custom
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.components.core.tasks.task import CodeRunner, Task
+from pada_agent.components.core.tasks.task import CodeRunner, OptionFile, Task
 
 SCORER = """
 import math
@@ -115,9 +115,10 @@ def test_a_python_scorer_runs_in_the_sandbox_and_travels_with_the_data(tmp_path:
     assert judged(task, "3.14", "3.1") == (True, True)
     assert judged(task, "3.14", "3.5") == (False, True)
     assert judged(task, "3.14", "many") == (False, True)
-    ((name, source),) = task.option_files().items()
+    assert task.option_files({"python": f"{script}:close"}) == {"python": OptionFile(str(script), "scorer.py", ":close")}
+    ((name, source),) = task.assets().items()
     assets.mkdir()
-    (assets / name).write_bytes(source.read_bytes())
+    (assets / name).write_text(source)
     script.unlink()
     elsewhere = load_task("custom", options("python", python=f"{script}:close"), assets)
     assert judged(elsewhere, "3.14", "3.1") == (True, True)
@@ -215,7 +216,10 @@ def test_an_answer_the_scorer_cannot_read_is_named() -> None:
         (options("regex", regex="("), "regex: missing"),
         (options("multiple_choice"), "choices: belongs"),
         (options("python", python="close"), "is not file.py:function"),
-        (options("python", python="/nowhere/own.py:close"), "cannot read /nowhere/own.py"),
+        (
+            options("python", python="/nowhere/own.py:close"),
+            "/nowhere/own.py: cannot be read .No such file or directory.; give the address of a Python file",
+        ),
         (options("python", python="no_such_package.module:close"), "there is no module 'no_such_package.module'"),
         (options("python", python="sys:exit"), "there is no module 'sys' that is one Python file"),
         (options("python", python=f"{__file__}:nothing_here"), "defines no function 'nothing_here'"),

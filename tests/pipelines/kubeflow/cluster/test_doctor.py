@@ -5,7 +5,7 @@ import socket
 
 import pytest
 import yaml
-from cluster_cases import write_config
+from cluster_cases import compile_with_volumes, write_config
 
 from pada_agent.pipelines.kubeflow.compile import write_package
 from pada_agent.pipelines.kubeflow.pipeline import Shape
@@ -287,7 +287,7 @@ def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
     changes = {"task": {**HUB, "train": "train.jsonl"}}
     code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
     assert code == 1
-    assert lines["config"].endswith("no cluster can read it; upload it to gs:// or s3://, or give a hub id")
+    assert f"task.train: {tmp_path / 'train.jsonl'} is on no volume that prepare_data has; upload it to gs://" in lines["config"]
 
 
 @pytest.fixture
@@ -416,6 +416,31 @@ def test_object_stores(cluster, doctor, monkeypatch, http_stub):
     assert code == 1
     assert "lacks AWS_SECRET_ACCESS_KEY" in lines["secret pada-agent-sto"]  # the name is cut by the fixture
     assert "s3://out/e: cannot be reached" in lines["--export-uri"]
+
+
+def test_kfp_s_own_store_needs_the_same_keys(cluster, doctor, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    for name, value in {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_MAX_ATTEMPTS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    cluster.on("GET", f"{SPACE}/secrets/pada-agent-storage", MISSING, status=404)
+    code, lines = doctor("--work-uri", "minio://mlpipeline/work")
+    assert code == 1
+    assert lines["secret pada-agent-sto"].startswith("MISSING")
+    assert "minio://mlpipeline/work: cannot be reached" in lines["--work-uri"]
+
+
+def test_a_config_for_a_package_with_volumes(cluster, doctor, tmp_path):
+    for claim in ("claimdata", "claimmodels", "claimscratch"):
+        cluster.on("GET", f"{SPACE}/persistentvolumeclaims/{claim}", _claim("Bound"))
+    rows = dict.fromkeys(("train", "validation", "test"), "/data/rows.jsonl")
+    config = write_config(tmp_path / "c.yaml", {"task": rows, "slm": {"model": "/models/slm"}})
+    code, lines = doctor("--config", config, "--package", compile_with_volumes(tmp_path))
+    assert code == 0
+    assert lines["config"].endswith("fits a cluster and volumes.yaml")
+    code, lines = doctor("--config", config)
+    assert code == 1
+    assert "task.train: /data/rows.jsonl is on no volume that prepare_data has" in lines["config"]
 
 
 def test_options_for_a_cluster_are_not_for_this_machine(pada):

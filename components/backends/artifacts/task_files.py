@@ -1,0 +1,34 @@
+"""Opens a task whose options name files, wherever these are: text_to_sql's database at s3://, a scorer on a volume."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from pada_agent.components.backends.store.transfer import fetch
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.settings import TaskSettings
+from pada_agent.components.core.tasks.registry import load_task, task_class
+from pada_agent.components.core.tasks.task import Task
+
+
+def open_task(settings: TaskSettings) -> Task:
+    """The task with the files that its options name. Raises InputError that names the option."""
+    files = task_class(settings.name).option_files(settings.options)
+    if not files:
+        return load_task(settings.name, settings.options)
+    with tempfile.TemporaryDirectory() as scratch:
+        assets = Path(scratch) / "assets"
+        assets.mkdir()
+        for option, file in files.items():
+            _bring(f"task.options.{option}", file.address, Path(scratch) / option, assets / file.asset)
+        return load_task(settings.name, settings.options, assets)
+
+
+def _bring(key: str, address: str, scratch: Path, asset: Path) -> None:
+    try:
+        found = fetch(address, scratch)
+    except InputError as e:
+        raise InputError(f"{key}: {e}") from e
+    if not found.is_file():
+        raise InputError(f"{key}: {address} is a folder; name the file")
+    shutil.copyfile(found, asset)
