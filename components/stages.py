@@ -37,7 +37,7 @@ class Retry:
 
     count: int = 3
     backoff_seconds: int = 60
-    factor: float = 2.0  # of each wait to the one before
+    factor: int = 2  # of each wait to the one before; Argo takes whole numbers
 
 
 @dataclass(frozen=True)

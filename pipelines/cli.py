@@ -94,7 +94,7 @@ def doctor(
     work_uri: WorkUri = "",
     export_uri: ExportUri = "",
     package: Annotated[
-        Path | None, typer.Option("--package", help="kubernetes: as for submit; says which volumes there are")
+        Path | None, typer.Option("--package", help="kubernetes: of `pada compile`; default: the one that is shipped")
     ] = None,
 ) -> None:
     """Check that this machine, or a cluster, has what a run needs; say the command that mends what is missing."""

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 LONGEST_NAME, LONGEST_LABEL = 253, 63
 ANNOTATION_BYTES = 256 * 1024  # of all annotations of an object together
+SHARED_MEMORY = "shared-memory"  # a volume of our own
 OURS = "pada-agent/"  # labels that the network policies rest on
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _PART = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -24,8 +25,10 @@ def _name(value: str) -> str:
 
 def _claim(value: str) -> str:
     """Of a volume claim: KFP's driver calls the pod's volume the same, which allows less."""
-    if len(value) > LONGEST_LABEL or not re.fullmatch(_PART, value):
-        raise ValueError(f"KFP takes claims with lower-case letters, digits and - in their names, at most {LONGEST_LABEL}")
+    if len(value) > LONGEST_LABEL or not re.fullmatch(_PART, value) or value == SHARED_MEMORY:
+        raise ValueError(
+            f"KFP takes claims with lower-case letters, digits and - in their names, at most {LONGEST_LABEL}, but {SHARED_MEMORY}"
+        )
     return value
 
 
@@ -70,14 +73,25 @@ def _small_enough(annotations: dict[str, str]) -> dict[str, str]:
 
 def _text(value: Any) -> Any:
     """YAML reads `team: 7` as a number and `spot: true` as a truth value; Kubernetes has text for both."""
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else value
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
 
 
-_as_text = BeforeValidator(_text)
+def like(pattern: str, examples: str) -> AfterValidator:
+    """Text of a form; who gives another is told `examples`."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"give {examples}")
+        return value
+
+    return AfterValidator(check)
+
+
+as_text = BeforeValidator(_text)
 Name = Annotated[str, AfterValidator(_name)]
 Claim = Annotated[str, AfterValidator(_claim)]
 QualifiedName = Annotated[str, AfterValidator(_qualified)]
 MountPath = Annotated[str, AfterValidator(_mount_path)]
-Labels = dict[QualifiedName, Annotated[str, _as_text, AfterValidator(_label_value)]]
-Annotations = Annotated[dict[QualifiedName, Annotated[str, _as_text]], AfterValidator(_small_enough)]
+Labels = dict[QualifiedName, Annotated[str, as_text, AfterValidator(_label_value)]]
+Annotations = Annotated[dict[QualifiedName, Annotated[str, as_text]], AfterValidator(_small_enough)]
 check_labels = AfterValidator(_no_labels_of_ours)

@@ -79,17 +79,32 @@ class Package:
                 raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
 
     @property
-    def on_kubernetes(self) -> dict[str, dict[str, Any]]:
-        """What only Kubernetes has, by executor."""
-        deployment: dict[str, Any] = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {})
-        executors: dict[str, dict[str, Any]] = deployment.get("executors", {})
-        return executors
+    def placed(self) -> list[dict[str, Any]]:
+        """What the second document says of each executor."""
+        platform = self.platform.get("platforms", {}).get("kubernetes", {})
+        return list(platform.get("deploymentSpec", {}).get("executors", {}).values())
 
     @property
     def service_account(self) -> str:
         """The account that its runs are to have; '' where the package does not say."""
-        said = (config.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for config in self.on_kubernetes.values())
+        said = (placed.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for placed in self.placed)
         return next((str(account) for account in said if account), "")
+
+    def secret_of(self, variable: str) -> str:
+        """Name of the secret that gives tasks this environment variable; '' for none."""
+        secrets = (secret for placed in self.placed for secret in placed.get("secretAsEnv", []))
+        named = (secret.get("secretName", "") for secret in secrets if variable in {k["envVar"] for k in secret["keyToEnv"]})
+        return str(next(named, ""))
+
+    @property
+    def claims(self) -> set[str]:
+        """Names of the volume claims that tasks mount."""
+        return {str(mount["constant"]) for placed in self.placed for mount in placed.get("pvcMount", []) if "constant" in mount}
+
+    @property
+    def gpu(self) -> str:
+        """The resource that tasks ask for as their accelerator; '' for none."""
+        return next(_accelerators(self), "")
 
     def check_images(self) -> None:
         """Check that the images of this project's stages are somewhere. Raises InputError that says what to do."""
@@ -118,12 +133,17 @@ class Package:
         placed = [{str(m["mountPath"]) for m in p.get("pvcMount", [])} for p in self._on_kubernetes(stage)]
         return set.intersection(*placed) if placed else set()
 
+    def pod(self, stage: str) -> dict[str, Any]:
+        """What the second document says of a task of a stage: tolerations, nodeSelector and the like."""
+        return next(iter(self._on_kubernetes(stage)), {})
+
     def _on_kubernetes(self, stage: str) -> list[dict[str, Any]]:
         """What the second document says of each executor of a stage."""
         command = f"pada_agent.components.{stage}"
         executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         ours = [label for label, executor in executors.items() if command in executor.get("container", {}).get("command", [])]
-        return [self.on_kubernetes.get(label, {}) for label in ours]
+        known = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        return [known.get(label, {}) for label in ours]
 
     @property
     def max_iterations(self) -> int:

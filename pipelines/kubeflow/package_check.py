@@ -19,6 +19,7 @@ DOCUMENTS = {"kubernetes": 2, "vertex": 1}
 # What KFP's compiler and Argo call their own templates and nodes: a task of that name would be taken for one of them.
 RESERVED = re.compile(r"executor|driver|root|entrypoint|system-.*|.*-driver")
 IMAGE = re.compile(r"(?P<name>.+?)(?P<tag>:\w[\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?")
+CHANNELS = re.compile(r"inputs\.parameters\['pipelinechannel--(\w+)'\]")
 Spec = Mapping[str, Any]
 
 
@@ -74,6 +75,7 @@ def _wrong(spec: Spec) -> Iterator[str]:
     for name in spec["components"].keys() - used:
         yield f"component '{name}' is not used by any task"
     yield from _same_container(spec)
+    yield from _numbers_as_machine(spec)
 
 
 def _wrong_container(component: str, container: Spec) -> Iterator[str]:
@@ -122,6 +124,15 @@ def _produces(spec: Spec, siblings: Spec, kind: str, produced: Spec) -> bool:
     producer = siblings.get(produced["producerTask"], {}).get("componentRef", {}).get("name")
     outputs = spec["components"].get(producer, {}).get("outputDefinitions", {}).get(kind, {})
     return produced.get("outputArtifactKey", produced.get("outputParameterKey")) in outputs
+
+
+def _numbers_as_machine(spec: Spec) -> Iterator[str]:
+    """KFP's driver resolves text only where a parameter says what machine: a number as the count is no GPU, without a word."""
+    parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    resources = [e.get("container", {}).get("resources", {}) for e in spec["deploymentSpec"]["executors"].values()]
+    for name in sorted(set(CHANNELS.findall(json.dumps(resources))) & parameters.keys()):
+        if parameters[name]["parameterType"] != "STRING":
+            yield f"parameter '{name}' says what machine a task gets and is {parameters[name]['parameterType']}, not STRING"
 
 
 def _same_container(spec: Spec) -> Iterator[str]:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple, Self
 from kfp import dsl, kubernetes
 
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.kubeflow.kubernetes_names import SHARED_MEMORY
 from pada_agent.pipelines.kubeflow.package import ACCOUNT
-from pada_agent.pipelines.kubeflow.placement_file import Affinity, Placement, Task, read_placement
+from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
+from pada_agent.pipelines.kubeflow.task_placement import Affinity, Task
 
 KEYS = {"teacher": "TEACHER_API_KEY", "judge": "JUDGE_API_KEY"}
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
@@ -75,9 +77,7 @@ class Kubernetes:
             kubernetes.mount_pvc(task, pvc_name=claim, mount_path=path)
         if STAGES[stage].resources.gpu:
             # PyTorch's workers share tensors through /dev/shm, which is 64 MiB in a pod.
-            kubernetes.empty_dir_mount(
-                task, volume_name="shared-memory", mount_path="/dev/shm", medium="Memory", size_limit="2Gi"
-            )
+            kubernetes.empty_dir_mount(task, volume_name=SHARED_MEMORY, mount_path="/dev/shm", medium="Memory", size_limit="2Gi")
 
 
 class Parameters(NamedTuple):

@@ -14,147 +14,36 @@ What a stage says wins over its role, the role over `all`, that over stages.py; 
 """
 
 import re
+from collections.abc import Collection
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Section
 from pada_agent.components.core.validation import validation_message
 from pada_agent.components.images import NOWHERE, TAG, image, registry_host
 from pada_agent.components.stages import IMAGES, STAGES
-from pada_agent.pipelines.kubeflow.kubernetes_names import (
-    Annotations,
-    Claim,
-    Labels,
-    MountPath,
-    Name,
-    QualifiedName,
-    check_labels,
-)
+from pada_agent.pipelines.kubeflow.kubernetes_names import Claim, Name, as_text, like
+from pada_agent.pipelines.kubeflow.task_placement import Cpu, Gpu, Memory, Task
 from pada_agent.pipelines.yaml_file import read_yaml, validated
 
-WAITING = 24 * 3600  # seconds that a task may wait for a node, in each attempt, before its retries are over
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SECTIONS = "images, roles, stages"
 
-_as_text = BeforeValidator(lambda value: str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value)
-Cpu = Annotated[str, _as_text, Field(pattern=r"^(\d+(\.\d+)?|\d+m)$", description="2, 0.5 or 500m")]
-Memory = Annotated[str, _as_text, Field(pattern=r"^\d+(Ki|Mi|Gi|Ti|K|M|G|T)?$", description="16Gi or 16G")]
-Duration = Annotated[str, Field(pattern=r"^[1-9]\d*[smhd]$", description="90s, 30m, 6h or 2d")]
-Role = Literal["agents", "analysis", "slm"]
+
+def _one_of(known: Collection[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"there is none of this name; there are {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
 
 
-class CpuAmount(Section):
-    """Kubernetes reserves `request` and lets no task have more than `limit`."""
-
-    request: Cpu | None = None
-    limit: Cpu | None = None
-
-
-class MemoryAmount(Section):
-    """As `CpuAmount`; a task that wants more than `limit` is killed."""
-
-    request: Memory | None = None
-    limit: Memory | None = None
-
-
-class Gpu(Section):
-    """An extended resource of the nodes, and how many of it a task gets; its taint is tolerated."""
-
-    resource: QualifiedName = "nvidia.com/gpu"
-    count: int = Field(default=1, ge=1)
-
-
-class Expression(Section):
-    """A condition on a node's labels."""
-
-    key: QualifiedName
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    values: tuple[Annotated[str, _as_text], ...] = ()
-
-    @model_validator(mode="after")
-    def _values_fit(self) -> Self:
-        if ("In" in self.operator) == (not self.values) or (self.operator in {"Gt", "Lt"} and len(self.values) != 1):
-            wants = {"Gt": "one value", "Lt": "one value", "In": "values", "NotIn": "values"}.get(self.operator, "no values")
-            raise ValueError(f"operator {self.operator} of {self.key} takes {wants}")
-        return self
-
-
-class Preference(Expression):
-    """A condition that is weighed, not demanded."""
-
-    weight: int = Field(ge=1, le=100)
-
-
-class Affinity(Section):
-    """Of a task to nodes: all of `required` must hold; nodes that `preferred` holds for come first."""
-
-    required: tuple[Expression, ...] = ()
-    preferred: tuple[Preference, ...] = ()
-
-
-class Toleration(Section):
-    """A taint of nodes that does not keep tasks away."""
-
-    key: QualifiedName | Literal[""] = ""
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str = ""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    seconds: int | None = Field(default=None, ge=0, description="with NoExecute: how long; missing is for ever")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.operator == "Exists" and self.value:
-            raise ValueError("a toleration with the operator Exists takes no value")
-        if self.operator == "Equal" and not self.key:
-            raise ValueError("a toleration without a key needs the operator Exists")
-        if self.seconds is not None and self.effect != "NoExecute":
-            raise ValueError("seconds of a toleration need the effect NoExecute")
-        return self
-
-
-class Retries(Section):
-    """How often a task that failed is started again."""
-
-    count: int | None = Field(default=None, ge=0, le=20)
-    backoff: Duration | None = None
-    factor: float | None = Field(default=None, ge=1, le=10)
-
-
-class Task(Section):
-    """What a task gets; what is not said comes from a farther layer."""
-
-    cpu: CpuAmount = CpuAmount()
-    memory: MemoryAmount = MemoryAmount()
-    gpu: Gpu | None = None
-    node_selector: Labels = Field(default_factory=dict)
-    affinity: Affinity = Affinity()
-    tolerations: tuple[Toleration, ...] = ()
-    volumes: dict[Claim, MountPath] = Field(default_factory=dict, description="volume claims, and where each is mounted")
-    labels: Annotated[Labels, check_labels] = Field(default_factory=dict)
-    annotations: Annotations = Field(default_factory=dict)
-    timeout: Duration | None = None
-    retry: Retries = Retries()
-
-    @property
-    def timeout_seconds(self) -> int:
-        """How long an attempt may take."""
-        return _seconds(str(self.timeout))
-
-    @property
-    def backoff(self) -> tuple[int, str, float]:
-        """Number of retries, pause before the first one, and factor from each pause to the next."""
-        return self.retry.count or 0, f"{_seconds(str(self.retry.backoff))}s", self.retry.factor or 1.0
-
-    @property
-    def longest(self) -> int:
-        """Seconds from the start of the first attempt after which Argo starts no other: room for all of them."""
-        count, pause, factor = self.backoff
-        pauses = sum(int(pause[:-1]) * factor**i for i in range(count))
-        return (count + 1) * (self.timeout_seconds + WAITING) + int(pauses)
+Role = Annotated[str, _one_of(IMAGES)]
+Stage = Annotated[str, _one_of(STAGES)]
 
 
 def _registry(value: str) -> str:
@@ -171,8 +60,8 @@ class Images(Section):
     registry: Annotated[str, AfterValidator(_registry)] = Field(
         default=NOWHERE, description="host, and perhaps a path: registry.example/team"
     )
-    tag: Annotated[str, _as_text, StringConstraints(pattern=r"^\w[\w.-]{0,127}$")] = TAG
-    digests: dict[Role, Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]] = Field(default_factory=dict)
+    tag: Annotated[str, as_text, like(r"\w[\w.-]{0,127}", "letters, digits, _, . and -, at most 128")] = TAG
+    digests: dict[Role, Annotated[str, like(r"sha256:[0-9a-f]{64}", "sha256: and 64 digits")]] = Field(default_factory=dict)
     pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
     pull_secrets: tuple[Name, ...] = ()
 
@@ -184,7 +73,7 @@ class Images(Section):
 
     def of(self, stage: str) -> str:
         """The image of a stage."""
-        role: Any = STAGES[stage].image
+        role = STAGES[stage].image
         return image(stage, self.registry, self.tag, self.digests.get(role, ""))
 
 
@@ -200,15 +89,9 @@ class Machine(Section):
     """What trains and evaluates on Vertex AI, unless a run says otherwise."""
 
     accelerator_type: str = "NVIDIA_L4"
-    accelerator_count: Annotated[str, _as_text, StringConstraints(pattern=r"^[1-9]\d?$")] = "1"
+    accelerator_count: Annotated[str, as_text, like(r"[1-9]\d?", "a number from 1 on")] = "1"
     cpu_limit: Cpu = "8"
     memory_limit: Memory = "32G"
-
-
-def _stage(name: str) -> str:
-    if name not in STAGES:
-        raise ValueError(f"there is no stage of this name; there are {', '.join(STAGES)}")
-    return name
 
 
 class Placement(Section):
@@ -220,18 +103,21 @@ class Placement(Section):
     model_cache: Claim | Literal[""] = Field(default="", description="volume claim for fetched models, mounted at /models")
     all: Task = Task()
     roles: dict[Role, Task] = Field(default_factory=dict)
-    stages: dict[Annotated[str, AfterValidator(_stage)], Task] = Field(default_factory=dict)
+    stages: dict[Stage, Task] = Field(default_factory=dict)
     vertex: Machine = Machine()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         for stage in STAGES:
-            _check_amounts(stage, self.of(stage))
+            task = self.of(stage)
+            task.check(stage)
+            if self.model_cache in task.volumes:
+                raise ValueError(f"volumes of {stage}: '{self.model_cache}' is the model cache; KFP mounts a claim only once")
         return self
 
     def of(self, stage: str) -> Task:
         """Everything that is said about the tasks of a stage."""
-        role: Any = STAGES[stage].image
+        role = STAGES[stage].image
         layers = (self.all, self.roles.get(role, Task()), self.stages.get(stage, Task()))
         said = [_defaults(stage), *(layer.model_dump(exclude_unset=True) for layer in layers)]
         return Task.model_validate(reduce(_over, said))
@@ -279,21 +165,3 @@ def _over(far: dict[str, Any], near: dict[str, Any]) -> dict[str, Any]:
         known = far.get(key)
         merged[key] = _over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged
-
-
-def _check_amounts(stage: str, task: Task) -> None:
-    """Raises ValueError where a request is above its limit, which Kubernetes refuses for each pod."""
-    from kubernetes.utils.quantity import parse_quantity
-
-    for what, amount in (("cpu", task.cpu), ("memory", task.memory)):
-        if parse_quantity(amount.request) > parse_quantity(amount.limit):
-            raise ValueError(
-                f"{what} of {stage}: the request {amount.request} is above the limit {amount.limit}; give both in roles."
-                f"{STAGES[stage].image} or stages.{stage}"
-            )
-    if len(set(task.volumes.values())) < len(task.volumes):
-        raise ValueError(f"volumes of {stage}: two at one path")
-
-
-def _seconds(duration: str) -> int:
-    return int(duration[:-1]) * SECONDS[duration[-1]]

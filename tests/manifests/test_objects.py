@@ -93,7 +93,7 @@ def test_a_run_may_do_nothing_but_this(build: Any, overlay: str) -> None:
         for verb in rule["verbs"]
     }
     expected = {("argoproj.io", "workflowtaskresults", "", verb) for verb in ("create", "patch")}
-    expected |= {("", "configmaps", "kfp-launcher", "get")}
+    expected |= {("", "configmaps", "kfp-launcher", "get"), ("", "pods", "", "get")}
     expected |= {("", "secrets", "mlpipeline-minio-artifact", "get")} if overlay == "local-cluster" else set()
     assert rights == expected
     (binding,) = named(objects, "RoleBinding").values()

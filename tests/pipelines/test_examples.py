@@ -12,9 +12,12 @@ from whole_run import EMBEDDING, model_or_skip
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.record_files import read_records
 from pada_agent.components.core.records import Batch
+from pada_agent.components.images import image
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.examples.augmentation import augmentation
 from pada_agent.pipelines.examples.failure_patterns import failure_patterns
-from pada_agent.pipelines.kubeflow.package import documents_of
+from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
+from pada_agent.pipelines.kubeflow.placement import KEYS, STORAGE_KEYS, USER
 
 ROWS = {"train": range(100, 112), "validation": range(200, 212), "test": range(300, 306)}
 WRITTEN = (
@@ -29,7 +32,7 @@ WRITTEN = (
 THINGS = ("apples", "boats", "coins", "desks")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def embedding():
     model_or_skip(EMBEDDING)
 
@@ -44,7 +47,7 @@ def solution(a, b):
 
 
 @pytest.fixture
-def settings(tmp_path, llm_stub):
+def settings(tmp_path, llm_stub, embedding):
     for split, numbers in ROWS.items():
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row(n)) + "\n" for n in numbers))
     llm = {"base_url": llm_stub.url, "concurrency": 1}
@@ -102,17 +105,47 @@ def write(ask):
     return {"items": made}
 
 
-def follow(pipeline, tmp_path, **parameters):
+def compiled(pipeline, tmp_path):
+    """The documents of a pipeline."""
     file = tmp_path / "pipeline.yaml"
     compiler.Compiler().compile(pipeline, str(file))
+    return documents_of(file.read_text())
+
+
+def follow(pipeline, tmp_path, **parameters):
+    spec, _ = compiled(pipeline, tmp_path)
 
     def start(container):
         import_module(f"{container.command[-1]}.__main__").run(Executor(container.executor_input))
         return 0
 
-    run = PackageRun(documents_of(file.read_text())[0], tmp_path / "run", start)
-    run.run(**parameters)
+    run = PackageRun(spec, tmp_path / "run", start)
+    run.run(work_uri=str(tmp_path / "work"), data_version="1", **parameters)
     return run
+
+
+@pytest.mark.parametrize("pipeline", [failure_patterns, augmentation], ids=lambda pipeline: pipeline.name)
+def test_every_task_of_an_example_gets_what_it_needs_on_a_cluster(pipeline, tmp_path):
+    spec, platform = compiled(pipeline, tmp_path)
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    containers = {name: e["container"] for name, e in spec["deploymentSpec"]["executors"].items() if "container" in e}
+    assert len(containers) == {"failure-patterns": 2, "data-augmentation": 6}[pipeline.name]
+    for name, container in containers.items():
+        stage, pod = container["command"][-1].rpartition(".")[2], pods[name]
+        assert container["image"] == image(stage, "registry.example/team")
+        keys = {}
+        for secret in pod["secretAsEnv"]:
+            keys |= {pair["envVar"]: (secret["secretName"], secret.get("optional", False)) for pair in secret["keyToEnv"]}
+        assert {keys.pop(key) for key in STORAGE_KEYS} == {("pada-agent-storage", True)}
+        keys.pop("HF_TOKEN", None)
+        role = STAGES[stage].llm
+        assert keys == ({KEYS[role]: ("pada-agent-llm", False)} if role else {}), stage
+        labels = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if role else "storage"}
+        assert pod["podMetadata"]["labels"] == labels, "else the network policies keep it from what it needs"
+        assert {str(USER)} == {pod["securityContext"][key] for key in ("runAsUser", "runAsGroup")}
+        assert container["resources"]["resourceMemoryLimit"]
+    retried = [t["retryPolicy"] for _, name, t in tasks_of(spec) if not name.startswith("importer")]
+    assert all(policy["maxRetryCount"] == 3 and int(policy["backoffMaxDuration"][:-1]) > 86400 for policy in retried)
 
 
 def test_patterns_from_the_samples_of_another_evaluator(settings, samples, teacher, tmp_path):
@@ -125,7 +158,7 @@ def test_patterns_from_the_samples_of_another_evaluator(settings, samples, teach
 
 
 def test_augmentation_without_training(settings, samples, teacher, tmp_path):
-    ran = follow(augmentation, tmp_path, settings=settings, predictions_uri=str(samples), work_uri=str(tmp_path / "work"))
+    ran = follow(augmentation, tmp_path, settings=settings, predictions_uri=str(samples))
     last = ran.tasks["control-quality-2"]
     batches = read_records(ran.local(last.artifacts["checked_batches"]) / "batches.jsonl", Batch)
     accepted = [sample for batch in batches for sample in batch.accepted]

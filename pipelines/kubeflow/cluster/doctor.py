@@ -17,9 +17,9 @@ from pada_agent.pipelines.doctor import Check, show, store
 from pada_agent.pipelines.kubeflow.cluster import checks
 from pada_agent.pipelines.kubeflow.cluster.kfp_api import HEALTHZ, Health, ask_health, read_health
 from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, connect
-from pada_agent.pipelines.kubeflow.package import KUBERNETES, package_file, read_package
+from pada_agent.pipelines.kubeflow.package import KUBERNETES, Package, package_file, read_package
 from pada_agent.pipelines.kubeflow.run_order import check_settings
-from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster
+from pada_agent.pipelines.kubeflow.submit_kubernetes import SERVICE_ACCOUNT, Cluster
 
 LLM_KEYS = ("TEACHER_API_KEY", "JUDGE_API_KEY")
 _SERVICE = "service ml-pipeline in namespace kubeflow"
@@ -45,14 +45,15 @@ def examine_cluster(settings: Settings | None, target: ClusterTarget, say: Calla
 
 
 def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]:
+    package = read_package(target.package or package_file(KUBERNETES), KUBERNETES)
     if settings is not None:
-        yield _config(settings, target.package or package_file(KUBERNETES))
+        yield _config(settings, package)
     uris = {a.key: a.value for a in addresses(settings) if a.is_uri} if settings else {}
     uris |= {key: uri for key, uri in target.uris.items() if uri}
     api = None
     try:
         api = connect(target.kubeconfig, target.context)
-        yield from _on_cluster(api, settings, target.namespace, any(speaks(uri) == "s3" for uri in uris.values()))
+        yield from _on_cluster(api, settings, package, target.namespace, any(speaks(uri) == "s3" for uri in uris.values()))
     except Unanswered as e:
         yield Check("cluster", str(e), e.mend)
         api = None
@@ -62,28 +63,34 @@ def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]
         yield store(key, uri, to_read=not key.startswith("--"))
 
 
-def _on_cluster(api: Any, settings: Settings | None, space: str, s3: bool) -> Iterator[Check]:
+def _on_cluster(api: Any, settings: Settings | None, package: Package, space: str, s3: bool) -> Iterator[Check]:
     yield checks.cluster(api)
     yield checks.namespace(api, space)
-    yield checks.account(api, space)
+    yield checks.account(api, space, package.service_account or SERVICE_ACCOUNT)
     keys = dict.fromkeys((settings.teacher.api_key_env, settings.judge.api_key_env) if settings else LLM_KEYS)
-    yield checks.secret(api, space, checks.LLM_SECRET, list(keys))
-    if s3:
-        yield checks.secret(api, space, checks.STORAGE_SECRET, checks.STORAGE_KEYS)
+    if llm := package.secret_of(LLM_KEYS[0]):
+        yield checks.secret(api, space, llm, list(keys))
+    if s3 and (storage := package.secret_of(checks.STORAGE_KEYS[0])):
+        yield checks.secret(api, space, storage, checks.STORAGE_KEYS)
     yield checks.policies(api, space)
-    yield from checks.gpus(api)
+    yield checks.retries(api)
+    if package.gpu:
+        yield from checks.gpus(api, package.gpu, package.pod("train_lora"))
     yield checks.storage_class(api)
-    models = (settings.slm.model, settings.embedding.model) if settings else ()
-    yield checks.model_cache(api, space, needed=any(model.startswith("/models/") for model in models))
+    for claim in sorted(package.claims):
+        yield checks.volume(api, space, claim)
+    if not package.claims:
+        models = (settings.slm.model, settings.embedding.model) if settings else ()
+        yield checks.volume(api, space, checks.MODEL_CACHE, needed=any(model.startswith("/models/") for model in models))
 
 
-def _config(settings: Settings, package: Path) -> Check:
-    """Whether `pada submit` would take the config with this package."""
+def _config(settings: Settings, package: Package) -> Check:
+    """Whether `pada submit` would take the config, with this package."""
     try:
-        check_settings(read_package(package, KUBERNETES), settings)
+        check_settings(package, settings)
     except InputError as e:
         return Check.failed("config", e)
-    return Check("config", f"fits a cluster and {package.name}")
+    return Check("config", f"fits a cluster and {package.path.name}")
 
 
 def _kubeflow(api: Any, target: ClusterTarget) -> Check:

@@ -54,6 +54,10 @@ def stranger_s_image(spec):
     executor(spec)["image"] = "pada-agent/slm:0.1.0"
 
 
+def count_as_a_number(spec):
+    spec["root"]["inputDefinitions"]["parameters"]["accelerator_count"]["parameterType"] = "NUMBER_INTEGER"
+
+
 def rename_task(name):
     def damage(spec):
         tasks = spec["root"]["dag"]["tasks"]
@@ -125,6 +129,7 @@ def unknown_field(spec):
         (half_a_digest, "is not pada-agent/slm with a tag or a digest"),
         (stranger_s_image, "image 'pada-agent/slm:0.1.0' names no registry, and Docker's public one has a stranger's"),
         *((rename_task(name), f"task '{name}' is called as KFP and Argo call their own") for name in TAKEN),
+        (count_as_a_number, "parameter 'accelerator_count' says what machine a task gets and is NUMBER_INTEGER, not STRING"),
         (display_as_a_driver, "task 'evaluate-slm-driver' is called as KFP and Argo call their own"),
         (install_at_start, "its command is ['sh', '-c', 'pip install torch"),
         (unknown_stage, "not python -m pada_agent.components.<stage>"),

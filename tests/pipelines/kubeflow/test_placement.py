@@ -61,7 +61,9 @@ def test_on_a_cluster_of_its_own_every_wish_arrives():
     containers, pods, spec = compiled("own_a100")
     train, analyze = pods["train_lora"], pods["analyze_patterns"]
     required, preferred = train["nodeAffinity"]
-    assert [e["key"] for e in required["matchExpressions"]] == ["nvidia.com/gpu.product"] and "weight" not in required
+    both = ["nvidia.com/gpu.product", "nvidia.com/mig.capable"]
+    assert [e["key"] for e in required["matchExpressions"]] == both, "in one term: of several Kubernetes asks for any one"
+    assert "weight" not in required
     assert preferred["weight"] == 50
     assert {"key": "team", "operator": "Equal", "value": "nlp", "effect": "NoSchedule"} in train["tolerations"]
     assert {m["constant"]: m["mountPath"] for m in analyze["pvcMount"]} == {"nlp-models": "/models", "nlp-data": "/data"}

@@ -7,11 +7,17 @@ import pytest
 import yaml
 from cluster_cases import compile_with_volumes, write_config
 
+from pada_agent.pipelines.kubeflow.compile import write_package
+from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import Kubernetes
+from pada_agent.pipelines.kubeflow.placement_file import Placement
+
 SPACE = "/api/v1/namespaces/pada-agent"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/pada-agent/networkpolicies"
 CLAIM = f"{SPACE}/persistentvolumeclaims/pada-agent-models"
 HEALTHZ = "/apis/v2beta1/healthz"
 PROXY = f"/api/v1/namespaces/kubeflow/services/ml-pipeline:8888/proxy{HEALTHZ}"
+CONTROLLER = "/api/v1/namespaces/kubeflow/configmaps/workflow-controller-configmap"
 VALUE = base64.b64encode(b"sk-never-show-this").decode()
 TOKEN = "token-of-the-kubeconfig"
 
@@ -59,11 +65,19 @@ def cluster(http_stub):
         "/apis/storage.k8s.io/v1/storageclasses",
         {"items": [{"metadata": {"name": name, "annotations": notes}, "provisioner": "x"} for name, notes in classes]},
     )
+    http_stub.on("GET", CONTROLLER, _controller("Always"))
     http_stub.on("GET", PROXY, {"multi_user": True})
     return http_stub
 
 
 _VERSION = dict.fromkeys(("buildDate", "compiler", "gitCommit", "gitTreeState", "goVersion", "platform"), "x")
+
+
+def _controller(policy):
+    """As KFP 2.17 ships it, with another policy."""
+    strategy = {"limit": 2, "retryPolicy": policy} if policy else {}
+    defaults = {"spec": {"templateDefaults": {"retryStrategy": strategy}}}
+    return {"data": {"executor": "imagePullPolicy: IfNotPresent\n", "workflowDefaults": yaml.safe_dump(defaults)}}
 
 
 def _claim(phase):
@@ -103,6 +117,7 @@ def test_a_cluster_that_has_everything(cluster, doctor):
     assert lines["service account"].endswith("pada-agent-runner is there, acts as runner@p.iam.gserviceaccount.com")
     assert lines["secret pada-agent-llm"].endswith("holds JUDGE_API_KEY, TEACHER_API_KEY")
     assert lines["network policies"].endswith("2: deny-all, llm-egress")
+    assert lines["retries"].endswith("Always")
     assert lines["gpu"].endswith("3 allocatable on 2 of 3 nodes: NVIDIA-L4")
     assert lines["storage class"].endswith("standard (default), fast")
     assert lines["model cache"].endswith("pada-agent-models: Bound, ReadWriteMany")
@@ -133,7 +148,7 @@ def test_a_thing_that_is_not_there(cluster, doctor, path, name, word, mend):
     assert code == (word == "MISSING")
     assert lines[name].startswith(word)
     assert mend in lines[name].split("   ->   ")[1]
-    assert [line.split()[0] for other, line in lines.items() if other != name] == ["ok"] * 8
+    assert [line.split()[0] for other, line in lines.items() if other != name] == ["ok"] * 9
 
 
 EMPTY = [
@@ -167,6 +182,7 @@ HIDDEN = [
         "model cache",
         "get persistentvolumeclaims/pada-agent-models -n pada-agent",
     ),
+    (CONTROLLER, "retries", "get configmaps/workflow-controller-configmap -n kubeflow"),
 ]
 
 
@@ -178,6 +194,33 @@ def test_what_may_not_be_looked_at_is_not_called_missing(cluster, doctor, path, 
     assert lines[name].startswith("note")
     assert f"no right to look, it may be there (HTTP 403: {name} is forbidden" in lines[name]
     assert lines[name].endswith(f"   ->   kubectl auth can-i {right}")
+
+
+RETRIES = [
+    (_controller("OnError"), "OnError: a stage that ends with an error is not started again, only one whose pod is lost"),
+    (_controller(""), "OnFailure, Argo's own default: a stage whose pod is lost is not started again"),
+    ({"data": None}, "OnFailure, Argo's own default"),
+    ({"data": {"config": yaml.safe_dump({"workflowDefaults": {"spec": None}})}}, "OnFailure, Argo's own default"),
+    (_controller("OnTransientError"), "OnTransientError: most failures do not start a stage again"),
+    ({"data": {"workflowDefaults": "spec: ["}}, "workflowDefaults that are no YAML mapping"),
+    ({"data": {"workflowDefaults": "spec"}}, "workflowDefaults that are no YAML mapping"),
+]
+
+
+@pytest.mark.parametrize("found, said", RETRIES)
+def test_which_failures_start_a_task_again(cluster, doctor, found, said):
+    cluster.instead("GET", CONTROLLER, found)
+    code, lines = doctor()
+    assert code == 0
+    assert lines["retries"].startswith("note") and said in lines["retries"]
+    assert "   ->   kubectl -n kubeflow edit configmap workflow-controller-configmap, and in" in lines["retries"]
+    assert lines["retries"].endswith("retryPolicy: Always")
+
+
+def test_the_policy_in_a_controller_s_one_key(cluster, doctor):
+    whole = {"workflowDefaults": yaml.safe_load(_controller("Always")["data"]["workflowDefaults"])}
+    cluster.instead("GET", CONTROLLER, {"data": {"config": yaml.safe_dump(whole)}})
+    assert doctor()[1]["retries"].startswith("ok")
 
 
 def test_an_old_cluster_that_cannot_say_who_asks(cluster, doctor):
@@ -245,6 +288,68 @@ def test_a_config_that_submit_would_refuse(cluster, doctor, tmp_path):
     code, lines = doctor("--config", write_config(tmp_path / "c.yaml", changes))
     assert code == 1
     assert f"task.train: {tmp_path / 'train.jsonl'} is on no volume that prepare_data has; upload it to gs://" in lines["config"]
+
+
+@pytest.fixture
+def package(tmp_path):
+    """The whole loop placed by a file that names everything otherwise."""
+    placement = {
+        "images": {"registry": "registry.example"},
+        "service_account": "nlp",
+        "secrets": {"llm": "nlp-llm", "storage": "nlp-storage"},
+        "model_cache": "nlp-models",
+        "roles": {
+            "analysis": {"volumes": {"nlp-data": "/data"}},
+            "slm": {
+                "gpu": {"resource": "amd.com/gpu"},
+                "node_selector": {"pool": "gpu"},
+                "tolerations": [{"key": "team", "value": "nlp"}, {"key": "old", "operator": "Exists", "effect": "NoExecute"}],
+            },
+        },
+    }
+    write_package(Shape(), Kubernetes(Placement.model_validate(placement)), tmp_path / "loop.yaml")
+    return tmp_path / "loop.yaml"
+
+
+def test_a_package_says_what_it_needs_of_a_cluster(cluster, doctor, package):
+    cluster.on("GET", f"{SPACE}/serviceaccounts/nlp", {"metadata": {}})
+    cluster.on("GET", f"{SPACE}/secrets/nlp-llm", {"data": {"TEACHER_API_KEY": VALUE, "JUDGE_API_KEY": VALUE}})
+    cluster.on("GET", f"{SPACE}/persistentvolumeclaims/nlp-models", _claim("Bound"))
+    cluster.on("GET", f"{SPACE}/persistentvolumeclaims/nlp-data", MISSING, status=404)
+    taint = {"key": "team", "value": "nlp", "effect": "NoSchedule"}
+    nodes = {
+        "good": ([taint, {"key": "old", "effect": "NoExecute"}], {"pool": "gpu"}),
+        "selected-not": ([taint], {"pool": "cpu"}),
+        "of-others": ([{**taint, "value": "vision"}], {"pool": "gpu"}),
+        "old-too": ([{"key": "old", "effect": "NoSchedule"}], {"pool": "gpu"}),
+    }
+    items = [
+        {
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"taints": taints},
+            "status": {"allocatable": {"amd.com/gpu": "2"}},
+        }
+        for name, (taints, labels) in nodes.items()
+    ]
+    cluster.instead("GET", "/api/v1/nodes", {"items": [*items, _node("b", 4)]})
+    code, lines = doctor("--package", package)
+    assert code == 1
+    assert lines["service account"].endswith("nlp is there")
+    assert lines["secret nlp-llm"].startswith("ok") and lines["volume nlp-models"].startswith("ok")
+    assert lines["volume nlp-data"].startswith("MISSING")
+    assert "2 allocatable on 1 of 5 nodes" in lines["gpu"]
+    assert "lacks pool=gpu, which tasks ask for" in lines["gpu of selected-not"]
+    assert "tainted team=vision:NoSchedule, which tasks do not tolerate" in lines["gpu of of-others"]
+    assert "tainted old:NoSchedule, which" in lines["gpu of old-too"]
+    assert "gpu of good" not in lines
+
+
+def test_a_package_without_gpus_asks_no_node_for_one(cluster, doctor, tmp_path):
+    placement = Placement.model_validate({"images": {"registry": "registry.example"}, "all": {"gpu": None}})
+    write_package(Shape(1, 1), Kubernetes(placement), tmp_path / "loop.yaml")
+    code, lines = doctor("--package", tmp_path / "loop.yaml")
+    assert code == 0 and "gpu" not in lines
+    assert not cluster.asked("GET", "/api/v1/nodes")
 
 
 def test_another_namespace(cluster, doctor):
@@ -326,6 +431,8 @@ def test_kfp_s_own_store_needs_the_same_keys(cluster, doctor, monkeypatch):
 
 
 def test_a_config_for_a_package_with_volumes(cluster, doctor, tmp_path):
+    for claim in ("claimdata", "claimmodels", "claimscratch"):
+        cluster.on("GET", f"{SPACE}/persistentvolumeclaims/{claim}", _claim("Bound"))
     rows = dict.fromkeys(("train", "validation", "test"), "/data/rows.jsonl")
     config = write_config(tmp_path / "c.yaml", {"task": rows, "slm": {"model": "/models/slm"}})
     code, lines = doctor("--config", config, "--package", compile_with_volumes(tmp_path))
