@@ -182,7 +182,7 @@ def run_until(here, stub, base, task: str, act: Callable[[Container], None]) -> 
 
     run, settings = package(here, stub, base, start)
     with pytest.raises(Reached):
-        run.run(settings=settings, work_uri=f"gs://{here.store.bucket}/work")
+        run.run(settings=settings, data_version="1", work_uri=f"gs://{here.store.bucket}/work")
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def states():
 def test_the_whole_package(mode, vm, stub, base, states):
     with vm(mode) as here:
         run, settings = package(here, stub, base)
-        run.run(settings=settings, work_uri=f"gs://{here.store.bucket}/work")
+        run.run(settings=settings, data_version="1", work_uri=f"gs://{here.store.bucket}/work")
         assert [name for name in run.tasks if name.startswith("score-")] == ["score-1"], here.log.read_text()
         made = here.objects()
         for task in {name.rsplit("/", 1)[0] for name in made if name.endswith("/executor_output.json")}:

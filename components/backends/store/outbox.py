@@ -8,7 +8,6 @@ Where the image has no library for the store, files are copied through the mount
 """
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from pada_agent.components.backends.files import room_at
 from pada_agent.components.backends.mounts import bucket_uri, local_path, on_fuse
 from pada_agent.components.backends.store.objects import make_folders, remove
 from pada_agent.components.backends.store.transfer import put
+from pada_agent.components.backends.temporary import OwnFolder
 
 
 class Outbox:
@@ -24,7 +24,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.uploads = find_spec("gcsfs") is not None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: OwnFolder | None = None
         self._places: dict[str, Path] = {}  # by URI
         self._last: dict[str, str] = {}
 
@@ -36,8 +36,8 @@ class Outbox:
         """
         if uri not in self._places:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="pada-outputs-", ignore_cleanup_errors=True)
-            parent = Path(self._folder.name) / str(len(self._places))
+                self._folder = OwnFolder("pada-outputs-")
+            parent = self._folder.path / str(len(self._places))
             parent.mkdir()
             if fresh:
                 _remove(uri, self.uploads)
@@ -56,7 +56,7 @@ class Outbox:
     def close(self) -> None:
         """Remove the local folder."""
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.remove()
 
 
 def destination(path: Path) -> str:
