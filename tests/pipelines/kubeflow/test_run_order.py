@@ -1,5 +1,7 @@
 """What is found wrong with a run before anything is sent to a cluster."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 from cluster_cases import ON_VERTEX, compile_with_volumes, write_config
@@ -142,6 +144,14 @@ def test_a_model_is_read_by_two_stages_and_both_must_have_its_volume(tmp_path, v
     settings = read_config(write_config(tmp_path / "config.yaml", {"slm": {"model": "/scratch/slm"}}))
     with pytest.raises(InputError, match=r"^slm\.model: /scratch/slm is on no volume that evaluate_slm has"):
         arguments_for(volumes, settings, {"work_uri": "gs://w/x"}, ())
+
+
+def test_every_task_of_a_stage_must_have_the_volume(volumes):
+    executors = volumes.spec["deploymentSpec"]["executors"]
+    again = {**executors, "exec-again": executors["exec-evaluate-slm"]}  # of which the second document says nothing
+    package = replace(volumes, spec={**volumes.spec, "deploymentSpec": {"executors": again}})
+    assert volumes.mounts("evaluate_slm") == {"/models"}
+    assert package.mounts("evaluate_slm") == volumes.mounts("generate_data") == set()
 
 
 def test_what_vertex_mounts(arguments):
