@@ -115,7 +115,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                 work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
                 export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
                 accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
-                accelerator_count: number of accelerators.
+                accelerator_count: number of accelerators, as text.
                 cpu_limit: CPUs for training and evaluation; Vertex takes the smallest machine that has them.
                 memory_limit: memory for training and evaluation.
             """
