@@ -123,7 +123,7 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                     each change of the data or the models: tasks with the same inputs are taken over from an earlier run.
                 export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
                 accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
-                accelerator_count: number of accelerators.
+                accelerator_count: number of accelerators, as text.
                 cpu_limit: CPUs for training and evaluation; Vertex takes the smallest machine that has them.
                 memory_limit: memory for training and evaluation.
             """

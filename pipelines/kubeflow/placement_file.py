@@ -163,5 +163,7 @@ def _over(far: dict[str, Any], near: dict[str, Any]) -> dict[str, Any]:
     merged = dict(far)
     for key, value in near.items():
         known = far.get(key)
+        if value is None and key != "gpu":  # nothing was said; no GPU is something
+            continue
         merged[key] = _over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged

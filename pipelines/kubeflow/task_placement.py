@@ -54,8 +54,8 @@ class Expression(Section):
 
     @model_validator(mode="after")
     def _values_fit(self) -> Self:
-        if ("In" in self.operator) == (not self.values) or (self.operator in {"Gt", "Lt"} and len(self.values) != 1):
-            wants = {"Gt": "one value", "Lt": "one value", "In": "values", "NotIn": "values"}.get(self.operator, "no values")
+        wants = {"In": "values", "NotIn": "values", "Gt": "one value", "Lt": "one value"}.get(self.operator, "no values")
+        if not {"values": self.values, "one value": len(self.values) == 1, "no values": not self.values}[wants]:
             raise ValueError(f"operator {self.operator} of {self.key} takes {wants}")
         return self
 
@@ -78,7 +78,7 @@ class Toleration(Section):
 
     key: QualifiedName | Literal[""] = ""
     operator: Literal["Equal", "Exists"] = "Equal"
-    value: str = ""
+    value: Annotated[str, as_text] = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     seconds: int | None = Field(default=None, ge=0, description="with NoExecute: how long; missing is for ever")
 

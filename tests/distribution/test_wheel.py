@@ -82,7 +82,9 @@ def test_the_command_line_and_a_stage_start_outside_the_checkout(environment, tm
     assert "compile" in run(python, "-m", "pada_agent.pipelines.cli", "--help", cwd=tmp_path).stdout
     for stage in ("prepare_data", "update_state"):
         assert "usage: python -m pada_agent" in run(python, "-m", f"pada_agent.components.{stage}", cwd=tmp_path).stderr
-    done = run(python, "-m", "pada_agent.pipelines.cli", "compile", "--target", "vertex", "--output", "v.yaml", cwd=tmp_path)
+    shipped = package / "pipelines" / "placements" / "gke_l4.yaml"
+    command = ["compile", "--target", "vertex", "--placement", str(shipped), "--output", "v.yaml"]
+    done = run(python, "-m", "pada_agent.pipelines.cli", *command, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "v.yaml").exists(), done.stderr
 
 

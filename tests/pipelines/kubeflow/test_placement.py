@@ -5,9 +5,12 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from cluster_cases import write_config
 from kubernetes.utils.quantity import parse_quantity
 
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.kubernetes_names import LONGEST_LABEL
 from pada_agent.pipelines.kubeflow.package import documents_of, package_file, read_package, tasks_of
@@ -15,6 +18,7 @@ from pada_agent.pipelines.kubeflow.package_check import check_package
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
+from pada_agent.pipelines.kubeflow.run_order import check_settings
 
 FOLDER = package_file("kubernetes").parents[1] / "placements"
 SHIPPED = sorted(file.stem for file in FOLDER.glob("*.yaml"))
@@ -84,6 +88,18 @@ def test_on_a_cluster_of_its_own_every_wish_arrives():
     assert pods["evaluate_slm"]["activeDeadlineSeconds"] == str(4 * 3600)
     retries = {t["taskInfo"]["name"]: t["retryPolicy"]["maxRetryCount"] for _, _, t in tasks_of(spec) if "retryPolicy" in t}
     assert (retries["train-1"], retries["evaluate-1"], retries["analyze-1"]) == (5, 5, 3)
+
+
+def test_a_config_may_name_what_the_placement_mounts(tmp_path):
+    file = tmp_path / "loop.yaml"
+    file.write_text(compile_loop(Shape(3, 1), Kubernetes(read_placement(FOLDER / "own_a100.yaml"))))
+    package = read_package(file, "kubernetes")
+    rows = dict.fromkeys(("train", "validation", "test"), "/data/rows.jsonl")
+    changes = {"task": rows, "slm": {"model": "/models/slm"}}
+    check_settings(package, read_config(write_config(tmp_path / "config.yaml", changes)))
+    elsewhere = read_config(write_config(tmp_path / "config.yaml", {**changes, "slm": {"model": "/data/slm"}}))
+    with pytest.raises(InputError, match=r"slm\.model: /data/slm is on no volume that train_lora has"):
+        check_settings(package, elsewhere)
 
 
 def test_the_account_of_a_run_travels_in_the_package(tmp_path):

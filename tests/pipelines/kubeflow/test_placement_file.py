@@ -135,11 +135,31 @@ def test_the_nearest_layer_wins_key_by_key(written):
     assert train.volumes == {"scratch": "/scratch"} and not evaluate.volumes
 
 
+def test_each_operator_takes_its_values(written):
+    operators = {"In": "[a, b]", "NotIn": "[a]", "Exists": "[]", "DoesNotExist": "[]", "Gt": "[3]", "Lt": "['3']"}
+    terms = ", ".join(f"{{key: a, operator: {name}, values: {values}}}" for name, values in operators.items())
+    affinity = read_placement(written(f"all: {{affinity: {{required: [{terms}]}}}}")).of("train_lora").affinity
+    assert [expression.values for expression in affinity.required] == [("a", "b"), ("a",), (), (), ("3",), ("3",)]
+
+
+def test_an_empty_key_says_nothing(written):
+    task = read_placement(written("all: {timeout: , cpu: {limit: }, retry: {count: }}")).of("train_lora")
+    assert (task.timeout_seconds, task.cpu.limit, task.backoff[0]) == (86400, "8", 3)
+
+
 def test_numbers_and_truth_values_of_yaml_are_text_to_kubernetes(written):
-    file = written("all: {labels: {build: 7, spot: true}, node_selector: {generation: 3}, annotations: {keep: no}}")
+    file = written(
+        """
+        all:
+          labels: {build: 7, spot: true}
+          node_selector: {generation: 3}
+          annotations: {keep: no}
+          tolerations: [{key: spot, value: true}]
+        """
+    )
     task = read_placement(file).of("prepare_data")
     assert (task.labels, task.node_selector) == ({"build": "7", "spot": "true"}, {"generation": "3"})
-    assert task.annotations == {"keep": "false"}
+    assert task.annotations == {"keep": "false"} and task.tolerations[0].value == "true"
 
 
 def test_retries_have_room_for_every_attempt_and_every_pause():
