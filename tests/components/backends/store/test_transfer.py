@@ -113,15 +113,6 @@ class TestWholeDirectory:
         assert [p.name for p in tmp_path.iterdir()] == ["out"]
         assert not list((tmp_path / "out").iterdir())
 
-    def test_where_directories_cannot_be_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*_: object) -> None:
-            raise OSError("mounted bucket")
-
-        monkeypatch.setattr("pada_agent.components.backends.store.transfer.os.replace", refuse)
-        with whole_directory(tmp_path / "out") as work:
-            (work / "new").touch()
-        assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
-
 
 def test_what_a_killed_process_had_fetched_by_half_goes_with_the_next(tmp_path: Path) -> None:
     fsspec.filesystem("memory").pipe("/models/slm/config.json", b"{}")
