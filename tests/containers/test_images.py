@@ -42,6 +42,7 @@ def facts(engine, image):
 def test_agents_is_light(engine, images):
     size = facts(engine, images["agents"])["Size"]
     assert size < LIMIT, f"{size / 1e6:.0f} MB"
+    assert engine.run(images["agents"], ["find", "/opt/pada", "-name", "*.pyc"]).stdout == ""
 
 
 def test_what_an_image_says_of_itself(engine, images, role):

@@ -1,10 +1,12 @@
 """What the images are made of, without building them: locks against pyproject.toml, the build's context, the commands of make."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ LOCKS = ["agents/requirements.lock", "analysis/requirements.lock", "slm/requirem
 
 def locked(name: str) -> dict[str, Version]:
     lines = (ROOT / "images" / name).read_text().splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    pins = [re.split("===?", line) for line in lines if line and not line.startswith("#")]
     assert all(len(pin) == 2 for pin in pins), f"{name}: a line that is no pin"
     return {canonicalize_name(package): Version(version) for package, version in pins}
 
@@ -91,6 +93,22 @@ def test_nothing_is_installed_that_is_not_locked(role: str) -> None:
         assert "--no-deps" in command
         assert "-r " in command or "--no-index" in command, command
     assert "--no-build-isolation" in commands[1]
+
+
+def test_torch_with_cuda_is_taken_though_pip_also_sees_the_build_for_cpus(tmp_path: Path) -> None:
+    """As in `make images`: one configuration of pip serves all images, and a local version counts as the newer one."""
+    [pin] = [line for line in (ROOT / "images/slm/requirements.lock").read_text().splitlines() if line.startswith("torch=")]
+    version = str(locked("slm/requirements.lock")["torch"])
+    for build in (version, f"{version}+cpu"):
+        with zipfile.ZipFile(tmp_path / f"torch-{build}-py3-none-any.whl", "w") as wheel:
+            info = f"torch-{build}.dist-info"
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {build}\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", "")
+    where = ["--no-index", "--find-links", str(tmp_path), "--no-deps", "--dest", str(tmp_path / "taken")]
+    command = [sys.executable, "-m", "pip", "--isolated", "download", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*command, *where, pin], check=True, env={**os.environ, "PIP_CONFIG_FILE": os.devnull})
+    assert [file.name for file in (tmp_path / "taken").iterdir()] == [f"torch-{version}-py3-none-any.whl"]
 
 
 def test_make_builds_what_the_package_names() -> None:
