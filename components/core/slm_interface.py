@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pada_agent.components.core.records import Record
 from pada_agent.components.core.tasks.task import Message
 
+ADAPTER_FILE = "adapter_config.json"  # in every PEFT adapter; of ours it is published last
+
 
 class Prompt(Record):
     """A chat the SLM is to answer."""

@@ -10,6 +10,7 @@ from pada_agent.components.backends.record_files import read_records, write_json
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.settings import EvaluateSettings, EvaluateSlm
+from pada_agent.components.core.slm_interface import ADAPTER_FILE
 from pada_agent.components.core.statistics import summarise
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult
@@ -30,7 +31,7 @@ def run(ex: Executor) -> None:
     splits = parse_splits(str(ex.parameter("splits", "train,validation,selection,test")))
     rows = {split: _read(ex, data, split) for split in splits}
     started = time.monotonic()
-    slm = load_slm(settings.slm, ex.optional_input("adapter", "train.json"))
+    slm = load_slm(settings.slm, ex.optional_input("adapter", ADAPTER_FILE))
 
     def run_limited(program: str, seconds: float) -> CodeResult:
         return run_code(program, settings.evaluate.code_seconds)

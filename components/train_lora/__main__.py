@@ -9,7 +9,7 @@ from pada_agent.components.backends.record_files import read_records, write_json
 from pada_agent.components.core.records import SyntheticRow, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import TrainLora
-from pada_agent.components.core.slm_interface import Example, Training
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Training
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.train_lora.train import train
 
@@ -23,7 +23,7 @@ def run(ex: Executor) -> None:
     data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")
     prints = ex.optional_input("fingerprints")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    output = ex.output("adapter", "train.json")
+    output = ex.output("adapter", ADAPTER_FILE)
     checkpoints = Checkpoints(ex.parameter("checkpoint_uri", "") or ex.beside_output("adapter", ".checkpoints"))
 
     with whole_directory(output) as folder:

@@ -124,9 +124,9 @@ def test_killed_evaluation_leaves_no_predictions(stage, settings, data, monkeypa
 
 def test_an_adapter_without_the_file_that_is_written_last_is_refused(stage, settings, data, tmp_path):
     (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter" / "adapter_model.safetensors").touch()
     inputs = {"train_data": data["train_data"], "adapter": tmp_path / "adapter"}
-    with pytest.raises(InputError, match=r"input artifact 'adapter': .* is a folder without train.json"):
+    with pytest.raises(InputError, match=r"input artifact 'adapter': .* is a folder without adapter_config.json"):
         stage(run, settings, inputs, splits="train")
 
 
