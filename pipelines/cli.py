@@ -1,17 +1,16 @@
 """The command line. Each command reads settings and calls one function."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Literal
 
 import typer
 
 from pada_agent.components.backends.progress import quiet_libraries
+from pada_agent.components.backends.signals import STOPPED, ending_in_order
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import GenerateSettings
@@ -33,7 +32,6 @@ CaCert = Annotated[str, typer.Option("--ca-cert", help="kubernetes: file of the 
 WorkUri = Annotated[str, typer.Option("--work-uri", help="gs:// or s3:// folder for ledger and checkpoints")]
 ExportUri = Annotated[str, typer.Option("--export-uri", help="gs:// or s3:// folder for the adapter to ship")]
 ATTEMPTS = links(GenerateSettings())
-STOPPED = {130: "interrupted", 143: "terminated"}
 
 
 @app.command()
@@ -224,20 +222,13 @@ def default_run_dir(config: Path, seed: int | None) -> Path:
 @contextmanager
 def _says_how_to_go_on(command: list[str]) -> Iterator[None]:
     """SIGINT and SIGTERM end the run between two instructions; nothing finished is lost."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with ending_in_order():
+            yield
     except SystemExit as e:
         if e.code in STOPPED:
             print(f"{STOPPED[int(e.code)]}; what is finished is kept. To resume: {shlex.join(command)}", file=sys.stderr)
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class FakeStages:
 
     def _stage(self, stage: str) -> Callable[[Executor], None]:
         def run(ex: Executor) -> None:
-            name = ex.output(STAGES[stage].outputs[0]).parent.name.split("-", 1)[1]
+            name = ex.output_uri(STAGES[stage].outputs[0]).rsplit("/", 2)[-2].split("-", 1)[1]
             self.calls.append(name)
             self.inputs.append({"name": name, **ex._inputs})
             for output in STAGES[stage].outputs:

@@ -1,4 +1,4 @@
-"""`pada` as processes of their own that start at once: forked from one that has imported what stages need.
+"""`pada` and single stages as processes of their own that start at once: forked from one that has imported what stages need.
 
     with forks() as fork:
         child = fork.start(["run", "--config", ...], log)                      # a real process, killed by real signals
@@ -9,12 +9,15 @@
 The points are Python's own audit events, so that no line of the product is touched to be killed at.
 """
 
+import atexit
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -59,8 +62,25 @@ class Forks:
 
     def start(self, arguments: list[str], log: Path, death: Death | None = None) -> Child:
         """`pada` with these arguments; what it says goes to the end of `log`."""
+        return self._start(log, death, arguments=arguments)
+
+    def stage(
+        self,
+        name: str,
+        executor_input: str,
+        log: Path,
+        root: Path,
+        environment: dict[str, str],
+        death: Death | None = None,
+        lacking: Sequence[str] = (),
+    ) -> Child:
+        """One stage as its container would run it, for which the launcher's mounts are below `root`, without some modules."""
+        what = {"stage": name, "input": executor_input, "root": str(root), "environment": environment, "lacking": lacking}
+        return self._start(log, death, **what)
+
+    def _start(self, log: Path, death: Death | None, **what: Any) -> Child:
         self.end()
-        order = {"arguments": arguments, "log": str(log), "death": asdict(death) if death else None}
+        order = {"log": str(log), "death": asdict(death) if death else None, **what}
         self._mother.stdin.write(json.dumps(order) + "\n")
         self._mother.stdin.flush()
         self._last = Child(int(self._mother.stdout.readline()), self._mother)
@@ -73,10 +93,11 @@ class Forks:
 
 
 @contextmanager
-def forks() -> Iterator[Forks]:
-    """The mother process, ready to fork, until the block ends."""
+def forks(user: int | None = None) -> Iterator[Forks]:
+    """The mother process, ready to fork, until the block ends; as `user`, with a group of that number alone, in place of root."""
     environment = {**os.environ, "OPENAI_API_KEY": "test-key", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, __file__]
+    held = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--no-new-privs"] if user else []
+    command = [*held, sys.executable, __file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as mother:
         found = Forks(mother)
         yield found
@@ -119,7 +140,7 @@ def _import_all() -> None:
             "pada_agent.pipelines.cli",
             "pada_agent.pipelines.local.run",
         ),
-        *("accelerate", "httpx2", "openai", "peft", "sentence_transformers", "sklearn.cluster", "json_repair"),
+        *("accelerate", "httpx2", "openai", "peft", "sentence_transformers", "sklearn.cluster", "json_repair", "gcsfs"),
         "transformers.models.llama.modeling_llama",
     ):
         import_module(name)
@@ -127,17 +148,14 @@ def _import_all() -> None:
 
 
 def _child(order: dict[str, Any]) -> None:
-    from pada_agent.pipelines import cli
-
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     if order["death"]:
         sys.addaudithook(_reaper(Death(**order["death"])))
-    sys.argv = ["pada", *order["arguments"]]
     code = 0
     try:
-        cli.main()
+        _stage(order) if "stage" in order else _pada(order["arguments"])
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else int(e.code is not None)
         if isinstance(e.code, str):
@@ -150,6 +168,27 @@ def _child(order: dict[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _pada(arguments: list[str]) -> None:
+    from pada_agent.pipelines import cli
+
+    sys.argv = ["pada", *arguments]
+    cli.main()
+
+
+def _stage(order: dict[str, Any]) -> None:
+    from package_runner import mounts_below
+
+    os.environ.update(order["environment"])
+    tempfile.tempdir = None  # as the environment says now
+    sys.modules.update(dict.fromkeys(order["lacking"]))
+    sys.argv = [order["stage"], "--executor-input", order["input"]]
+    try:
+        with mounts_below(Path(order["root"])):
+            runpy.run_module(f"pada_agent.components.{order['stage']}", run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # a forked process ends without
 
 
 def _reaper(death: Death) -> Any:

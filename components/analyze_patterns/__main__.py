@@ -53,7 +53,7 @@ def run(ex: Executor) -> None:
         state.iterations[-1].patterns if state and state.iterations else (),
     )
     errors = [TrainingError.of(p) for p in predictions if p.split == "train" and not p.score.correct]
-    analyses, plan = ex.output("analyses"), ex.output("plan")
+    analyses, plan = ex.output("analyses", "analyses.jsonl"), ex.output("plan", "strategies.yaml")
     write_records(analyses / "analyses.jsonl", findings.analyses)
     write_records(analyses / "patterns.jsonl", findings.patterns)
     write_json(analyses / "summary.json", findings.summary)

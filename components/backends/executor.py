@@ -12,9 +12,11 @@ The shape is Kubeflow's ExecutorInput message (kubeflow/pipelines api/v2alpha1/p
 """
 
 import json
+import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from argparse import ArgumentParser
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,24 +24,16 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pada_agent.components.backends.files import write_atomic
-from pada_agent.components.backends.progress import quiet_libraries
+from pada_agent.components.backends.files import room_at, write_atomic
+from pada_agent.components.backends.mounts import local_path
+from pada_agent.components.backends.progress import notice, quiet_libraries
+from pada_agent.components.backends.signals import STOPPED, ending_in_order
+from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
 
-_MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 S = TypeVar("S", bound=BaseModel)
-
-
-def local_path(uri: str, custom_path: str = "") -> Path:
-    """Where the launcher put what `uri` names: gs://b/x is /gcs/b/x, and so on; a plain path is itself."""
-    if custom_path:
-        return Path(custom_path)
-    for scheme, mount in _MOUNTS.items():
-        if uri.startswith(scheme):
-            return Path(mount) / uri[len(scheme) :]
-    return Path(uri.removeprefix("file://"))
 
 
 class Executor:
@@ -55,6 +49,8 @@ class Executor:
             raise InputError(f"--executor-input is not a Kubeflow executor input ({type(e).__name__}: {e})") from e
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
+        self._written: set[str] = set()
+        self._outbox = Outbox()
 
     def settings(self, model: type[S]) -> S:
         """The `settings` parameter, validated: sections of `model`, or of a whole run. Raises InputError that names the key.
@@ -107,11 +103,12 @@ class Executor:
             return None
         artifact = self._inputs["artifacts"][name]["artifacts"][0]
         path = local_path(artifact["uri"], artifact.get("customPath", ""))
-        if not path.exists():
-            raise InputError(f"input artifact '{name}': there is nothing at {path}")
-        if holds and not (path / holds).is_file():
-            kind = "a file" if path.is_file() else f"a folder without {holds}"
-            raise InputError(f"input artifact '{name}': {path} is {kind}; a folder with {holds} is needed")
+        with room_at(path):
+            if not path.exists():
+                raise InputError(f"input artifact '{name}': there is nothing at {path}")
+            if holds and not (path / holds).is_file():
+                kind = "a file" if path.is_file() else f"a folder without {holds}"
+                raise InputError(f"input artifact '{name}': {path} is {kind}; a folder with {holds} is needed")
         return path
 
     def given(self) -> set[str]:
@@ -128,28 +125,56 @@ class Executor:
         uri = str(artifacts[0].get("uri") or "") if artifacts else ""
         return "" if uri.startswith("{{") else uri  # Kubeflow leaves a placeholder for an optional artifact that is not there
 
-    def check_contract(self, file: Path) -> None:
-        """Compare with the stage's component.yaml: another release may name artifacts differently. Raises InputError."""
+    def check_contract(self, file: Path, may_lack: Collection[str] = ()) -> None:
+        """Compare with the stage's component.yaml: another release may name artifacts differently. Raises InputError.
+
+        `may_lack` are outputs that the stage writes only if it is asked to. Outputs that it does not know are the backend's own,
+        such as the `executor-logs` of Kubeflow, and none of its business.
+        """
         (component,) = yaml.safe_load(file.read_text(encoding="utf-8"))["components"].values()
-        stage = file.parent.name
         for kind, given in (("input", self._inputs), ("output", self._outputs)):
             known = component.get(f"{kind}Definitions", {}).get("artifacts", {})
-            needed = {name for name, of in known.items() if kind == "input" and not of.get("isOptional")}
+            needed = {name for name, of in known.items() if not of.get("isOptional")}.difference(may_lack)
             names = given.get("artifacts", {}).keys()
-            unknown, missing = sorted(names - known.keys()), sorted(needed - names)
+            unknown = sorted(names - known.keys()) if kind == "input" else []
+            missing = sorted(needed - names)
             if unknown or missing:
                 what = f"unknown {kind} artifact '{unknown[0]}'" if unknown else f"no {kind} artifact '{missing[0]}'"
                 raise InputError(
-                    f"{what}: this {stage} (release {version('pada-agent')}) takes {', '.join(known)}; "
+                    f"{what}: this {file.parent.name} (release {version('pada-agent')}) "
+                    f"{'takes' if kind == 'input' else 'writes'} {', '.join(known)}; "
                     "compile the package with the release that built its images"
                 )
 
-    def output(self, name: str) -> Path:
-        """Path of an output artifact; its parent exists afterwards."""
-        artifact = self._output_artifact(name)
-        path = local_path(artifact.get("uri", ""), artifact.get("customPath", ""))
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def output(self, name: str, holds: str = "") -> Path:
+        """Path to write an output artifact to; its parent exists afterwards. In a mounted bucket it appears with `finish`.
+
+        `holds` is the file by which readers know that a folder is whole (`input`): there it comes after all others.
+        """
+        self._written.add(name)
+        return self._place(self._output_path(name), holds)
+
+    def beside_output(self, name: str, ending: str) -> str:
+        """Path or URI beside an output artifact, for what is to outlive this process without being an artifact."""
+        path = self._output_path(name)
+        uri = destination(path)
+        if uri and not self._outbox.uploads:
+            notice(f"{uri}{ending}: kept only as long as this container; pip install 'pada-agent[storage]' into its image")
+        return f"{uri if uri and self._outbox.uploads else self._place(path)}{ending}"
+
+    def _output_path(self, name: str) -> Path:
+        return local_path(self.output_uri(name), self._output_artifact(name).get("customPath", ""))
+
+    def _place(self, path: Path, holds: str = "", fresh: bool = True) -> Path:
+        if uri := destination(path):
+            return self._outbox.place(uri, holds, fresh)
+        with room_at(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def output_uri(self, name: str) -> str:
+        """URI of an output artifact."""
+        return str(self._output_artifact(name).get("uri", ""))
 
     def has_output(self, name: str) -> bool:
         """Whether the runner asks for this output artifact."""
@@ -175,17 +200,25 @@ class Executor:
         return self._metadata.get(name, {})
 
     def finish(self) -> None:
-        """Write parameters and the executor output. The last thing a stage does."""
+        """Write parameters and the executor output, the last of all. The last thing a stage does."""
         for name, value in self._parameters.items():
             target = self._outputs.get("parameters", {}).get(name, {}).get("outputFile")
             if target:
-                write_atomic(Path(target), value if isinstance(value, str) else json.dumps(value))
+                write_atomic(self._place(Path(target), fresh=False), value if isinstance(value, str) else json.dumps(value))
         artifacts = {}
-        for name, slot in self._outputs.get("artifacts", {}).items():
-            artifact = slot["artifacts"][0]
+        for name in sorted(self._written):
+            artifact = self._output_artifact(name)
             metadata = {**artifact.get("metadata", {}), **self._metadata.get(name, {})}
-            artifacts[name] = {"artifacts": [{**artifact, "metadata": metadata}]}
-        write_atomic(self._output_file, json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1))
+            artifacts[name] = {
+                "artifacts": [{"name": artifact.get("name", name), "uri": self.output_uri(name), "metadata": metadata}]
+            }
+        said = json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1)
+        write_atomic(self._place(self._output_file, fresh=False), said)
+        self._outbox.upload()
+
+    def close(self) -> None:
+        """Remove what lies on the local disk for a bucket."""
+        self._outbox.close()
 
 
 def _whole_numbers(value: Any) -> Any:
@@ -197,22 +230,46 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def main(stage: Callable[[Executor], None]) -> None:
-    """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON`.
+def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> None:
+    """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON`; `may_lack`: check_contract.
 
-    A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1.
+    A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1. SIGTERM ends the stage in
+    order, with exit code 143.
     """
     quiet_libraries()
-    arguments = sys.argv[1:]
-    file = Path(sys.modules[stage.__module__].__file__ or "")
-    if len(arguments) != 2 or arguments[0] != "--executor-input":
-        sys.exit(f"usage: python -m pada_agent.components.{file.parent.name} --executor-input JSON")
+    module = sys.modules[stage.__module__]
+    file = Path(module.__file__ or "")
+    executor_input = _arguments(file.parent.name, module.__doc__ or "")
     try:
-        executor = Executor(arguments[1])
-        executor.check_contract(file.with_name("component.yaml"))
-        stage(executor)
+        with ending_in_order():
+            executor = Executor(executor_input)
+            with closing(executor):
+                executor.check_contract(file.with_name("component.yaml"), may_lack)
+                stage(executor)
     except PadaError as e:
         message = f"{type(e).__name__}: {e}"
-        with suppress(OSError):  # outside a Kubernetes pod there is no such file
-            Path("/dev/termination-log").write_text(message)
+        _tell_kubernetes(message)
         sys.exit(message)
+    except SystemExit as e:
+        if e.code in STOPPED:
+            message = (
+                f"{STOPPED[int(e.code)]}; paid replies and checkpoints are kept where they were to be; start it again to go on"
+            )
+            _tell_kubernetes(message)
+            print(message, file=sys.stderr)
+        raise
+
+
+def _arguments(stage: str, what: str) -> str:
+    program = f"python -m pada_agent.components.{stage}"
+    parser = ArgumentParser(program, f"{program} --executor-input JSON", what, allow_abbrev=False)
+    parser.add_argument("--executor-input", metavar="JSON", required=True, help="Kubeflow's executor input; README.md shows one")
+    parser.add_argument("--version", action="version", version=version("pada-agent"))
+    return str(parser.parse_args().executor_input)
+
+
+def _tell_kubernetes(message: str) -> None:
+    with suppress(OSError):  # outside a Kubernetes pod there is no such file
+        log = os.open("/dev/termination-log", os.O_WRONLY | os.O_TRUNC)
+        os.write(log, message.encode())
+        os.close(log)

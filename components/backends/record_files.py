@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.files import refusal, write_atomic
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.validation import validation_message
 
@@ -56,6 +56,8 @@ def write_json(path: Path, value: Any) -> None:
 def _open(path: Path) -> Any:
     try:
         return path.open("rb")
+    except PermissionError as e:
+        raise InputError(refusal(path, e.errno or 0)) from e
     except OSError as e:
         raise InputError(f"{path}: cannot be read ({e.strerror})") from e
 

@@ -45,7 +45,7 @@ def run(ex: Executor) -> None:
         # Once a run, of a judge that is needed, and after the batches: a cap must not take from them what this costs.
         check = measure_judge(task, known.train, settings.control, settings.generate.batch, settings.seed, llm)
     usage["control_quality"] = usage.get("control_quality", Usage()) + llm.usage
-    out = ex.output("checked_batches")
+    out = ex.output("checked_batches", "batches.jsonl")
     if check is not None:
         write_json(out / JUDGE_CHECK_FILE, check)
     write_records(out / "batches.jsonl", batches)

@@ -30,7 +30,7 @@ def run(ex: Executor) -> None:
     splits = parse_splits(str(ex.parameter("splits", "train,validation,selection,test")))
     rows = {split: _read(ex, data, split) for split in splits}
     started = time.monotonic()
-    slm = load_slm(settings.slm, ex.optional_input("adapter", "adapter_config.json"))
+    slm = load_slm(settings.slm, ex.optional_input("adapter", "train.json"))
 
     def run_limited(program: str, seconds: float) -> CodeResult:
         return run_code(program, settings.evaluate.code_seconds)
@@ -44,7 +44,7 @@ def run(ex: Executor) -> None:
     for output, members in OUTPUTS.items():
         if ex.has_output(output):
             chosen = {split: predictions[split] for split in members if split in predictions}
-            accuracies = _write(ex.output(output), chosen, facts, settings.evaluate)
+            accuracies = _write(ex.output(output, "metrics.json"), chosen, facts, settings.evaluate)
             for artifact in (output, "metrics"):
                 ex.set_metadata(artifact, **accuracies)
     if ex.has_output("metrics"):
@@ -58,7 +58,7 @@ def run(ex: Executor) -> None:
 def _read(ex: Executor, data: Path, split: str) -> Sequence[EvaluatedRow]:
     if split == "train":
         return read_records(data / "train.jsonl", TrainRow)
-    return read_records(ex.input("heldout_data") / f"{split}.jsonl", HeldOutRow)
+    return read_records(ex.input("heldout_data", f"{split}.jsonl") / f"{split}.jsonl", HeldOutRow)
 
 
 def _write(
@@ -73,4 +73,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    main(run)
+    main(run, may_lack=(*OUTPUTS, "metrics"))

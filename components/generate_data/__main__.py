@@ -40,7 +40,7 @@ def run(ex: Executor) -> None:
     llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "generate_data", by_stage(spent, usage))
     batches = generate(sources, batches, settings.generate, llm, iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
-    out = ex.output("batches")
+    out = ex.output("batches", "batches.jsonl")
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     if before and (before / JUDGE_CHECK_FILE).exists():  # the last batches carry it to update_state

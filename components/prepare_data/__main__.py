@@ -37,12 +37,12 @@ def run(ex: Executor) -> None:
         try_scorer(task, rows[:most], run_code)
     versions = {name: version(name) for name in ("pada-agent", "rapidfuzz")}
     facts = {"version": 1, "task": task.name, "split_seed": settings.task.split_seed, "versions": versions}
-    with whole_directory(ex.output("train_data")) as folder:
+    with whole_directory(ex.output("train_data", "train.jsonl")) as folder:
         write_records(folder / "train.jsonl", data.train)
         assets = _copy_assets(task, folder / "assets")
         manifest = facts | _facts(data, ["train"], sources, folder) | {"assets": assets}
         write_json(folder / "manifest.json", manifest)
-    with whole_directory(ex.output("heldout_data")) as folder:
+    with whole_directory(ex.output("heldout_data", "manifest.json")) as folder:
         for split, rows in data.held_out.items():
             write_records(folder / f"{split}.jsonl", rows)
         manifest = facts | _facts(data, HELD_OUT, sources, folder) | {"shared_groups": data.shared_groups}

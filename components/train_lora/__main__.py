@@ -23,8 +23,8 @@ def run(ex: Executor) -> None:
     data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")
     prints = ex.optional_input("fingerprints")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    output = ex.output("adapter")
-    checkpoints = Checkpoints(ex.parameter("checkpoint_uri", "") or f"{output}.checkpoints")
+    output = ex.output("adapter", "train.json")
+    checkpoints = Checkpoints(ex.parameter("checkpoint_uri", "") or ex.beside_output("adapter", ".checkpoints"))
 
     with whole_directory(output) as folder:
 

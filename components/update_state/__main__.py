@@ -45,7 +45,7 @@ def run(ex: Executor) -> None:
             state, shown = steps.begin(state, settings, task, train, model, baseline)
         else:
             state, shown = steps.record((state, shown), settings, step, model, baseline)
-    write_records(ex.output("state") / ROWS_FILE, shown)
+    write_records(ex.output("state", STATE_FILE) / ROWS_FILE, shown)
     write_json(ex.output("state") / STATE_FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
     write_atomic(ex.output("report"), render(state, shown))

@@ -22,8 +22,8 @@ from package_runner import Container, PackageRun, TaskFailed
 from tiny_slm import build
 from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
 
-from pada_agent.components.backends.executor import local_path
 from pada_agent.components.backends.models.sources import cache_root, find_model
+from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names

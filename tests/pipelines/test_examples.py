@@ -2,7 +2,6 @@
 
 import json
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import yaml
@@ -120,7 +119,9 @@ def follow(pipeline, tmp_path, **parameters):
         import_module(f"{container.command[-1]}.__main__").run(Executor(container.executor_input))
         return 0
 
-    return PackageRun(spec, tmp_path / "run", start).run(**parameters)
+    run = PackageRun(spec, tmp_path / "run", start)
+    run.run(**parameters)
+    return run
 
 
 @pytest.mark.parametrize("pipeline", [failure_patterns, augmentation], ids=lambda pipeline: pipeline.name)
@@ -149,17 +150,17 @@ def test_every_task_of_an_example_gets_what_it_needs_on_a_cluster(pipeline, tmp_
 
 def test_patterns_from_the_samples_of_another_evaluator(settings, samples, teacher, tmp_path):
     ran = follow(failure_patterns, tmp_path, settings=settings, samples_uri=str(samples), work_uri=str(tmp_path / "work"))
-    plan = Path(ran["analyze-patterns"].artifacts["plan"])
+    plan = ran.local(ran.tasks["analyze-patterns"].artifacts["plan"])
     strategies = yaml.safe_load((plan / "strategies.yaml").read_text())
     assert strategies and {s["text"] for s in strategies} == {"Write problems with equal groups and multiply them."}
     assert len([ask for ask in teacher.asks if "reads the mistakes" in ask.text]) == 9
-    assert ran["analyze-patterns"].parameters["patterns"] == len(strategies)
+    assert ran.tasks["analyze-patterns"].parameters["patterns"] == len(strategies)
 
 
 def test_augmentation_without_training(settings, samples, teacher, tmp_path):
     ran = follow(augmentation, tmp_path, settings=settings, predictions_uri=str(samples), work_uri=str(tmp_path / "work"))
-    last = ran["control-quality-2"]
-    batches = read_records(Path(last.artifacts["checked_batches"]) / "batches.jsonl", Batch)
+    last = ran.tasks["control-quality-2"]
+    batches = read_records(ran.local(last.artifacts["checked_batches"]) / "batches.jsonl", Batch)
     accepted = [sample for batch in batches for sample in batch.accepted]
     assert len(accepted) == last.parameters["accepted"] >= 3
     assert all(len(s.fields["answer"]) and "is not" not in s.fields["answer"] for s in accepted)

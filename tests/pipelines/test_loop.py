@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from package_runner import PackageRun
 
 from pada_agent.components.backends.executor import Executor
@@ -17,6 +20,7 @@ from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.run import Parts
 from pada_agent.pipelines.loop import task_names
 
+COMPONENTS = Path(__file__).parents[2] / "components"
 ALL = {"update_state", "prepare_data", "train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality"}
 LLM = {"analyze_patterns", "generate_data", "control_quality", "update_state"}
 
@@ -86,9 +90,17 @@ def sources(given: dict[str, Any]) -> dict[str, str]:
 WHERE = {"ledger", "checkpoint_uri", "export_uri", "max_iterations"}  # places differ, and only a package has a limit
 
 
+@cache
+def _declared() -> frozenset[str]:
+    """Parameters that stages take; a backend also sends what placement and placeholders are made of."""
+    texts = [(COMPONENTS / stage / "component.yaml").read_text() for stage in STAGES]
+    components = [component for text in texts for component in yaml.safe_load(text)["components"].values()]
+    return frozenset(name for component in components for name in component["inputDefinitions"]["parameters"])
+
+
 def values(given: dict[str, Any]) -> dict[str, Any]:
     stage_defaults = {"max_steps": 0, "iteration": 0}
-    read = {k: v for k, v in given["parameterValues"].items() if k not in WHERE}
+    read = {k: v for k, v in given["parameterValues"].items() if k in _declared() - WHERE}
     return {k: v for k, v in read.items() if stage_defaults.get(k) != v}
 
 

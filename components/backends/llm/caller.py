@@ -10,6 +10,7 @@ from pada_agent.components.backends.llm.endpoint import OVERLOADED, Answer, Endp
 from pada_agent.components.backends.llm.exchange import Exchange
 from pada_agent.components.backends.llm.ledger.calls import Call, LedgerWriter, now
 from pada_agent.components.backends.llm.pace import GaveUp, Pace, retry_after
+from pada_agent.components.backends.llm.stopping import Stop
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.cost.tokens import token_count
 
@@ -31,9 +32,9 @@ class Caller:
         self._dialect = Dialect()
         self._began = self._noticed = 0.0
 
-    def begin(self, client: "AsyncOpenAI", writer: LedgerWriter) -> None:
+    def begin(self, client: "AsyncOpenAI", writer: LedgerWriter, stop: Stop) -> None:
         """A new step, in an event loop of its own."""
-        self._client, self._writer = client, writer
+        self._client, self._writer, self._stop = client, writer, stop
         self._pace.begin()
         self._budget.begin()
         self._began = time.monotonic()
@@ -77,7 +78,7 @@ class Caller:
             cost = self._budget.most(body, exchange.max_tokens)
             fits = self._budget.fits(cost)
             if fits:
-                with self._budget.holding(cost):
+                with self._budget.holding(cost), self._stop.paying():
                     outcome = await self._send(exchange, body)
                     if isinstance(outcome, Trouble):
                         return outcome, body, began

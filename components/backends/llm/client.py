@@ -18,6 +18,7 @@ from pada_agent.components.backends.llm.endpoint import Endpoint
 from pada_agent.components.backends.llm.exchange import Exchange
 from pada_agent.components.backends.llm.ledger.calls import Ledger, LedgerWriter, open_ledger
 from pada_agent.components.backends.llm.pace import GaveUp
+from pada_agent.components.backends.llm.stopping import Stop
 from pada_agent.components.backends.progress import Track, notice, track
 from pada_agent.components.core.cost.budget import Limit, Usage, limits
 from pada_agent.components.core.errors import EndpointError, InputError, PadaError
@@ -104,17 +105,17 @@ class OpenAiLlm:
 
     async def _ask(self, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
         self._on_their_way.clear()
-        writer = LedgerWriter(self._ledger)
+        writer, stop = LedgerWriter(self._ledger), Stop()
         async with self.endpoint.client() as client:
-            self._caller.begin(client, writer)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for exchange in exchanges:
-                        group.create_task(self._finish(exchange, bar))
-            except BaseExceptionGroup as e:
-                raise self._told(e, exchanges) from e
-            finally:
-                await writer.drain()
+            self._caller.begin(client, writer, stop)
+            with stop.watched():
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        stop.of([group.create_task(self._finish(exchange, bar)) for exchange in exchanges])
+                except BaseExceptionGroup as e:
+                    raise self._told(e, exchanges) from e
+                finally:
+                    await writer.drain()
         if self._ledger.full:
             raise InputError(
                 f"ledger {self._ledger.path}: {self._ledger.full}: the {len(self._ledger)} replies paid so far are kept, no more "

@@ -10,10 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +24,7 @@ from transformers import TrainerCallback
 from pada_agent.components.backends.files import below
 from pada_agent.components.backends.progress import Track, notice
 from pada_agent.components.backends.record_files import read_json, write_json
+from pada_agent.components.backends.signals import TERMINATED, on_sigterm
 from pada_agent.components.backends.store.objects import names, read, remove, write
 from pada_agent.components.backends.store.transfer import fetch, put
 from pada_agent.components.core.errors import InputError
@@ -143,23 +142,16 @@ class Watch(TrainerCallback):
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Handle SIGTERM while the block runs."""
-        if threading.current_thread() is not threading.main_thread():
+        with on_sigterm(self._ask):
             yield
-            return
-        before = signal.signal(signal.SIGTERM, self._ask)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
-    def _ask(self, _number: int, _frame: Any) -> None:
+    def _ask(self) -> None:
         self._asked = True
 
     def stop_if_asked(self) -> None:
         """Raises SystemExit, with the code of a process ended by SIGTERM, if the run was cut short."""
         if self._asked:
-            print("  stopped by SIGTERM; start again to resume from the checkpoint", file=sys.stderr, flush=True)
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(TERMINATED)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A resumed run has steps behind it."""

@@ -4,6 +4,7 @@ gs:// and s3:// as in transfer.py; a plain path is a file on the local disk.
 """
 
 import errno
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from fsspec.implementations.local import LocalFileSystem
 
 from pada_agent.components.backends.files import safe_name, write_atomic
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.store.transfer import open_store, reached
+from pada_agent.components.core.errors import InputError
 
 NO_BUCKET = "there is no such bucket"
 
@@ -64,6 +67,23 @@ def create(uri: str, data: bytes) -> bool:
                 files.pipe_file(path, data)
             return status == 501
     return True
+
+
+def make_folders(uris: Iterable[str]) -> None:
+    """Make the objects `folder/` that a mount without implicit directories needs, for these folders and all above them.
+
+    Other mounts do without, so that a store which refuses such names or places is no error but a line.
+    """
+    with_parents = set()
+    for uri in uris:
+        scheme, _, path = uri.partition("://")
+        parts = path.strip("/").split("/")
+        with_parents |= {f"{scheme}://{'/'.join(parts[:depth])}/" for depth in range(2, len(parts) + 1)}
+    try:
+        for folder in sorted(with_parents):
+            create(folder, b"")
+    except InputError as e:
+        notice(f"{e}; a mount without implicit directories will not show what is written there")
 
 
 def names(uri: str) -> list[str]:

@@ -71,19 +71,24 @@ def _below(top: str, name: str, uri: str) -> str:
     return safe_name(inside, uri) if inside else ""
 
 
-def put(path: Path, uri: str) -> None:
-    """Copy a file to `uri`, or the files of a directory below `uri`; other files already there stay. Raises InputError."""
+def put(path: Path, uri: str, last: str = "") -> None:
+    """Copy a file to `uri`, or the files of a directory below `uri`, the one called `last` after all others.
+
+    Other files already there stay. Raises InputError.
+    """
     if not path.exists():
         raise InputError(f"{path}: there is nothing to store at {uri}")
     names = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     with reached(uri, "there is no such bucket"):
         files, top = open_store(uri) if "://" in uri else (LocalFileSystem(), os.path.abspath(uri))
-        targets = [top.rstrip("/") + ("" if name == path else f"/{name.relative_to(path).as_posix()}") for name in names]
-        if not isinstance(files, LocalFileSystem):
-            files.put([str(name) for name in names], targets)
-            return
-        for name, target in zip(names, map(Path, targets), strict=True):
-            write_atomic(target, name.read_bytes())
+        ends = [name for name in names if last and name == path / last]
+        for part in filter(None, ([name for name in names if name not in ends], ends)):
+            targets = [top.rstrip("/") + ("" if name == path else f"/{name.relative_to(path).as_posix()}") for name in part]
+            if not isinstance(files, LocalFileSystem):
+                files.put([str(name) for name in part], targets)
+                continue
+            for name, target in zip(part, map(Path, targets), strict=True):
+                write_atomic(target, name.read_bytes())
 
 
 @contextmanager

@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from pada_agent.components.backends.executor import Executor, local_path
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import PrepareData, TrainLora
 from pada_agent.components.stages import STAGES
 
+COMPONENTS = Path(__file__).parents[3] / "components"
 LLM = {"model": "m", "base_url": "http://127.0.0.1:1/v1"}
 WHOLE = {
     "task": {"name": "gsm8k", "train": "t.jsonl", "validation": "v.jsonl", "test": "e.jsonl"},
@@ -145,8 +148,12 @@ def one_line(found):
     return found.stderr
 
 
+def slots(stage, folder):
+    return {name: {"artifacts": [{"name": name, "uri": str(folder / name)}]} for name in STAGES[stage].outputs}
+
+
 def test_a_program_ends_with_one_line_and_an_exit_code(tmp_path):
-    outputs = {"artifacts": {}, "outputFile": str(tmp_path / "out.json")}
+    outputs = {"artifacts": slots("prepare_data", tmp_path), "outputFile": str(tmp_path / "out.json")}
     assert "is not a Kubeflow executor input" in one_line(start("prepare_data", "{}"))
     assert "input parameter 'settings' is missing" in one_line(
         start("prepare_data", json.dumps({"inputs": {}, "outputs": outputs}))
@@ -163,9 +170,42 @@ def test_an_executor_input_of_another_release_is_refused_by_name(tmp_path):
     assert "no input artifact 'plan'" in one_line(start("generate_data", text))
 
 
-def test_a_stage_started_without_arguments_says_its_usage() -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_an_output_that_a_stage_has_to_write_is_missed_before_it_works(stage, tmp_path):
+    given = {name: {"artifacts": []} for name in STAGES[stage].inputs.needed}
+    asked = slots(stage, tmp_path)
+    lacking = asked.popitem()[0]
+
+    def check(may_lack=()):
+        doc = {"inputs": {"artifacts": given}, "outputs": {"artifacts": asked, "outputFile": "x"}}
+        Executor(json.dumps(doc)).check_contract(COMPONENTS / stage / "component.yaml", may_lack)
+
+    with pytest.raises(InputError, match=rf"^no output artifact '{lacking}': this {stage} .* writes .*{lacking}.*; compile the"):
+        check()
+    check(may_lack=[lacking])
+
+
+def test_outputs_of_the_backends_own_are_not_written_back(tmp_path):
+    ex = executor(outputs={"adapter": tmp_path / "adapter", "executor-logs": tmp_path / "executor-logs-0"}, folder=tmp_path)
+    ex.output("adapter")
+    ex.finish()
+    (written,) = json.loads((tmp_path / "out.json").read_text())["artifacts"].items()
+    assert written == ("adapter", {"artifacts": [{"name": "adapter", "uri": str(tmp_path / "adapter"), "metadata": {}}]})
+
+
+def test_without_arguments_a_stage_says_its_usage():
     done = subprocess.run(
         [sys.executable, "-m", "pada_agent.components.prepare_data"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert done.stderr == "usage: python -m pada_agent.components.prepare_data --executor-input JSON\n"
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: python -m pada_agent.components.prepare_data --executor-input JSON\n")
+
+
+def test_a_stage_says_what_it_is():
+    command = [sys.executable, "-m", "pada_agent.components.prepare_data"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "sources in, training data, held-out data and fingerprints out" in " ".join(
+        done.stdout.split()
+    )
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{version('pada-agent')}\n")

@@ -17,12 +17,14 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
 from pada_agent.components.backends.llm.ledger.in_objects import LedgerObjects
+from pada_agent.components.backends.mounts import bucket_uri, on_fuse
 from pada_agent.components.core.errors import InputError
 
 
@@ -174,6 +176,7 @@ class LedgerWriter:
         self._ledger = ledger
         self._pending: list[tuple[Call, asyncio.Future[None]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
 
     @property
     def full(self) -> str:
@@ -192,15 +195,22 @@ class LedgerWriter:
         await written
 
     async def drain(self) -> None:
-        """Write what is pending, even for those who were cancelled while they waited."""
-        if self._flushing is not None:
+        """Write what is pending, even for those who were cancelled while they waited, and when the loop itself is ended."""
+        if self._flushing is None:
+            return
+        with suppress(asyncio.CancelledError):
             await self._flushing
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        await self._flush()
 
     async def _flush(self) -> None:
         while self._pending:
             batch, self._pending = self._pending, []
+            # No task, which would be cancelled with all others when the loop is ended: a batch may wait for its thread then.
+            self._writing = asyncio.get_running_loop().run_in_executor(None, self._ledger.add, [call for call, _ in batch])
             try:
-                await asyncio.to_thread(self._ledger.add, [call for call, _ in batch])
+                await asyncio.shield(self._writing)
             except InputError as e:
                 for _, written in batch:
                     if not written.done():
@@ -220,6 +230,11 @@ def open_ledger(place: str) -> Ledger:
     if not place:
         return Ledger()
     remote = "://" in place
+    if not remote and ((uri := bucket_uri(Path(place))) or on_fuse(Path(place))):
+        raise InputError(
+            f"ledger {place}: a paid reply is not safe here before the file is closed; "
+            f"give {uri or 'gs://, s3:// or a file on a disk'}"
+        )
     name = place.rstrip("/") if remote else str(Path(place).expanduser().resolve())
     with _OPENING:
         ledger = _OPEN.get(name)

@@ -3,10 +3,12 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
 
-from pada_agent.components.backends.llm.ledger.calls import Call, LedgerWriter, call_key, open_ledger
+from pada_agent.components.backends.llm.ledger.calls import Call, Ledger, LedgerWriter, call_key, open_ledger
 from pada_agent.components.core.errors import InputError
 
 MESSAGES = [{"role": "user", "content": "Name the pattern"}]
@@ -242,3 +244,33 @@ def test_what_was_paid_is_written_even_when_the_one_who_waits_is_cancelled(tmp_p
 
     asyncio.run(work())
     assert len(ledger) == 3
+
+
+def test_what_was_paid_is_written_even_when_the_event_loop_is_broken_off(tmp_path, monkeypatch):
+    """As Ctrl-C does it: all tasks are cancelled, the writer's too, while one write is under way and others wait."""
+    ledger = open_ledger(str(tmp_path / "ledger.jsonl"))
+    add, busy = Ledger.add, threading.Event()
+
+    def slow(self, calls):
+        busy.set()
+        time.sleep(0.2)
+        add(self, calls)
+
+    monkeypatch.setattr(Ledger, "add", slow)
+
+    async def pay() -> None:
+        writer = LedgerWriter(ledger)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(writer.add(call(0)))
+                await asyncio.to_thread(busy.wait)
+                for number in (1, 2):
+                    group.create_task(writer.add(call(number)))
+                asyncio.get_running_loop().call_soon(sys.exit, 130)
+                await asyncio.sleep(60)
+        finally:
+            await writer.drain()
+
+    with pytest.raises(SystemExit):
+        asyncio.run(pay())
+    assert [json.loads(line)["key"] for line in (tmp_path / "ledger.jsonl").read_text().splitlines()] == ["key0", "key1", "key2"]

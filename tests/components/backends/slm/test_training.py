@@ -287,7 +287,6 @@ def test_sigterm_saves_a_checkpoint_to_go_on_from(tmp_path, tiny_slm):
     child.send_signal(signal.SIGTERM)
     rest = child.stderr.read()
     assert child.wait(60) == 128 + signal.SIGTERM, "".join(lines) + rest
-    assert "stopped by SIGTERM" in rest
     last = json.loads((tmp_path / "a.checkpoints" / "run.json").read_text())["last"]
     assert not (tmp_path / "a").exists()
     step = int(last.rsplit("-", 1)[1])
