@@ -93,6 +93,8 @@ def _prerequisites(given: Given, scratch: Path) -> tuple[Desk, Kubeflow]:
     desk = Desk(given, kube, bucket, multi_user, scratch)
     try:
         desk.manifests = objects.manifests(given, kube.namespace, multi_user, kube.own_addresses(), scratch)
+        ours = objects.of_this_test(given, dict(os.environ))
+        wrong += kube.lacking([*desk.manifests, *ours, objects.teacher(given)])
     except (RuntimeError, *TROUBLE) as e:
         wrong.append(one_line(e))
     if wrong:
@@ -118,7 +120,6 @@ def _kube(given: Given, namespace: str, scratch: Path, wrong: list[str]) -> Kube
         kube = Kube(given.context, scratch)
         say(f"Kubernetes {kube.version()} at {kube.host}")
         kube.namespace = given.namespace or namespace
-        wrong += kube.lacking()
         if (room := kube.room()) and (room[0] < NEEDED[0] or room[1] < NEEDED[1]):
             has, needed = (f"{cpus:g} CPUs and {gib:.1f} GiB" for cpus, gib in (room, NEEDED))
             wrong.append(f"nodes: the roomiest can give {has}; {needed} are needed")

@@ -21,13 +21,7 @@ RUN, STAGE = "pipeline/runid", "pada-agent/stage"
 # Set by Argo: RUN.root.condition-1.train-lora.executor(0)
 NODE = "workflows.argoproj.io/node-name"
 TROUBLE = (ApiException, DynamicApiError, HTTPError, OSError)
-VERBS = ("create", "get", "patch", "delete")
-RIGHTS = (
-    *((verb, "", kind) for kind in ("pods", "services", "configmaps", "secrets", "serviceaccounts") for verb in VERBS),
-    *((verb, "networking.k8s.io", "networkpolicies") for verb in VERBS),
-    *((verb, "rbac.authorization.k8s.io", kind) for kind in ("roles", "rolebindings") for verb in VERBS),
-    *(("list", "", "pods"), ("get", "", "pods/log")),
-)
+VERBS = ("create", "get", "patch", "delete")  # of everything that is put there
 
 
 @dataclass(frozen=True)
@@ -66,17 +60,24 @@ class Kube:
     def version(self) -> str:
         return str(client.VersionApi(self.api).get_code(_request_timeout=SECONDS).git_version)
 
-    def lacking(self) -> Iterator[str]:
-        """What is missing in the namespace, a sentence each."""
+    def lacking(self, objects: Sequence[Object]) -> Iterator[str]:
+        """What is missing in the namespace before `objects` can be put there, a sentence each."""
         try:
             self.core.read_namespace(self.namespace, _request_timeout=SECONDS)
         except ApiException as e:
             if e.status == 404:
                 yield f"NAMESPACE: there is no {self.namespace}; create it, in Kubeflow with profiles as a profile"
                 return
-        refused = [f"{verb} {kind}" for verb, group, kind in RIGHTS if not self._may(verb, group, kind)]
+        kinds = sorted({(kind.group or "", str(kind.name)) for kind in map(self._kind, objects)})
+        needed = {**dict.fromkeys(kinds, VERBS), ("", "pods/log"): ("get",)}
+        needed["", "pods"] = (*VERBS, "list")
+        refused = {}
+        for (group, kind), verbs in needed.items():
+            if no := [verb for verb in verbs if not self._may(verb, group, kind)]:
+                refused[kind] = no
         if refused:
-            yield f"KUBECONFIG: its user may not, in namespace {self.namespace}: {', '.join(refused)}; use one that may"
+            said = "; ".join(f"{kind}: {', '.join(verbs)}" for kind, verbs in refused.items())
+            yield f"KUBECONFIG: its user may not do in namespace {self.namespace} what is needed ({said}); use one that may"
 
     def _may(self, verb: str, group: str, kind: str) -> bool:
         kind, _, part = kind.partition("/")

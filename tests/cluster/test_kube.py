@@ -85,12 +85,13 @@ def test_what_cannot_be_removed_is_named(kube, api):
 
 
 def test_a_namespace_that_is_not_there_and_rights_that_are_lacking_are_told(kube, api):
-    assert list(kube.lacking()) == []
-    api.refused = {"secrets"}
-    (sentence,) = kube.lacking()
-    assert "may not, in namespace ns: create secrets, get secrets, patch secrets, delete secrets; use" in sentence
+    objects = [config_map("new", "ours"), {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "new"}}]
+    assert list(kube.lacking(objects)) == []
+    api.refused = {"secrets", "roles"}
+    (sentence,) = kube.lacking(objects)
+    assert "may not do in namespace ns what is needed (secrets: create, get, patch, delete); use one that may" in sentence
     kube.namespace = "nowhere"
-    assert list(kube.lacking()) == ["NAMESPACE: there is no nowhere; create it, in Kubeflow with profiles as a profile"]
+    assert list(kube.lacking(objects)) == ["NAMESPACE: there is no nowhere; create it, in Kubeflow with profiles as a profile"]
 
 
 def pod(kube, name, state, phase="Pending", node="run.root.condition-1.train-lora-2.executor(0)"):
