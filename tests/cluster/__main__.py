@@ -61,6 +61,8 @@ def _test(desk: Desk, kfp: Kubeflow) -> int:
                 say(f"--- {name}: {(scenario.__doc__ or '').splitlines()[0]}")
                 results[name] = _outcome_of(lambda scenario=scenario: scenario(stage))
                 say(f"--- {name}: {results[name] or 'ok'}")
+                for outcome in (o for o in desk.outcomes if o.run_id and not o.well):
+                    kfp_side.stop(kfp, outcome.run_id)
         print_tables(stage)
     except KeyboardInterrupt:
         stopped = True
@@ -169,14 +171,18 @@ def _clear(desk: Desk, kfp: Kubeflow) -> list[str]:
         return []
     say("taking everything away again; another Ctrl-C does not stop this")
     started = [outcome.run_id for outcome in desk.outcomes if outcome.run_id]
+    left: list[str] = []
     with _undisturbed():
-        left = kfp_side.remove(kfp, started)
-        left += _pods_left(desk.kube, started)
-        left += desk.kube.remove()
-        try:
-            desk.bucket.remove()
-        except PadaError as e:
-            left.append(f"{desk.given.store}: {one_line(e)}")
+        for what, remove in (
+            ("KFP's runs", lambda: kfp_side.remove(kfp, started)),
+            ("pods", lambda: _pods_left(desk.kube, started)),
+            ("objects", desk.kube.remove),
+            (desk.given.store, desk.bucket.remove),
+        ):
+            try:
+                left += remove() or []
+            except Exception as e:  # whatever it is, the rest has to be removed too
+                left.append(f"{what}: {type(e).__name__}: {one_line(e)}")
     return left
 
 

@@ -1,4 +1,6 @@
-"""The tables: seconds, bytes and attempts of each task of each run."""
+"""The tables: seconds, bytes and attempts of each task of each run; a task without a pod came from KFP's cache."""
+
+import math
 
 from bucket import Bucket
 from runs import Outcome, shown_names
@@ -12,12 +14,10 @@ def run_table(outcome: Outcome, bucket: Bucket) -> str:
     sizes: dict[str, int] = {}
     for stored in bucket.of_run(outcome.run_id):
         sizes[stored.task] = sizes.get(stored.task, 0) + stored.size
-    rows, names = [], shown_names(outcome.spec)
-    for task in sorted(seen_tasks(outcome) | sizes.keys(), key=lambda t: (list(names).index(t) if t in names else -1, t)):
-        tries = outcome.tries(task)
-        pods = str(len(tries)) if tries else "none: from cache, or no pod of ours"
-        rows.append([names.get(task, task), f"{seconds(outcome, task):.0f}", amount(sizes.get(task, 0)), pods])
-    rows.sort(key=lambda row: _first(outcome, names, row[0]))
+    names, rows = shown_names(outcome.spec), []
+    for task in sorted(seen_tasks(outcome) | sizes.keys(), key=lambda task: first_start(outcome, task)):
+        pods = len(outcome.tries(task)) or "none"
+        rows.append([names.get(task, task), f"{seconds(outcome, task):.0f}", amount(sizes.get(task, 0)), str(pods)])
     whole = [f"{len(rows)} tasks", f"{span(outcome):.0f}", amount(sum(sizes.values())), str(len(outcome.pods))]
     title = f"{outcome.name}: run {outcome.run_id} {'succeeded' if outcome.well else 'failed'}"
     return table(f"\n{title}; the last line's seconds are from its first pod to its last", HEADINGS, [*rows, whole])
@@ -38,6 +38,6 @@ def span(outcome: Outcome) -> float:
     return max((pod.ended or pod.started for pod in times), default=0.0) - min((pod.started for pod in times), default=0.0)
 
 
-def _first(outcome: Outcome, names: dict[str, str], shown: str) -> float:
-    starts = [pod.started for pod in outcome.pods.values() if names.get(pod.task, pod.task) == shown]
-    return min(starts, default=0.0)
+def first_start(outcome: Outcome, task: str) -> float:
+    """When its first pod began; tasks that had none come last."""
+    return min((pod.started for pod in outcome.tries(task)), default=math.inf)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 EXPERIMENT = "pada-agent-test-cluster"
 ACCOUNT = "pada-agent-runner"  # of manifests/base
 STUCK_SECONDS = 300  # how long a pod may wait for a node or an image
+SILENT_SECONDS = 300  # how long the cluster may be away, a port-forward for example
 Spec = dict[str, Any]
 
 
@@ -61,7 +63,6 @@ class Desk:
     scratch: Path
     manifests: list[dict[str, Any]] = field(default_factory=list)  # what set up applies
     outcomes: list[Outcome] = field(default_factory=list)  # of all runs, those that are still going on too
-    unanswered: int = 0
 
     @property
     def teacher_url(self) -> str:
@@ -149,30 +150,34 @@ class Desk:
         return outcome
 
     def _follow(self, process: subprocess.Popen[str], lines: list[str], outcome: Outcome, strike: "Strike | None") -> None:
-        deadline, waiting = time.monotonic() + 60 * self.given.minutes + 300, {}  # type: ignore[var-annotated]
+        deadline, answered = time.monotonic() + 60 * self.given.minutes + 300, time.monotonic()
+        waiting: dict[str, float] = {}
         while process.poll() is None:
             time.sleep(0.2 if strike else 1.0)
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{outcome.name}: `pada submit --timeout {self.given.minutes}` did not end by itself")
             if not outcome.run_id and (found := re.search(r"^run (\S+)$", "\n".join(lines), re.MULTILINE)):
                 outcome.run_id = found[1]
-            if outcome.run_id:
-                self.look(outcome)
-                _check_waiting(outcome, waiting)
-                if strike:
-                    strike(self.kube, outcome)
+            if not outcome.run_id:
+                continue
+            try:
+                pods, answered = self.look(outcome), time.monotonic()
+            except TROUBLE as e:
+                if time.monotonic() - answered > SILENT_SECONDS:
+                    raise RuntimeError(f"{outcome.name}: the cluster has not answered for {SILENT_SECONDS} s: {e}") from e
+                continue
+            check_waiting(outcome.name, pods, waiting)
+            if strike:
+                strike(self.kube, outcome, pods)
         if outcome.run_id:
-            self.look(outcome)
+            with suppress(*TROUBLE):
+                self.look(outcome)
 
-    def look(self, outcome: Outcome) -> None:
-        """Note what the run's pods are doing. Raises RuntimeError when the cluster does not answer for long."""
-        try:
-            outcome.pods.update({pod.name: pod for pod in self.kube.pods(outcome.run_id)})
-            self.unanswered = 0
-        except TROUBLE as e:
-            self.unanswered += 1
-            if self.unanswered > 60:
-                raise RuntimeError(f"the cluster has not answered 60 times in a row, last: {e}") from e
+    def look(self, outcome: Outcome) -> list[Pod]:
+        """The run's pods as they are now; the outcome keeps those that were there before too."""
+        pods = self.kube.pods(outcome.run_id)
+        outcome.pods.update({pod.name: pod for pod in pods})
+        return pods
 
 
 @dataclass
@@ -183,8 +188,8 @@ class Strike:
     at_work: Callable[[str], bool]
     done: set[str] = field(default_factory=set)
 
-    def __call__(self, kube: Kube, outcome: Outcome) -> None:
-        for pod in list(outcome.pods.values()):
+    def __call__(self, kube: Kube, outcome: Outcome, pods: Sequence[Pod]) -> None:
+        for pod in pods:
             if pod.stage in self.stages and pod.stage not in self.done and pod.running and self.at_work(pod.stage):
                 kube.delete_at_once(pod.name)
                 say(f"  deleted pod {pod.name} of {pod.task} at work")
@@ -224,10 +229,10 @@ def _echo(process: subprocess.Popen[str], lines: list[str]) -> None:
         say(f"  | {line.rstrip()}")
 
 
-def _check_waiting(outcome: Outcome, waiting: dict[str, float]) -> None:
-    """Raises RuntimeError for a pod that has long been waiting for what will not come."""
-    for pod in outcome.pods.values():
+def check_waiting(run: str, pods: Sequence[Pod], waiting: dict[str, float]) -> None:
+    """Raises RuntimeError for a pod that has long been waiting for what will not come; `waiting` remembers since when."""
+    for pod in pods:
         if pod.phase != "Pending" or not pod.message:
             waiting.pop(pod.name, None)
         elif time.monotonic() - waiting.setdefault(pod.name, time.monotonic()) > STUCK_SECONDS:
-            raise RuntimeError(f"{outcome.name}: pod {pod.name} of {pod.task} has waited {STUCK_SECONDS} s: {pod.message}")
+            raise RuntimeError(f"{run}: pod {pod.name} of {pod.task} has waited {STUCK_SECONDS} s: {pod.message}")

@@ -120,7 +120,7 @@ def again(stage: Stage) -> None:
     check(paid == 0, f"the teacher was asked {paid} times for what the ledger of the first run holds")
     names = shown_names(outcome.spec)
     cached = sorted(seen_tasks(first) - seen_tasks(outcome), key=list(names).index)
-    must_run = [task for task in cached if not STAGES[_stage_of(outcome, first, task)].cached]
+    must_run = [task for task in cached if not STAGES[_stage_of(first, task)].cached]
     check(not must_run, f"taken from the cache though they have effects: {', '.join(must_run)}")
     nothing = "nothing: prepare runs anew, and what it hands on is new to KFP"
     say(f"  from KFP's cache: {', '.join(names[task] for task in cached) or nothing}")
@@ -218,7 +218,7 @@ def _must_be_shipped(stage: Stage, outcome: Outcome) -> None:
     check("adapter_model.safetensors" in files, f"{place}: {name} is not an adapter: {files}")
 
 
-def _stage_of(outcome: Outcome, first: Outcome, task: str) -> str:
+def _stage_of(first: Outcome, task: str) -> str:
     return next(pod.stage for pod in first.pods.values() if pod.task == task).replace("-", "_")
 
 

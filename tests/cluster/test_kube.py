@@ -10,7 +10,7 @@ from kube import MARK, Kube, task_of
 from kubernetes import client
 from manifest_builds import lacking
 from objects import manifests
-from runs import Desk, Outcome, _check_waiting, place_like
+from runs import Desk, check_waiting, place_like
 from stand_in.kubernetes_api import KubernetesApi
 
 from pada_agent.pipelines.kubeflow.package import documents_of
@@ -124,19 +124,16 @@ def test_pods_say_what_they_do_and_why_they_do_not_start(kube, monkeypatch):
         kube.wait("it starts", 60, lambda: False, "no-image")
 
 
-def test_waiting_ends_with_a_sentence(kube, monkeypatch, tmp_path):
+def test_waiting_ends_with_a_sentence(kube, monkeypatch):
     with pytest.raises(RuntimeError, match="it starts: not within 0 s; see kubectl -n ns get pods,events"):
         kube.wait("it starts", 0, lambda: False)
     pod(kube, "no-node", {"conditions": [{"type": "PodScheduled", "status": "False", "message": "no room"}]})
     monkeypatch.setattr("runs.STUCK_SECONDS", 0)
-    desk = Desk(read_given(TOLD, ()), kube, None, False, tmp_path)
-    outcome = Outcome("loop", "r1", -1, "", {})
-    desk.look(outcome)
     waiting = {}
-    _check_waiting(outcome, waiting)
+    check_waiting("loop", kube.pods("r1"), waiting)
     time.sleep(0.01)
     with pytest.raises(RuntimeError, match="loop: pod no-node of train-lora-2 has waited 0 s: no node takes it: no room"):
-        _check_waiting(outcome, waiting)
+        check_waiting("loop", kube.pods("r1"), waiting)
 
 
 @pytest.mark.parametrize(
