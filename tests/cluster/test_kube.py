@@ -17,7 +17,7 @@ from pada_agent.pipelines.kubeflow.package import documents_of
 
 TOLD = {
     "KFP_HOST": "http://127.0.0.1:8080/",
-    "REGISTRY": "registry.example/team",
+    "REGISTRY": "localhost:5000/mine",
     "STORE": "minio://mlpipeline",
     "STORE_ENDPOINT": "http://seaweedfs.kubeflow.svc:9000",
     "AWS_ACCESS_KEY_ID": "a",
@@ -207,7 +207,7 @@ def test_components_in_another_pipeline_are_placed_like_the_loops(tmp_path):
     assert len(containers) == 6
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name, container in containers.items():
-        assert container["image"].startswith("registry.example/team/pada-agent/")
+        assert container["image"].startswith("localhost:5000/mine/pada-agent/")
         assert float(container["resources"]["memoryLimit"]) <= 8, "a node of 8 GiB must take it"
         assert [secret["secretName"] for secret in placed[name]["imagePullSecret"]] == ["mine"]
         secrets = {secret["secretName"] for secret in placed[name]["secretAsEnv"] if not secret.get("optional")}
