@@ -10,7 +10,6 @@ everything out as Vertex AI does.
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,7 +42,8 @@ class Container:
     image: str
     command: list[str]
     arguments: list[str]
-    folder: Path
+    folder: Path  # the task's root
+    scratch: Path  # parameters' files; /tmp/kfp/outputs of a container
 
     @property
     def executor_input(self) -> str:
@@ -90,7 +90,10 @@ class PackageRun:
             return mounts.local_path(uri)
 
     def _seen(self, path: Path) -> str:
-        return f"/{path.relative_to(self.root)}" if self.contained else str(path)
+        if not self.contained:
+            return str(path)
+        inside = path.relative_to(self.root)
+        return "/tmp/kfp/outputs" if inside.parts[0] == "scratch" else f"/{inside}"
 
     def _dag(self, component: Mapping[str, Any], parameters: Mapping[str, Any], artifacts: Mapping[str, str]) -> None:
         waiting, done = dict(component["dag"]["tasks"]), {}
@@ -139,7 +142,6 @@ class PackageRun:
         folder = self.local(place)
         inputs, outputs = component.get("inputDefinitions", {}), component["outputDefinitions"]
         kinds, declared = outputs.get("parameters", {}), outputs.get("artifacts", {})
-        scratch = folder if self.scheme == "gs" else self.root / "tmp" / "kfp" / "outputs"
         output_file = folder / ("executor_output.json" if self.scheme == "gs" else "output_metadata.json")
         values = {**_defaults(inputs["parameters"]), **given}
         executor_spec = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]
@@ -151,6 +153,7 @@ class PackageRun:
         tries = 1 + (task.get("retryPolicy", {}).get("maxRetryCount", 0) if self.retries else 0)
         code = 1
         for number in range(tries):
+            scratch = folder if self.scheme == "gs" else self.root / "scratch" / f"{folder.name}-{number}"
             own = {} if self.scheme == "gs" else {LOGS: {"artifactType": {"schemaTitle": "system.Artifact"}}}
             uris = {key: f"{place}/{key}" for key in declared} | {key: f"{place}/{key}-{number}" for key in own}
             text = {
@@ -163,16 +166,15 @@ class PackageRun:
                         key: {"artifacts": [{"name": key, "type": of["artifactType"], "uri": uris[key]}]}
                         for key, of in {**declared, **own}.items()
                     },
-                    "parameters": {key: {"outputFile": self._seen(scratch / key)} for key in kinds},
+                    "parameters": {key: {"outputFile": f"{self._seen(scratch)}/{key}"} for key in kinds},
                     "outputFile": self._seen(output_file),
                 },
             }
             if self.scheme != "gs":  # the launcher's work; Vertex has a bucket and no folders
-                shutil.rmtree(scratch, ignore_errors=True)
                 scratch.mkdir(parents=True)
                 folder.mkdir(parents=True, exist_ok=True)
             arguments = [_filled(json.dumps(text), values) if a == "{{$}}" else a for a in container["args"]]
-            code = self.start(Container(name, container["image"], container["command"], arguments, folder))
+            code = self.start(Container(name, container["image"], container["command"], arguments, folder, scratch))
             if code == 0:
                 break
         if code:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pada_agent.components.backends.files import room_at, write_atomic
+from pada_agent.components.backends.files import refusal, room_at, write_atomic
 from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.backends.progress import notice, quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
@@ -151,6 +151,8 @@ class Executor:
 
         `holds` is the file by which readers know that a folder is whole (`input`): there it comes after all others.
         """
+        if not self._written and (said := destination(self._output_file)):
+            self._outbox.clear(said)  # of an earlier attempt: it would speak for outputs that are no more
         self._written.add(name)
         return self._place(self._output_path(name), holds)
 
@@ -233,8 +235,8 @@ def _whole_numbers(value: Any) -> Any:
 def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> None:
     """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON`; `may_lack`: check_contract.
 
-    A PadaError becomes one line on stderr, the termination message Kubernetes shows, and exit code 1. SIGTERM ends the stage in
-    order, with exit code 143.
+    A PadaError, or a file that may not be touched, becomes one line on stderr, the termination message Kubernetes shows, and exit
+    code 1. SIGTERM ends the stage in order, with exit code 143.
     """
     quiet_libraries()
     module = sys.modules[stage.__module__]
@@ -246,8 +248,11 @@ def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> N
             with closing(executor):
                 executor.check_contract(file.with_name("component.yaml"), may_lack)
                 stage(executor)
-    except PadaError as e:
-        message = f"{type(e).__name__}: {e}"
+    except (PadaError, PermissionError) as e:
+        if isinstance(e, PermissionError) and not e.filename:
+            raise
+        what = e if isinstance(e, PadaError) else refusal(Path(e.filename), e.errno or 0)
+        message = f"{type(e).__name__}: {what}"
         _tell_kubernetes(message)
         sys.exit(message)
     except SystemExit as e:

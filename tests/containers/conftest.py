@@ -160,11 +160,11 @@ def served(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def shared_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that both this process and the images' user may write, at the same path for both."""
+    """A folder that this process writes and the images' user may read."""
     tmp_path.chmod(0o755)
     folder = tmp_path / "shared"
     folder.mkdir()
-    folder.chmod(0o777)
+    folder.chmod(0o755)
     yield folder
 
 

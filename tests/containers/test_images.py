@@ -113,7 +113,8 @@ def test_a_stage_says_in_one_line_what_is_wrong(engine, images, stage, shared_fo
     ]
     needed = [n for n, of in contract["inputDefinitions"].get("artifacts", {}).items() if not of.get("isOptional")]
     artifacts = {name: {"artifacts": [{"name": name, "uri": "/nowhere"}]} for name in needed}
-    outputs = {"outputFile": str(shared_folder / "executor_output.json")}
+    asked = {name: {"artifacts": [{"name": name, "uri": "/nowhere"}]} for name in STAGES[stage].outputs}
+    outputs = {"artifacts": asked, "outputFile": str(shared_folder / "executor_output.json")}
 
     def given(found, **parameters):
         return json.dumps({"inputs": {"parameterValues": parameters, "artifacts": found}, "outputs": outputs})

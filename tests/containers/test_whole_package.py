@@ -2,7 +2,8 @@
 
 Stages are held to what Kubernetes would hold them to: user and secrets as the package says, no capabilities, a root file system
 that cannot be written, a network only for those that ask an LLM or are given an address of the object store. Paid replies,
-checkpoints and the adapter to ship lie on a real fake-gcs-server; artifacts where KFP's launcher mounts them.
+checkpoints and the adapter to ship lie on a real fake-gcs-server; artifacts where KFP's launcher mounts them, in folders that it
+made as the same user.
 """
 
 import os
@@ -23,7 +24,6 @@ from tiny_slm import build
 from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
 
 from pada_agent.components.backends.models.sources import cache_root, find_model
-from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
@@ -35,7 +35,6 @@ from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 
-BUCKET = "artifacts"
 HERE = "localhost"  # stands for the engine's own images, which have no registry
 KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
 
@@ -59,17 +58,12 @@ class Cluster:
     def __post_init__(self) -> None:
         self.spec, platform = yaml.safe_load_all(compile_loop(self.shape, self.place))
         self.pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        self.root = self.folder / "artifacts"
-        self.root.mkdir()
-        self.root.chmod(0o755)
+        self.root = self.folder / "pods"
 
     def run(self, settings: dict[str, Any], **how: Any) -> PackageRun:
-        run = PackageRun(self.spec, self.root, self.start, self.uri, **how)
+        run = PackageRun(self.spec, self.root, self.start, contained=True, **how)
         run.run(settings=settings, work_uri=f"{self.store.uri}/work", export_uri=f"{self.store.uri}/shipped")
         return run
-
-    def uri(self, path: Path) -> str:
-        return f"gs://{BUCKET}/{path.relative_to(self.root)}"
 
     def start(self, container: Container) -> int:
         """One container, as its pod would be; returns its exit code."""
@@ -78,14 +72,15 @@ class Cluster:
         assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
         secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
         assert secrets == ({KEYS[role]} if (role := STAGES[stage].llm) else set())
-        for folder in (container.folder, container.folder / "parameters"):
-            folder.chmod(0o777)
-        message = container.folder / "termination-log"
+        for folder in (container.folder, container.scratch):
+            self._give(folder, container.image)
+        message = container.scratch.with_suffix(".message")
         message.touch()
-        message.chmod(0o666)
+        message.chmod(0o666)  # as Kubernetes makes it
         mounts = {
-            self.folder: str(self.folder),
-            self.root: f"/gcs/{BUCKET}",
+            self.folder / "slm": f"{self.folder / 'slm'}:ro",
+            self.root / "minio": "/minio",
+            container.scratch: "/tmp/kfp/outputs",
             message: "/dev/termination-log",
             QUICKSTART: f"{QUICKSTART}:ro",
             cache_root(): "/models:ro",
@@ -109,6 +104,13 @@ class Cluster:
             print(f"{container.task} ended with {process.returncode}: {err[-2000:]}", file=sys.stderr)
         return process.returncode
 
+    def _give(self, folder: Path, image: str) -> None:
+        """The folder becomes the images' user's, as if the launcher had made it."""
+        if os.geteuid() == 0:
+            os.chown(folder, USER, USER)
+        else:
+            self.engine("run", "--rm", "--user=0", f"--volume={folder}:/folder", image, "chown", f"{USER}:{USER}", "/folder")
+
     def _kill(self, process: subprocess.Popen[str], name: str, stage: str, folder: Path) -> bool:
         """Kill the container when it is at work. Whether it was: it may have come to its end before."""
         asked = len(self.asks())
@@ -117,7 +119,7 @@ class Cluster:
             time.sleep(0.01)
         while process.poll() is None:
             # Two replies paid for; else the first output half written.
-            if len(self.asks()) >= asked + 2 if STAGES[stage].llm else len(list(folder.iterdir())) > 2:
+            if len(self.asks()) >= asked + 2 if STAGES[stage].llm else list(folder.iterdir()):
                 time.sleep(0.5 if stage == "train_lora" else 0)  # it makes the folder before it trains
                 break
             time.sleep(0.001)
@@ -139,16 +141,14 @@ class Cluster:
             chosen = shipped(f"{self.store.uri}/shipped")["name"]
         assert stages == set(LLM_STAGES)
         assert chosen == run.tasks[iterations(run)[-1]].parameters["shipped"]
-        trained = self.root / local_path(
-            run.tasks[f"train-{chosen.removeprefix('iteration-')}"].artifacts["adapter"]
-        ).relative_to(f"/gcs/{BUCKET}")
+        trained = run.local(run.tasks[f"train-{chosen.removeprefix('iteration-')}"].artifacts["adapter"])
         weights = "adapter_model.safetensors"
         assert (copy / weights).read_bytes() == (trained / weights).read_bytes()
 
     def state_below(self, run: PackageRun) -> Path:
         """A folder that points to the last state as a run directory does."""
         last = [task for task in run.tasks.values() if "state" in task.artifacts][-1].artifacts["state"]
-        (self.folder / "latest_state").write_text(str(self.root / local_path(last).relative_to(f"/gcs/{BUCKET}")))
+        (self.folder / "latest_state").write_text(str(run.local(last)))
         return self.folder
 
 

@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import fsspec
@@ -57,11 +59,13 @@ LAST = {  # by artifact that is a folder: the file by which its readers know it 
 def missing() -> str:
     if os.geteuid() or not os.access("/dev/fuse", os.W_OK):
         return "root and /dev/fuse"
-    tools = [tool for tool in ("fusermount3", "setpriv") if not shutil.which(tool)]
-    return ", ".join(tools)
+    lacking = [tool for tool in ("fusermount3", "setpriv") if not shutil.which(tool)]
+    return ", ".join(lacking + ["mfusepy"] * (find_spec("mfusepy") is None))
 
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f"MOUNTED BUCKETS NOT TESTED: {missing()} missing (apt install fuse3)")
+pytestmark = pytest.mark.skipif(
+    bool(missing()), reason=f"MOUNTED BUCKETS NOT TESTED: no {missing()} (apt install fuse3; dev extra)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +155,16 @@ def vm(base, server, user):
     return make
 
 
+@cache
+def _spec():
+    (spec,) = yaml.safe_load_all(compile_loop(Shape(1, 1), Vertex()))
+    return spec
+
+
 def package(here, stub, base, start=None):
     """A run of one iteration on the mount, and its settings."""
-    (spec,) = yaml.safe_load_all(compile_loop(Shape(1, 1), Vertex()))
     values = small_run(stub.url, base / "slm", slm={"max_length": 3000}, generate={"batch": 3}, analyze={"sample": 6, "k_max": 2})
-    return PackageRun(spec, here.root, start or here.start, scheme="gs", retries=False, bucket=here.store.bucket), values
+    return PackageRun(_spec(), here.root, start or here.start, scheme="gs", retries=False, bucket=here.store.bucket), values
 
 
 class Reached(Exception):

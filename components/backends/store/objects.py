@@ -100,7 +100,7 @@ def names(uri: str) -> list[str]:
 
 def remove(uri: str) -> None:
     """Remove the object, or all objects below `uri`; nothing happens if there are none. Raises InputError."""
-    with reached(uri):
+    with reached(uri, NO_BUCKET):
         files, path = open_store(uri)
         for name in files.find(path):
             with suppress(FileNotFoundError):

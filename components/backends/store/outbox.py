@@ -40,10 +40,22 @@ class Outbox:
             parent = Path(self._folder.name) / str(len(self._places))
             parent.mkdir()
             if fresh:
-                _remove(uri, self.uploads)
+                self.clear(uri)
             self._places[uri] = parent / uri.rpartition("/")[2]
         self._last[uri] = last or self._last.get(uri, "")
         return self._places[uri]
+
+    def clear(self, uri: str) -> None:
+        """Remove what is at the URI. Raises InputError when the bucket cannot be reached or refuses."""
+        if self.uploads:
+            remove(uri)
+            return
+        path = local_path(uri)
+        with room_at(path):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def upload(self) -> None:
         """Put everything where it is to be, in the order in which places were asked for. Raises InputError."""
@@ -63,18 +75,6 @@ def destination(path: Path) -> str:
     """The gs:// URI of a path where a bucket is mounted, or should be; '' where the launcher or a disk keeps what is written."""
     uri = bucket_uri(path)
     return uri if uri and (on_fuse(path) or not local_path("gs://").exists()) else ""
-
-
-def _remove(uri: str, uploads: bool) -> None:
-    if uploads:
-        remove(uri)
-        return
-    path = local_path(uri)
-    with room_at(path):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _folders(path: Path, uri: str) -> Iterator[str]:

@@ -1,8 +1,11 @@
 """The contract with whatever runs a stage: what Kubeflow sends is read right, and what is wrong is one line."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -159,6 +162,36 @@ def test_a_program_ends_with_one_line_and_an_exit_code(tmp_path):
         start("prepare_data", json.dumps({"inputs": {}, "outputs": outputs}))
     )
     assert not (tmp_path / "out.json").exists()
+
+
+READS = """
+from pada_agent.components.backends.executor import main
+
+def run(ex):
+    open(ex.parameter("file"))
+
+main(run)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="WHOSE A FILE IS NOT TESTED: only root can become another user")
+def test_a_file_that_may_not_be_read_is_one_line_that_says_whose_it_is():
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are root's alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "__main__.py").write_text(READS)
+        shutil.copy(COMPONENTS / "prepare_data" / "component.yaml", folder)
+        (folder / "secret").touch(0o600)
+        outputs = {"artifacts": slots("prepare_data", folder), "outputFile": "x"}
+        text = json.dumps({"inputs": {"parameterValues": {"file": f"{folder}/secret"}}, "outputs": outputs})
+        user = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups"]
+        done = subprocess.run(
+            [*user, sys.executable, name, "--executor-input", text], capture_output=True, text=True, check=False
+        )
+    assert one_line(done).startswith(
+        f"PermissionError: {name}/secret: Permission denied: {name}/secret is of user 0, group 0, mode 600; "
+        "this process is of user 10001, group 10001. "
+    )
 
 
 def test_an_executor_input_of_another_release_is_refused_by_name(tmp_path):

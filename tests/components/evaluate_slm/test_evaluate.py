@@ -122,6 +122,14 @@ def test_killed_evaluation_leaves_no_predictions(stage, settings, data, monkeypa
     assert not list((tmp_path / "02-evaluate_slm").iterdir())
 
 
+def test_an_adapter_without_the_file_that_is_written_last_is_refused(stage, settings, data, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    inputs = {"train_data": data["train_data"], "adapter": tmp_path / "adapter"}
+    with pytest.raises(InputError, match=r"input artifact 'adapter': .* is a folder without train.json"):
+        stage(run, settings, inputs, splits="train")
+
+
 def test_prompt_longer_than_the_context_names_split_and_row(stage, settings, data):
     long = settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"max_new_tokens": 2000})})
     with pytest.raises(InputError, match=r"row validation/\S+: a prompt of \d+ tokens and an answer of up to 2000 exceed"):

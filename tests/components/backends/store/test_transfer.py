@@ -1,5 +1,6 @@
 """Records, rows and object stores."""
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -112,14 +113,16 @@ class TestWholeDirectory:
         assert [p.name for p in tmp_path.iterdir()] == ["out"]
         assert not list((tmp_path / "out").iterdir())
 
-    def test_where_directories_cannot_be_renamed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_where_directories_cannot_be_renamed_nothing_half_is_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def refuse(*_: object) -> None:
-            raise OSError("mounted bucket")
+            raise OSError(errno.EMFILE, "as gcsfuse says")
 
-        monkeypatch.setattr("pada_agent.components.backends.store.transfer.os.replace", refuse)
-        with whole_directory(tmp_path / "out") as work:
+        monkeypatch.setattr("pada_agent.components.backends.files.os.replace", refuse)
+        with pytest.raises(InputError, match="cannot be renamed here"), whole_directory(tmp_path / "out") as work:
             (work / "new").touch()
-        assert [p.name for p in tmp_path.rglob("*")] == ["out", "new"]
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(params=["memory", "file"])
