@@ -18,7 +18,7 @@ def run_table(outcome: Outcome, bucket: Bucket) -> str:
     for task in sorted(seen_tasks(outcome) | sizes.keys(), key=lambda task: first_start(outcome, task)):
         pods = len(outcome.tries(task)) or "none"
         rows.append([names.get(task, task), f"{seconds(outcome, task):.0f}", amount(sizes.get(task, 0)), str(pods)])
-    whole = [f"{len(rows)} tasks", f"{span(outcome):.0f}", amount(sum(sizes.values())), str(len(outcome.pods))]
+    whole = [f"all {len(rows)}", f"{span(outcome):.0f}", amount(sum(sizes.values())), str(len(outcome.pods))]
     title = f"{outcome.name}: run {outcome.run_id} {'succeeded' if outcome.well else 'failed'}"
     return table(f"\n{title}; the last line's seconds are from its first pod to its last", HEADINGS, [*rows, whole])
 

@@ -14,7 +14,7 @@ from stand_in.kubelet import Kubelet
 from stand_in.kubernetes_api import KubernetesApi
 from stores import Store, prepared, seaweed
 
-NAMESPACE = "kubeflow"
+NAMESPACE = "kubeflow"  # of a single-user KFP
 
 
 @dataclass
@@ -29,8 +29,12 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(folder: Path, kube_apiserver: str = "") -> Iterator[StandIn]:
-    """A cluster that is there until the block ends. `kube_apiserver`: address of a real one, which then takes the API's place."""
+def stand_in(folder: Path, kube_apiserver: str = "", profile: str = "") -> Iterator[StandIn]:
+    """A cluster that is there until the block ends.
+
+    `kube_apiserver`: address of a real one, which then takes the API's place; `profile`: namespace of a multi-user KFP.
+    """
+    namespace = profile or NAMESPACE
     logs = folder / "pods"
     logs.mkdir()
     with ExitStack() as stack:
@@ -39,16 +43,16 @@ def stand_in(folder: Path, kube_apiserver: str = "") -> Iterator[StandIn]:
         keys = {"AWS_ACCESS_KEY_ID": "runner", "AWS_SECRET_ACCESS_KEY": "secret"}
         store = prepared(Store("s3", {"AWS_ENDPOINT_URL": endpoint, **keys}, "mlpipeline"))
         stack.enter_context(store.used())
-        own = None if kube_apiserver else KubernetesApi(NAMESPACE)
+        own = None if kube_apiserver else KubernetesApi(namespace)
         if own:
             stack.callback(own.server.close)
         url = own.server.url if own else kube_apiserver
         api = client.ApiClient(client.Configuration(host=url))
-        kubelet = Kubelet(api, NAMESPACE, fork, logs)
+        kubelet = Kubelet(api, namespace, fork, logs)
         stack.callback(kubelet.stop)
         if own:
             own.logs = kubelet.log
-        kubeflow = Kubeflow(api, NAMESPACE, folder / "runs")
+        kubeflow = Kubeflow(api, namespace, folder / "runs", bool(profile))
         stack.callback(kubeflow.server.close)
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(_kubeconfig(url)))

@@ -46,10 +46,10 @@ class KfpRun:
 
 
 class Kubeflow:
-    """The server; a single-user one in `namespace`."""
+    """The server; its runs are in `namespace`."""
 
-    def __init__(self, api: Any, namespace: str, folder: Path) -> None:
-        self.core, self.namespace, self.folder = client.CoreV1Api(api), namespace, folder
+    def __init__(self, api: Any, namespace: str, folder: Path, multi_user: bool) -> None:
+        self.core, self.namespace, self.folder, self.multi_user = client.CoreV1Api(api), namespace, folder, multi_user
         self.runs: dict[str, KfpRun] = {}
         self.experiments: dict[str, Object] = {}
         self.server = JsonServer(self.answer)
@@ -59,7 +59,7 @@ class Kubeflow:
         what, _, rest = path.removeprefix(f"{API}/").partition("/")
         name, _, action = rest.partition(":")
         if what == "healthz":
-            return 200, {"multi_user": False, "tag_name": "2.17.0-stand-in"}
+            return 200, {"multi_user": self.multi_user, "tag_name": "2.17.0-stand-in"}
         known: dict[str, Any] = {"experiments": self.experiments, "runs": self.runs}.get(what, {})
         if not name and method == "GET":
             return 200, self._list(what, query)
