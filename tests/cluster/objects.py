@@ -1,6 +1,7 @@
 """What is put into the namespace: the manifests as this repository ships them, keys, and the teacher as a pod."""
 
 import base64
+import ipaddress
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -55,7 +56,9 @@ def manifests(given: Given, namespace: str, multi_user: bool, api: Sequence[tupl
     for policy in built:
         if policy["metadata"]["name"] == "kubernetes-api" and api:
             ports = [{"port": port, "protocol": "TCP"} for port in sorted({443, *(port for _, port in api)})]
-            policy["spec"]["egress"] = [{"to": [{"ipBlock": {"cidr": f"{ip}/32"}} for ip, _ in api], "ports": ports}]
+            policy["spec"]["egress"] = [
+                {"to": [{"ipBlock": {"cidr": str(ipaddress.ip_network(ip))}} for ip, _ in api], "ports": ports}
+            ]
     return built
 
 

@@ -180,7 +180,7 @@ def test_stages_know_kfps_own_store_as_s3_and_kfp_as_minio():
 @pytest.mark.skipif(bool(lacking()), reason=f"NO MANIFEST IS TESTED: {lacking()}")
 @pytest.mark.parametrize(("multi_user", "namespace"), [(False, "kubeflow"), (True, "team-a")])
 def test_the_manifests_are_built_for_the_namespace_and_the_api_that_are_there(multi_user, namespace, tmp_path):
-    built = manifests(read_given(TOLD, ()), namespace, multi_user, [("10.1.2.3", 8443)], tmp_path)
+    built = manifests(read_given(TOLD, ()), namespace, multi_user, [("10.1.2.3", 8443), ("fd00::1", 6443)], tmp_path)
     assert {o["metadata"].get("namespace") for o in built} == {namespace}
     kinds = {o["kind"] for o in built}
     assert "Namespace" not in kinds and ("ResourceQuota" in kinds) == multi_user
@@ -188,7 +188,8 @@ def test_the_manifests_are_built_for_the_namespace_and_the_api_that_are_there(mu
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "pada-agent-runner", "namespace": namespace}]
     (policy,) = [o for o in built if o["metadata"]["name"] == "kubernetes-api"]
     (rule,) = policy["spec"]["egress"]
-    assert rule["to"] == [{"ipBlock": {"cidr": "10.1.2.3/32"}}] and {p["port"] for p in rule["ports"]} == {443, 8443}
+    assert [to["ipBlock"]["cidr"] for to in rule["to"]] == ["10.1.2.3/32", "fd00::1/128"]
+    assert {port["port"] for port in rule["ports"]} == {443, 6443, 8443}
     assert "llm-external" not in {o["metadata"]["name"] for o in built}
 
 
