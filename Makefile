@@ -28,7 +28,7 @@ LOCK_OF_slm = $(if $(filter cpu,$(SLM)),requirements.cpu.lock)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-containers lint format benchmark images push lock locks clean $(ROLES:%=image-%)
+.PHONY: help quickstart test test-containers test-cluster lint format benchmark images push lock locks clean $(ROLES:%=image-%)
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -42,6 +42,9 @@ test: $(COMPLETE)  ## Run all tests but those of the images
 
 test-containers: $(COMPLETE)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
 	@$(BIN)/python -m pytest tests/containers
+
+test-cluster: $(COMPLETE)  ## Run on a real Kubeflow Pipelines, see tests/cluster/README.md: about 45 minutes
+	@REGISTRY='$(REGISTRY)' TAG='$(TAG)' $(BIN)/python tests/cluster
 
 lint: $(COMPLETE)  ## Style, types, and who may import whom
 	@$(BIN)/ruff check .

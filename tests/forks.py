@@ -40,11 +40,13 @@ class Child:
 
     def __init__(self, pid: int, mother: Any) -> None:
         self.pid, self._mother, self._ended = pid, mother, False
+        self.code: int | None = None  # once it was waited for
 
     def wait(self) -> int:
         """Exit code; the negative number of the signal that ended it."""
         self._ended = True
-        return int(self._mother.stdout.readline())
+        self.code = int(self._mother.stdout.readline())
+        return self.code
 
     def end(self) -> None:
         """Kill it, if a test that failed has left it."""
@@ -140,7 +142,7 @@ def _import_all() -> None:
             "pada_agent.pipelines.cli",
             "pada_agent.pipelines.local.run",
         ),
-        *("accelerate", "httpx2", "openai", "peft", "sentence_transformers", "sklearn.cluster", "json_repair", "gcsfs"),
+        *("accelerate", "httpx2", "openai", "peft", "sentence_transformers", "sklearn.cluster", "json_repair", "gcsfs", "s3fs"),
         "transformers.models.llama.modeling_llama",
     ):
         import_module(name)

@@ -109,7 +109,7 @@ class Rule:
 class LlmStub:
     """The server. Thread-safe; `url` is the base_url for an OpenAI client."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.rules: list[Rule] = []
         self.asks: list[Ask] = []
         self.unexpected: list[Ask] = []
@@ -117,8 +117,8 @@ class LlmStub:
         self.busy = 0
         self.busiest = 0  # the most requests that were open at once
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        self._server = _Server((address, port), _handler(self))
+        self.url = f"http://{address}:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def on(self, match: str | Callable[[Ask], bool], **how: Any) -> Rule:

@@ -138,7 +138,7 @@ class PackageRun:
     ) -> Ran:
         name = task["taskInfo"]["name"]
         assert name not in self.tasks, f"two tasks are called {name}"
-        place = f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{len(self.tasks) + 1:02d}-{name}"
+        place = self._place(name)
         folder = self.local(place)
         inputs, outputs = component.get("inputDefinitions", {}), component["outputDefinitions"]
         kinds, declared = outputs.get("parameters", {}), outputs.get("artifacts", {})
@@ -186,6 +186,11 @@ class PackageRun:
             self._keep(key, uris[key], written.get(key, {"artifacts": [{}]})["artifacts"][0].get("metadata", {}))
         self.tasks[name] = Ran(found, {key: uris[key] for key in declared})
         return self.tasks[name]
+
+    def _place(self, task: str) -> str:
+        """URI of the folder for a task's artifacts."""
+        number = len(self.tasks) + 1
+        return f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{number:02d}-{task}"
 
     def _keep(self, name: str, uri: str, metadata: Mapping[str, Any]) -> None:
         """The artifact as the tasks that read it are told of it."""
