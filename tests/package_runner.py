@@ -4,7 +4,8 @@ KFP's own local runners cannot (bare `dsl.If` on a named output is silently fals
 this one gives stages what a stock Kubeflow 2.17 was seen to give them: executor input as JSON with every number a float;
 `executor-logs`, which no component declares, with the number of the try in its URI; input artifacts with a number as their name,
 without a schema and with the backend's own metadata; parameters' files in one folder, the output file below the task's root;
-placeholders filled in by the launcher, optional artifacts absent, failed tasks retried by their policy. `scheme="gs"` lays
+placeholders filled in by the launcher, optional artifacts absent, failed tasks retried by their policy, tasks with the same
+inputs taken over from runs that share a cache. `scheme="gs"` lays
 everything out as Vertex AI does.
 """
 
@@ -73,7 +74,10 @@ class PackageRun:
     scheme: str = "minio"
     bucket: str = "mlpipeline"
     retries: bool = True
+    run_id: str = "run"
     tasks: dict[str, Ran] = field(default_factory=dict)
+    cache: dict[str, Any] = field(default_factory=dict)  # of the backend: runs that are given the same one take over tasks
+    taken_over: list[str] = field(default_factory=list)
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)  # artifacts by URI, as they are handed on
 
     def run(self, **parameters: Any) -> dict[str, Ran]:
@@ -150,10 +154,17 @@ class PackageRun:
             self.tasks[name] = Ran({}, {"artifact": given["uri"]})
             return self.tasks[name]
         container = executor_spec["container"]
+        # As KFP's driver: same container, parameters, input artifacts (it has their ids) and outputs.
+        fingerprint = json.dumps([container, values, handed, sorted(kinds), sorted(declared)], sort_keys=True)
+        if task.get("cachingOptions", {}).get("enableCache") and fingerprint in self.cache:
+            self.tasks[name], artifacts = self.cache[fingerprint]
+            self._known |= artifacts
+            self.taken_over.append(name)
+            return self.tasks[name]
         tries = 1 + (task.get("retryPolicy", {}).get("maxRetryCount", 0) if self.retries else 0)
         code = 1
         for number in range(tries):
-            scratch = folder if self.scheme == "gs" else self.root / "scratch" / f"{folder.name}-{number}"
+            scratch = folder if self.scheme == "gs" else self.root / "scratch" / f"{self.run_id}-{folder.name}-{number}"
             own = {} if self.scheme == "gs" else {LOGS: {"artifactType": {"schemaTitle": "system.Artifact"}}}
             uris = {key: f"{place}/{key}" for key in declared} | {key: f"{place}/{key}-{number}" for key in own}
             text = {
@@ -185,12 +196,14 @@ class PackageRun:
         for key in declared:
             self._keep(key, uris[key], written.get(key, {"artifacts": [{}]})["artifacts"][0].get("metadata", {}))
         self.tasks[name] = Ran(found, {key: uris[key] for key in declared})
+        if task.get("cachingOptions", {}).get("enableCache"):
+            self.cache[fingerprint] = self.tasks[name], {uri: self._known[uri] for uri in self.tasks[name].artifacts.values()}
         return self.tasks[name]
 
     def _place(self, task: str) -> str:
         """URI of the folder for a task's artifacts."""
         number = len(self.tasks) + 1
-        return f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{number:02d}-{task}"
+        return f"{self.scheme}://{self.bucket}/v2/artifacts/{self.spec['pipelineInfo']['name']}/{self.run_id}/{number:02d}-{task}"
 
     def _keep(self, name: str, uri: str, metadata: Mapping[str, Any]) -> None:
         """The artifact as the tasks that read it are told of it."""

@@ -2,8 +2,8 @@
 
 As was seen on a real 2.17: executor inputs (package_runner.py), artifacts at ROOT/PIPELINE/RUN/TASK/UUID/NAME, pods with the
 package's labels and `pipeline/runid`; a pod that was deleted is started again, one that ended with an error is not; task details
-under Argo's names without an error. Not as there: no driver pods, no cache, no pause between attempts; artifacts stay on this
-machine beside the store.
+under Argo's names without an error; tasks with the same inputs taken over from an earlier run. Not as there: no driver pods, no
+pause between attempts; artifacts stay on this machine beside the store.
 """
 
 import json
@@ -52,6 +52,7 @@ class Kubeflow:
         self.core, self.namespace, self.folder, self.multi_user = client.CoreV1Api(api), namespace, folder, multi_user
         self.runs: dict[str, KfpRun] = {}
         self.experiments: dict[str, Object] = {}
+        self.cache: Object = {}
         self.server = JsonServer(self.answer)
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
@@ -119,7 +120,7 @@ class Followed(PackageRun):
             task["key"] = key
         self.kfp_run, self.of, self.key, self.attempts = run, of, "", 0
         self.platform = package["platform_spec"]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        super().__init__(package["pipeline_spec"], of.folder / run.run_id, self.start_pod)
+        super().__init__(package["pipeline_spec"], of.folder / run.run_id, self.start_pod, cache=of.cache)
 
     def _task(
         self, task: Mapping[str, Any], component: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]

@@ -9,7 +9,7 @@ from package_runner import PackageRun, TaskFailed
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import LoopSettings
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, read_package, tasks_of
 
 START = ["prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla", "start"]
 STEP_MATCHED = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
@@ -85,6 +85,34 @@ def test_without_any_new_data_nothing_is_trained_again(follow, fakes):
 def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fakes, settings):
     follow(settings=settings.model_copy(update={"step_matched": False}).model_dump(mode="json"))
     assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2))
+
+
+@pytest.mark.parametrize(
+    ("exports", "taken_over"),
+    [(False, 46), (True, 4)],  # with an export: prepare and the two evaluated models before the first update_state
+)
+def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, tmp_path, monkeypatch, exports, taken_over):
+    monkeypatch.setattr("os.fsync", lambda fd: None)
+    package = read_package(package_file("kubernetes"), "kubernetes")
+    spec = package.spec if exports else package.write_with_exporting_tasks_cached(tmp_path / "package.yaml").spec
+    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
+    cache = {}
+
+    def start(container):
+        fakes.table()[container.command[-1].removeprefix("pada_agent.components.")](Executor(container.executor_input))
+        return 0
+
+    def follow(run_id, **more):
+        run = PackageRun(spec, tmp_path / "run", start, run_id=run_id, cache=cache)
+        parameters = {"settings": given, "work_uri": str(tmp_path / "work"), "data_version": "1"}
+        run.run(**{**parameters, "export_uri": str(tmp_path / "out") if exports else "", **more})
+        return run.taken_over
+
+    assert follow("first") == []
+    again = follow("second")
+    assert len(again) == taken_over and "score-step-matched" not in again
+    assert {"prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla"} <= set(again)
+    assert follow("third", data_version="2") == [], "what lies at an address is part of every task's inputs"
 
 
 def test_each_iteration_learns_from_the_one_before(follow, fakes):
