@@ -95,6 +95,7 @@ class Stage:
         return settings.model_dump(mode="json", include=set(self.settings.model_fields))
 
 
+LAST_STEP = "step_matched"  # of update_state: nothing follows it
 _EVALUATED = ("adapter", "predictions", "report_predictions")
 _BASELINE = ("baseline_adapter", "baseline_predictions", "baseline_report_predictions")
 _STEPS = {

@@ -1,13 +1,17 @@
 """Entry point: state and what is new in, state, accepted rows and report out."""
 
+from pathlib import Path
+
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
 from pada_agent.components.backends.artifacts.learnt import read_learnt
 from pada_agent.components.backends.artifacts.origins import taken_over
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
-from pada_agent.components.backends.store.export import publish
-from pada_agent.components.backends.store.transfer import put
+from pada_agent.components.backends.store.export import publish, shipped
+from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.backends.temporary import OwnFolder
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated
 from pada_agent.components.core.records import SyntheticRow, TrainRow
 from pada_agent.components.core.report.page import render
@@ -15,6 +19,7 @@ from pada_agent.components.core.report.shown_rows import ROWS_FILE
 from pada_agent.components.core.settings import UpdateState
 from pada_agent.components.core.state import STATE_FILE, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.stages import LAST_STEP
 from pada_agent.components.update_state import steps
 
 
@@ -53,7 +58,7 @@ def run(ex: Executor) -> None:
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
     write_atomic(ex.output("report"), render(state, shown))
     if uri := str(ex.parameter("export_uri", "")):
-        _export(ex, uri, state)
+        _export(ex, uri, state, last=step == LAST_STEP)
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", steps.step_matched_next(state, step, settings.step_matched))
     ex.set_parameter("reason", state.decision.reason)
@@ -64,14 +69,32 @@ def run(ex: Executor) -> None:
     ex.finish()
 
 
-def _export(ex: Executor, uri: str, state: State) -> None:
-    """Hand over the adapter if it is what this step decided to ship; the report and the rows that made it lie beside it."""
+def _export(ex: Executor, uri: str, state: State, last: bool) -> None:
+    """Hand over the adapter if it is what this step decided to ship; the report and the rows that made it lie beside it.
+
+    A pipeline may take over all steps but the `last` one from an earlier run: it sees whether the adapter is still there.
+    """
     adapter = ex.optional_input("adapter", "train.json")
-    if adapter and state.models and state.model(state.incumbent).adapter_uri == ex.input_uri("adapter"):
-        accuracies = {split: round(m.accuracy, 4) for split, m in state.model(state.incumbent).metrics.items()}
-        publish(adapter, uri, state.incumbent, {"slm": state.run.slm, "task": state.run.task, "accuracy": accuracies})
+    if state.incumbent:
+        chosen = state.model(state.incumbent)
+        accuracies = {split: round(m.accuracy, 4) for split, m in chosen.metrics.items()}
+        facts = {"slm": state.run.slm, "task": state.run.task, "accuracy": accuracies, "adapter_uri": chosen.adapter_uri}
+        if adapter and chosen.adapter_uri == ex.input_uri("adapter"):
+            publish(adapter, uri, chosen.name, facts)
+        elif last and (shipped(uri) or {}).get("facts") != facts:
+            with OwnFolder("pada-adapter-") as folder:
+                publish(_fetched(chosen.adapter_uri, folder, uri), uri, chosen.name, facts)
     put(ex.output("report"), f"{uri}/report.html")
     put(ex.output("synthetic_data") / "synthetic.jsonl", f"{uri}/synthetic.jsonl")
+
+
+def _fetched(adapter_uri: str, folder: Path, uri: str) -> Path:
+    try:
+        return fetch(adapter_uri, folder)
+    except InputError as e:
+        raise InputError(
+            f"{uri}: another adapter than this run's lies there by now, and that one cannot be read ({e}); submit with --no-cache"
+        ) from e
 
 
 def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int, prefix: str = "") -> Evaluated:

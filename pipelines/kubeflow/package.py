@@ -19,12 +19,11 @@ import yaml
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.images import NOWHERE, registry_host
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import LAST_STEP, STAGES
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 TARGETS = (KUBERNETES, VERTEX)
 OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
-LAST_STEP = "step_matched"  # of update_state: nothing follows it
 ACCOUNT = "pada-agent/service-account"  # annotation of each task: a package has no field for the account of its runs
 _FOLDER = Path(__file__).parents[1] / "packages"
 _WORDS = {
@@ -165,9 +164,9 @@ class Package:
         return self._rewritten(file, lambda task: {})
 
     def write_with_exporting_tasks_cached(self, file: Path) -> "Package":
-        """The same package as `file`, for a run that exports nothing: tasks that might export may be taken over too.
+        """The same package as `file`: tasks that might export may be taken over too, since the run's last one looks after it.
 
-        The one at a run's very end always runs, so that the report of each run is its own.
+        That one always runs, so that the report of each run is its own.
         """
 
         def options(task: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -92,7 +92,7 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
         say(f"note: {note}")
     if not request.caching:
         package = package.write_without_caching(scratch / "package.yaml")
-    elif not arguments.get("export_uri"):
+    elif settings.step_matched or not arguments.get("export_uri"):  # its last task sees to the export
         package = package.write_with_exporting_tasks_cached(scratch / "package.yaml")
     file = request.config.resolve()
     named = file.parent.name if file.stem == "config" else file.stem

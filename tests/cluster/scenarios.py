@@ -45,7 +45,7 @@ class Stage:
         return self.desk.submit(name, package or self.loop_package(), self.desk.scratch / f"{name}.yaml", *more, **how)
 
     def places(self, name: str, shipped: str = "") -> list[str]:
-        """Options for a run's folders. One that ships is none that all of can be taken over."""
+        """Options for a run's folders."""
         given = self.desk.given
         export = ["--export-uri", given.uri(f"shipped/{shipped}")] if shipped else []
         return ["--work-uri", given.uri(f"work/{name}"), *export]

@@ -1,6 +1,7 @@
 """The stage through the executor's contract: a run from its start to its end, and what it refuses."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,26 @@ def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Pat
     assert shipped(uri)["facts"]["accuracy"]["selection"] == round(50 / 60, 4)
     assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report").read_text()
     assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
+
+
+def test_the_last_step_mends_an_export_that_steps_taken_over_did_not_make(loop: Loop, tmp_path: Path) -> None:
+    uri = str(tmp_path / "export")
+    loop.begin()
+    loop.merge(1)
+    loop.score(1, right=55)
+    control = loop.evaluated("step-matched", {"selection": 20, "test": 40})
+    loop.call("step_matched", control, export_uri=uri)
+    assert shipped(uri)["name"] == "iteration-1"
+    assert (fetch_shipped(uri, tmp_path / "fetched") / "train.json").is_file()
+    pointer = (tmp_path / "export" / "shipped.json").stat().st_mtime_ns
+    shutil.rmtree(loop.folder / "iteration-1" / "adapter")  # what is there already is not fetched again
+    loop.out = tmp_path / "call-3"
+    loop.call("step_matched", control, export_uri=uri)
+    assert (tmp_path / "export" / "shipped.json").stat().st_mtime_ns == pointer
+    (tmp_path / "export" / "shipped.json").unlink()
+    loop.out = tmp_path / "call-3"
+    with pytest.raises(InputError, match=r"another adapter than this run's lies there by now.*submit with --no-cache"):
+        loop.call("step_matched", control, export_uri=uri)
 
 
 def test_a_worse_candidate_is_not_shipped_and_the_test_split_has_no_say(loop: Loop) -> None:

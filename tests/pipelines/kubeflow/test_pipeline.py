@@ -88,13 +88,13 @@ def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fa
 
 
 @pytest.mark.parametrize(
-    ("exports", "taken_over"),
-    [(False, 46), (True, 4)],  # with an export: prepare and the two evaluated models before the first update_state
+    ("as_compiled", "taken_over"),
+    [(False, 46), (True, 6)],  # as compiled, update_state runs each time: with it all but the models without synthetic rows
 )
-def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, tmp_path, monkeypatch, exports, taken_over):
+def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, tmp_path, monkeypatch, as_compiled, taken_over):
     monkeypatch.setattr("os.fsync", lambda fd: None)
     package = read_package(package_file("kubernetes"), "kubernetes")
-    spec = package.spec if exports else package.write_with_exporting_tasks_cached(tmp_path / "package.yaml").spec
+    spec = package.spec if as_compiled else package.write_with_exporting_tasks_cached(tmp_path / "package.yaml").spec
     given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
     cache = {}
 
@@ -105,7 +105,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
     def follow(run_id, **more):
         run = PackageRun(spec, tmp_path / "run", start, run_id=run_id, cache=cache)
         parameters = {"settings": given, "work_uri": str(tmp_path / "work"), "data_version": "1"}
-        run.run(**{**parameters, "export_uri": str(tmp_path / "out") if exports else "", **more})
+        run.run(**{**parameters, **more})
         return run.taken_over
 
     assert follow("first") == []

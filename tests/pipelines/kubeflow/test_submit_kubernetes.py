@@ -172,15 +172,18 @@ def test_caching_stays_as_compiled_unless_it_is_put_off_for_all(kfp, submit):
 
 
 @pytest.mark.parametrize("more", [(), ("--export-uri", "gs://out/e"), ("--set", "export_uri=gs://out/e")])
-def test_only_a_run_that_exports_runs_update_state_each_time(kfp, submit, compiled, more):
-    code, _, said = submit(*UNSEEN, *more, package=compiled)
+@pytest.mark.parametrize("step_matched", [True, False])
+def test_update_state_runs_each_time_where_no_last_task_sees_to_the_export(kfp, submit, compiled, tmp_path, more, step_matched):
+    config = write_config(tmp_path / "own.yaml")
+    config.write_text(f"{config.read_text()}\nstep_matched: {step_matched}\n")
+    code, _, said = submit(*UNSEEN, *more, package=compiled, config=config)
     assert (code, said) == (0, "")
     (ask,) = kfp.asked("POST", f"{API}/runs")
     tasks = [task for _, _, task in tasks_of(ask.json["pipeline_spec"]["pipeline_spec"])]
-    uncached = [task["taskInfo"]["name"] for task in tasks if not task["cachingOptions"] and "triggerPolicy" not in task]
+    uncached = [task["taskInfo"]["name"] for task in tasks if not task.get("cachingOptions") and "triggerPolicy" not in task]
     last = {"score-step-matched"}
     exporting = {"start", *(f"{step}-{k}" for step in ("merge", "score") for k in (1, 2, 3))}
-    assert set(uncached) == (last | exporting if more else last)
+    assert set(uncached) == (last | exporting if more and not step_matched else last)
 
 
 @pytest.fixture
