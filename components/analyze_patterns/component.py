@@ -28,7 +28,7 @@ def analyze_patterns(
         fingerprints: from prepare_data; with them, strategies that quote held-out text are drafted again.
         state: from the previous iteration.
         iteration: number of the iteration, from 1.
-        ledger: where paid calls are kept: a file, or a gs:// or s3:// folder; empty keeps none.
+        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
         analyses: for the report; they hold validation text, which no generator may see.
         plan: strategies.yaml and the training errors; no validation text.
         patterns: number of patterns.

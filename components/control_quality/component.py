@@ -29,7 +29,7 @@ def control_quality(
         fingerprints: from prepare_data.
         synthetic_data: rows accepted in earlier iterations.
         iteration: number of the iteration, from 1.
-        ledger: where paid calls are kept: a file, or a gs:// or s3:// folder; empty keeps none.
+        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
         checked_batches: a verdict on every sample.
         accepted: number of rows let in.
         open_batches: number of batches that another generate_data would write to; 0 ends the chain.

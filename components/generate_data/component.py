@@ -24,7 +24,7 @@ def generate_data(
         plan: from analyze_patterns.
         checked_batches: from the previous control_quality; those that are not open pass through.
         iteration: number of the iteration, from 1.
-        ledger: where paid calls are kept: a file, or a gs:// or s3:// folder; empty keeps none.
+        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
         batches: samples waiting for a verdict.
         open_batches: number of batches waiting for a verdict.
     """

@@ -26,7 +26,7 @@ def train_lora(
         fingerprints: from prepare_data; with them, a training row that is also held out is refused.
         name: what the report calls the model.
         max_steps: optimizer steps; 0: as many as the epochs take.
-        checkpoint_uri: gs:// or s3:// folder for checkpoints; empty keeps them in the pod, where a retry cannot find them.
+        checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty keeps them in the pod, where no retry finds them.
         adapter: PEFT adapter and train.json.
         steps: optimizer steps taken.
     """

@@ -41,7 +41,7 @@ def update_state(
         previous_synthetic_data: rows accepted so far.
         baseline_predictions: of the untuned model, at the start.
         iteration: from 1; 0 at the start.
-        export_uri: gs:// or s3:// folder that holds the adapter to ship; empty exports nothing.
+        export_uri: gs://, s3:// or minio:// folder that holds the adapter to ship; empty exports nothing.
         report: what was found, tried and gained.
         go_on: whether another iteration is worth it.
         step_matched: whether to train step-matched vanilla now, for comparison with the last iteration.

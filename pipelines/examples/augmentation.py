@@ -27,7 +27,7 @@ def augmentation(settings: dict, predictions_uri: str, work_uri: str, data_versi
     Args:
         settings: a whole run's.
         predictions_uri: JSONL of another evaluator: the task's fields, `output`, `correct`.
-        work_uri: gs:// or s3:// folder for paid calls.
+        work_uri: gs://, s3:// or minio:// folder for paid calls.
         data_version: another word after each change of the rows, or Kubeflow takes those of an earlier run.
     """
 

@@ -34,7 +34,7 @@ def failure_patterns(settings: dict, samples_uri: str, work_uri: str, data_versi
     Args:
         settings: sections task, slm, teacher, judge; of the task's rows those for training are shown to nobody but the teacher.
         samples_uri: samples_*.jsonl of lm-eval.
-        work_uri: gs:// or s3:// folder for paid calls: a task that is started again pays for none twice.
+        work_uri: gs://, s3:// or minio:// folder for paid calls: a task that is started again pays for none twice.
         data_version: another word after each change of the rows, or Kubeflow takes those of an earlier run.
     """
     samples = dsl.importer(artifact_uri=samples_uri, artifact_class=dsl.Dataset, reimport=True)

@@ -143,10 +143,10 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
 
         Args:
             settings: a whole run's settings, one JSON object.
-            work_uri: gs:// or s3:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
+            work_uri: gs://, s3:// or minio:// folder for paid replies and checkpoints, which a run started again uses.
             data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after each
                 change of the data or the models: tasks with the same inputs are taken over from an earlier run.
-            export_uri: gs:// or s3:// folder for the adapter to ship; empty: it stays an artifact of the run.
+            export_uri: gs://, s3:// or minio:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
         lay_out(Layout(shape, place, settings, data_version, work_uri, export_uri))
 
