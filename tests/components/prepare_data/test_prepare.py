@@ -21,6 +21,7 @@ from pada_agent.components.core.tasks.gsm8k import Gsm8k
 from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
 from pada_agent.components.prepare_data import __main__ as entry
 from pada_agent.components.prepare_data.__main__ import run
+from pada_agent.components.stages import STAGES
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "benchmarks"
 Raw = dict[str, Any]
@@ -449,3 +450,22 @@ def test_a_thousand_passages_are_compared_in_seconds(tmp_path: Path) -> None:
     out = run_stage(task, tmp_path)
     assert len(train_of(out)) == 1000
     assert read_json(out / "heldout_data" / "manifest.json")["removed"] == []
+
+
+@pytest.mark.parametrize(("seen", "refused"), [("sha256 0", True), ("", False)])
+def test_data_that_changed_since_the_run_was_submitted(tmp_path: Path, seen: str, refused: bool) -> None:
+    paths = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}
+    for split, rows in gsm8k().items():
+        Path(paths[split]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    models = {"slm": {"model": "/m"}, "embedding": {"model": "/m"}, "teacher": {"model": "big"}, "judge": {"model": "other"}}
+    given = {"settings": {"task": {"name": "gsm8k", **paths}, **models}, "data_version": json.dumps({"task.train": seen})}
+    slots = {name: {"artifacts": [{"name": name, "uri": str(tmp_path / name)}]} for name in STAGES["prepare_data"].outputs}
+    outputs = {"artifacts": slots, "outputFile": str(tmp_path / "output.json")}
+    ex = Executor(json.dumps({"inputs": {"parameterValues": given}, "outputs": outputs}))
+    if refused:
+        with pytest.raises(InputError, match=r"^task\.train: changed since the run was submitted"):
+            run(ex)
+        assert not (tmp_path / "train_data").exists()
+    else:
+        run(ex)
+        assert (tmp_path / "train_data" / "train.jsonl").is_file()
