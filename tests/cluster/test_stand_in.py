@@ -61,7 +61,11 @@ def test_pods_die_a_run_is_taken_over_a_config_fails_and_nothing_is_left(cluster
     for stage in ("train-lora", "evaluate-slm", "generate-data"):
         assert f" of {stage} at work" in said
     assert "its final state is that of the cluster" in said
-    rows = {line.split()[0]: line.split()[1:] for line in said.split("deletions: run ", 1)[1].split("again: run ")[0].splitlines() if line}
+    rows = {
+        line.split()[0]: line.split()[1:]
+        for line in said.split("deletions: run ", 1)[1].split("again: run ")[0].splitlines()
+        if line
+    }
     assert rows["train-vanilla"][-1] == "2", "the pod that was deleted, and the one after it"
     assert rows["score-step-matched"][-1] == "1"
     assert rows["train-1"][1:3] == ["109", "KB"], "what is in the store"

@@ -93,7 +93,8 @@ def test_doctor_finds_this_machine_well(pada):
     assert {"python", "torch", "cores", "disk", "sqlite", "sandbox"} <= {line.split()[1] for line in out.splitlines()}
 
 
-def test_doctor_names_what_a_run_lacks(config, pada, tmp_path):
+def test_doctor_names_what_a_run_lacks(config, pada, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "ENDPOINT_SECONDS", 2.0)
     (tmp_path / "train.jsonl").touch()
     code, out, _ = pada("doctor", "--config", config)
     assert code == 1
