@@ -5,7 +5,7 @@ Errors that can be found early are reported here in one line, in minute one and 
 
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
 from typing import Any
@@ -42,11 +42,11 @@ def arguments_for(
     uris: dict[str, str],
     given: Sequence[str],
     limit: int = PARAMETER_BYTES,
-    data_version: str = "",
+    look: Callable[[], str] = str,
 ) -> dict[str, Any]:
     """The run's parameters: the settings, `uris` (work_uri, export_uri), and `name=value` of `--set`. Raises InputError.
 
-    `data_version` is what lies at the settings' addresses, unless `--set` says it.
+    `look` says what lies at the settings' addresses, unless `--set` does; it may take a while, so that it comes after the checks.
     """
     check_settings(package, settings)
     for name, uri in uris.items():
@@ -62,8 +62,8 @@ def arguments_for(
         arguments[name] = package.typed(name, value)
         if name in uris:
             check_uri(f"--set {name}", arguments[name], package.target)
-    if data_version:
-        arguments.setdefault(DATA_VERSION, data_version)
+    if DATA_VERSION in package.parameters and DATA_VERSION not in arguments and (seen := look()):
+        arguments[DATA_VERSION] = seen
     package.check(arguments)
     if package.parameters["settings"].get("parameterType") != "STRUCT":
         raise InputError(f"{package.path}: its parameter 'settings' is not an object; write it again with `pada compile`")

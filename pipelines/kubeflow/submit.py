@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
@@ -17,7 +18,6 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow.package import package_file, read_package
 from pada_agent.pipelines.kubeflow.run_order import (
-    DATA_VERSION,
     LONGEST_RUN_NAME,
     LONGEST_VERSION,
     PARAMETER_BYTES,
@@ -85,9 +85,8 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
     package = read_package(request.package or package_file(target), target)
     package.check_images()
     check_name("--run-name", request.name)
-    wanted = DATA_VERSION in package.parameters and not any(text.startswith(f"{DATA_VERSION}=") for text in request.values)
-    seen = _data_version(settings, say) if wanted else ""
-    arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes, seen)
+    look = partial(_data_version, settings, say)
+    arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes, look)
     if note := cut_short(package, settings):
         say(f"note: {note}")
     if not request.caching:
@@ -102,8 +101,8 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
 
 def _data_version(settings: Settings, say: Callable[[str], object]) -> str:
     """What lies at each address, as JSON. A path is a pod's, not this machine's, so that it counts as new each time."""
-    paths = {address.key for address in addresses(settings) if address.is_path}
-    seen = {key: "" if key in paths else version for key, version in versions(settings).items()}
+    known = list(addresses(settings))
+    seen = dict.fromkeys((address.key for address in known), "") | versions(a for a in known if not a.is_path)
     if unseen := [key for key, version in seen.items() if not version]:
         say(f"note: what lies at {', '.join(unseen)} cannot be told from here: nothing is taken over from earlier runs")
         seen[NOT_SEEN] = uuid4().hex

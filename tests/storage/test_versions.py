@@ -8,7 +8,7 @@ import pytest
 from pada_agent.components.backends.store import objects, versions
 from pada_agent.components.backends.store.transfer import put
 from pada_agent.components.backends.store.versions import check_versions, version_at
-from pada_agent.components.core.addresses import Address
+from pada_agent.components.core.addresses import Address, addresses
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
 
@@ -100,7 +100,7 @@ def test_all_addresses_of_a_config(s3, tmp_path):
         "teacher": {"model": "big"},
         "judge": {"model": "other"},
     }
-    found = versions.versions(Settings.model_validate(values))
+    found = versions.versions(addresses(Settings.model_validate(values)))
     assert {key for key, text in found.items() if not text} == {"task.validation", "task.test", "embedding.model"}
     assert {key for key, text in found.items() if text} == {"task.train", "task.options.database", "slm.model"}
 
@@ -110,7 +110,7 @@ def test_what_changed_since_is_refused(s3):
     task = {"name": "gsm8k", "train": f"{s3.uri}/train.jsonl", "validation": f"{s3.uri}/none", "test": f"{s3.uri}/none"}
     values = {"task": task, "slm": {"model": "/m"}, "teacher": {"model": "big"}, "judge": {"model": "other"}}
     settings = Settings.model_validate(values | {"embedding": {"model": "/m"}})
-    seen = json.dumps(versions.versions(settings))
+    seen = json.dumps(versions.versions(addresses(settings)))
     check_versions(settings, seen)
     objects.write(f"{s3.uri}/train.jsonl", b"[]")
     with pytest.raises(InputError, match=r"^task.train: changed since the run was submitted .*; submit it again$"):

@@ -9,7 +9,7 @@ org/model, owner/name#split       the commit of the hub
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ HUB_SECONDS = 10.0
 _MARKS = ("md5Hash", "generation", "ETag", "etag")
 
 
-def versions(settings: Settings) -> dict[str, str]:
-    """`version_at` of every address in the settings, by key."""
-    all_of_them = list(addresses(settings))
+def versions(of: Iterable[Address]) -> dict[str, str]:
+    """`version_at` of each address, by key; several are asked at a time."""
+    asked = list(of)
     with ThreadPoolExecutor() as pool:
-        return dict(zip((a.key for a in all_of_them), pool.map(version_at, all_of_them), strict=True))
+        return dict(zip((address.key for address in asked), pool.map(version_at, asked), strict=True))
 
 
 def check_versions(settings: Settings, seen: str) -> None:
@@ -45,8 +45,8 @@ def check_versions(settings: Settings, seen: str) -> None:
         return
     if not isinstance(before, dict):
         return
-    for key, now in versions(settings).items():
-        if now and before.get(key) and now != before[key]:
+    for key, now in versions(address for address in addresses(settings) if before.get(address.key)).items():
+        if now and now != before[key]:
             raise InputError(f"{key}: changed since the run was submitted (it was {before[key]}, it is {now}); submit it again")
 
 

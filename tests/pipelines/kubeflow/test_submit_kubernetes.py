@@ -211,6 +211,13 @@ def test_a_run_is_told_what_lies_at_each_address(kfp, submit, compiled, on_the_h
     assert _data_versions(kfp) == [rows | {"slm.model": "commit c0ffee", "embedding.model": "commit facade"}] * 2
 
 
+def test_a_wrong_config_is_told_before_anybody_looks_what_lies_there(http_stub, submit, compiled, on_the_hub):
+    on_the_hub.write_text(on_the_hub.read_text().replace("teacher.pada-agent.svc", "localhost"))
+    code, _, said = submit(config=on_the_hub, package=compiled)
+    assert code == 1 and "teacher.base_url" in said
+    assert not http_stub.asks
+
+
 def test_what_cannot_be_seen_is_new_each_time(kfp, submit, compiled, on_the_hub):
     kfp.instead("GET", "/api/models/org/slm", {"error": "gated"}, status=403)
     for _ in range(2):
