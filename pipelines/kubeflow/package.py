@@ -22,6 +22,7 @@ from pada_agent.components.images import NOWHERE, registry_host
 from pada_agent.components.stages import LAST_STEP, STAGES
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
+STAGE_MODULES = "pada_agent.components."
 TARGETS = (KUBERNETES, VERTEX)
 OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
 ACCOUNT = "pada-agent/service-account"  # annotation of each task: a package has no field for the account of its runs
@@ -78,27 +79,40 @@ class Package:
                 raise InputError(f"{option}: missing; parameter '{name}' of {self.path} has no default")
 
     @property
-    def placed(self) -> list[dict[str, Any]]:
-        """What the second document says of each executor."""
+    def placed(self) -> dict[str, dict[str, Any]]:
+        """What the second document says of each executor, by label."""
         platform = self.platform.get("platforms", {}).get("kubernetes", {})
-        return list(platform.get("deploymentSpec", {}).get("executors", {}).values())
+        executors: dict[str, dict[str, Any]] = platform.get("deploymentSpec", {}).get("executors", {})
+        return executors
+
+    @property
+    def _containers(self) -> dict[str, dict[str, Any]]:
+        """The containers of this project's stages, by executor label."""
+        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
+        containers = {label: executor.get("container", {}) for label, executor in executors.items()}
+        return {label: container for label, container in containers.items() if _stage(container)}
 
     @property
     def service_account(self) -> str:
         """The account that its runs are to have; '' where the package does not say."""
-        said = (placed.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for placed in self.placed)
+        said = (placed.get("podMetadata", {}).get("annotations", {}).get(ACCOUNT, "") for placed in self.placed.values())
         return next((str(account) for account in said if account), "")
 
     def secret_of(self, variable: str) -> str:
         """Name of the secret that gives tasks this environment variable; '' for none."""
-        secrets = (secret for placed in self.placed for secret in placed.get("secretAsEnv", []))
+        secrets = (secret for placed in self.placed.values() for secret in placed.get("secretAsEnv", []))
         named = (secret.get("secretName", "") for secret in secrets if variable in {k["envVar"] for k in secret["keyToEnv"]})
         return str(next(named, ""))
 
     @property
     def claims(self) -> set[str]:
         """Names of the volume claims that tasks mount."""
-        return {str(mount["constant"]) for placed in self.placed for mount in placed.get("pvcMount", []) if "constant" in mount}
+        return {
+            str(mount["constant"])
+            for placed in self.placed.values()
+            for mount in placed.get("pvcMount", [])
+            if "constant" in mount
+        }
 
     @property
     def gpu(self) -> str:
@@ -107,11 +121,9 @@ class Package:
 
     def check_images(self) -> None:
         """Check that the images of this project's stages are somewhere. Raises InputError that says what to do."""
-        for executor in self.spec.get("deploymentSpec", {}).get("executors", {}).values():
-            container = executor.get("container", {})
+        for container in self._containers.values():
             image = str(container.get("image", ""))
-            ours = any(str(word).startswith("pada_agent.components.") for word in container.get("command", []))
-            if ours and registry_host(image) in {"", NOWHERE}:
+            if registry_host(image) in {"", NOWHERE}:
                 raise InputError(
                     f"{self.path}: its image {image} is in no registry of yours; write a package with `pada compile --target "
                     f"{self.target} --registry registry.example/team --output F.yaml`, or --placement, and give it with --package"
@@ -138,11 +150,7 @@ class Package:
 
     def _on_kubernetes(self, stage: str) -> list[dict[str, Any]]:
         """What the second document says of each executor of a stage."""
-        command = f"pada_agent.components.{stage}"
-        executors = self.spec.get("deploymentSpec", {}).get("executors", {})
-        ours = [label for label, executor in executors.items() if command in executor.get("container", {}).get("command", [])]
-        known = self.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
-        return [known.get(label, {}) for label in ours]
+        return [self.placed.get(label, {}) for label, container in self._containers.items() if _stage(container) == stage]
 
     @property
     def max_iterations(self) -> int:
@@ -188,9 +196,13 @@ class Package:
     def _stage_of(self, task: Mapping[str, Any]) -> str:
         """The stage that a task runs, '' for another container or a group of tasks."""
         component = self.spec["components"].get(task["componentRef"]["name"], {})
-        executor = self.spec["deploymentSpec"]["executors"].get(component.get("executorLabel", ""), {})
-        *_, module = executor.get("container", {}).get("command") or [""]
-        return str(module).removeprefix("pada_agent.components.") if module.startswith("pada_agent.components.") else ""
+        return _stage(self._containers.get(component.get("executorLabel", ""), {}))
+
+
+def _stage(container: Mapping[str, Any]) -> str:
+    """The stage that a container runs; '' for one that is not this project's."""
+    words = (str(word) for word in container.get("command", []))
+    return next((word.removeprefix(STAGE_MODULES) for word in words if word.startswith(STAGE_MODULES)), "")
 
 
 def tasks_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
