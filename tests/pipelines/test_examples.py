@@ -7,6 +7,7 @@ import pytest
 import yaml
 from kfp import compiler
 from package_runner import PackageRun
+from teacher import WRITTEN, row
 from whole_run import EMBEDDING, model_or_skip
 
 from pada_agent.components.backends.executor import Executor
@@ -20,30 +21,11 @@ from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
 from pada_agent.pipelines.kubeflow.placement import KEYS, STORAGE_KEYS, USER
 
 ROWS = {"train": range(100, 112), "validation": range(200, 212), "test": range(300, 306)}
-WRITTEN = (
-    "{b} trucks carry {a} bricks each. How many bricks is that altogether?",
-    "A printer makes {a} pages an hour and runs for {b} hours. How many pages come out?",
-    "Each of {b} schools orders {a} pencils from one shop, which must pack how many pencils?",
-    "Nadia reads {a} words on every one of {b} evenings; what is her total?",
-    "If one wall takes {a} tiles, find the tiles for {b} walls of that size.",
-    "There were {b} concerts with {a} guests at each. Count all guests.",
-    "The bakery sold {a} rolls a day during {b} days of fair weather. Rolls sold?",
-)
-THINGS = ("apples", "boats", "coins", "desks")
 
 
 @pytest.fixture
 def embedding():
     model_or_skip(EMBEDDING)
-
-
-def row(n):
-    a, b, thing = n, n % 7 + 2, THINGS[n % 4]
-    return {"question": f"Ada keeps {a} {thing} in each of {b} rooms. How many {thing} is that?", "answer": solution(a, b)}
-
-
-def solution(a, b):
-    return f"{a} * {b} = <<{a}*{b}={a * b}>>{a * b}\n#### {a * b}"
 
 
 @pytest.fixture
