@@ -1,10 +1,10 @@
 """Opens a task whose options name files, wherever these are: text_to_sql's database at s3://, a scorer on a volume."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from pada_agent.components.backends.store.transfer import fetch
+from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import TaskSettings
 from pada_agent.components.core.tasks.registry import load_task, task_class
@@ -16,11 +16,11 @@ def open_task(settings: TaskSettings) -> Task:
     files = task_class(settings.name).option_files(settings.options)
     if not files:
         return load_task(settings.name, settings.options)
-    with tempfile.TemporaryDirectory() as scratch:
-        assets = Path(scratch) / "assets"
+    with OwnFolder("pada-task-files-") as scratch:
+        assets = scratch / "assets"
         assets.mkdir()
         for option, file in files.items():
-            _bring(f"task.options.{option}", file.address, Path(scratch) / option, assets / file.asset)
+            _bring(f"task.options.{option}", file.address, scratch / option, assets / file.asset)
         return load_task(settings.name, settings.options, assets)
 
 
