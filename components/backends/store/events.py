@@ -1,7 +1,7 @@
 """What a run tells of itself while it goes on: small objects below a folder, one an event, written once and never changed.
 
     gs://bucket/work/events/RUN/20261130T004512.123456-train-2-9f3ac1.json
-    {"time": "2026-11-30T00:45:12.123456Z", "task": "train-2", "kind": "progress", "what": "training steps", "done": 120, "total": 300}
+    {"time": "2026-11-30T00:45:12.123456Z", "task": "train-2", "kind": "progress", "done": 120, ...}
 
 RUN is the backend's id of the run, `here` for a run directory. Names sort by time.
 """
