@@ -74,4 +74,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    main(run, may_lack=(*OUTPUTS, "metrics"))
+    main(run)
