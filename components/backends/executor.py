@@ -55,6 +55,7 @@ class Executor:
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
         self._written: set[str] = set()
+        self._elsewhere: dict[str, str] = {}  # URIs of outputs that need no copy
         self._outbox = Outbox()
 
     def settings(self, model: type[S]) -> S:
@@ -157,10 +158,22 @@ class Executor:
 
         `holds` is the file by which readers know that a folder is whole (`input`): there it comes after all others.
         """
+        self._begin(name)
+        return self._place(self._output_path(name), holds)
+
+    def point(self, name: str, uri: str) -> None:
+        """Let an output artifact be what lies at `uri`, without a copy. Kubeflow takes no URI outside of its own run's folder."""
+        self._begin(name)
+        self._elsewhere[name] = uri
+        path = local_path(uri)
+        if not destination(path):  # Kubeflow's launcher uploads what the container has at that place: nothing
+            with room_at(path):
+                path.mkdir(parents=True, exist_ok=True)
+
+    def _begin(self, name: str) -> None:
         if not self._written and (said := destination(self._output_file)):
             self._outbox.clear(said)  # of an earlier attempt: it would speak for outputs that are no more
         self._written.add(name)
-        return self._place(self._output_path(name), holds)
 
     def beside_output(self, name: str, ending: str) -> str:
         """Path or URI beside an output artifact, for what is to outlive this process without being an artifact."""
@@ -228,7 +241,13 @@ class Executor:
             artifact = self._output_artifact(name)
             metadata = {**artifact.get("metadata", {}), **self._metadata.get(name, {})}
             artifacts[self._called(name)] = {
-                "artifacts": [{"name": artifact.get("name", name), "uri": self.output_uri(name), "metadata": metadata}]
+                "artifacts": [
+                    {
+                        "name": artifact.get("name", name),
+                        "uri": self._elsewhere.get(name, self.output_uri(name)),
+                        "metadata": metadata,
+                    }
+                ]
             }
         said = json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1)
         write_atomic(self._place(self._output_file, fresh=False), said)

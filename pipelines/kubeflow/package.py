@@ -180,7 +180,8 @@ class Package:
         def options(task: Mapping[str, Any]) -> dict[str, Any] | None:
             stage = STAGES.get(self._stage_of(task))
             step = task.get("inputs", {}).get("parameters", {}).get("step", {}).get("runtimeValue", {}).get("constant")
-            return {"enableCache": True} if stage and stage.exports and step and step != LAST_STEP else task.get("cachingOptions")
+            may_export = stage and LAST_STEP in stage.steps and step != LAST_STEP
+            return {"enableCache": True} if may_export else task.get("cachingOptions")
 
         return self._rewritten(file, options)
 
