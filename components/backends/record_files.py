@@ -25,9 +25,13 @@ def read_records(path: Path, model: type[M]) -> list[M]:
 
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> None:
-    """Write a JSONL file, atomically. The same records give the same bytes."""
-    lines = (json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
-    write_atomic(path, _utf8("".join(lines)))
+    """Write a JSONL file, atomically."""
+    write_atomic(path, record_lines(records))
+
+
+def record_lines(records: Iterable[BaseModel]) -> bytes:
+    """What a JSONL file of these records holds. The same records give the same bytes."""
+    return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
 
 
 def read_record(path: Path, model: type[M]) -> M:

@@ -45,7 +45,7 @@ class Layout:
 
     shape: Shape
     place: Place
-    settings: Any  # of the whole run: prepare_data takes it and hands each stage its sections
+    settings: Any  # of the whole run: prepare_data alone takes them, other stages find them beside its rows
     data_version: Any
     work_uri: Any
     export_uri: Any
@@ -83,7 +83,7 @@ class Layout:
                 "max_iterations": self.shape.max_iterations,
                 "data_version": self.data_version,
             }
-        own = {"settings": self.prepared[f"{stage}_settings"]}
+        own: dict[str, Any] = {}
         if known.llm:
             own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
         if known.checkpoints:
