@@ -47,6 +47,7 @@ class FakeStages:
         return run
 
     def _prepare_data(self, ex: Executor, name: str) -> None:
+        ex.fill_in()
         source = Path(ex.parameter("settings")["task"]["train"])
         write_atomic(ex.output("train_data") / "train.jsonl", source.read_text() if source.is_file() else "rows")
         ex.set_parameter("train_rows", 4)

@@ -7,6 +7,7 @@ import pytest
 from package_runner import PackageRun, TaskFailed
 
 from pada_agent.components.backends.executor import Executor
+from pada_agent.components.core.form import parameters_of
 from pada_agent.components.core.settings import LoopSettings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, read_package, tasks_of
@@ -30,16 +31,16 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
     """Follow the committed package of a target; returns its tasks."""
     monkeypatch.setattr("os.fsync", lambda fd: None)  # a thousand tasks, and no power is cut here
     spec = spec_of(request.param)
-    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
+    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)})
 
     def start(container):
         stage = container.command[-1].removeprefix("pada_agent.components.")
         fakes.table()[stage](Executor(container.executor_input))
         return 0
 
-    def run(**more):
+    def run(settings=given, **more):
         return PackageRun(spec, tmp_path / "run", more.pop("start", start)).run(
-            settings=more.pop("settings", given), work_uri=str(tmp_path / "work"), data_version="1", **more
+            work_uri=str(tmp_path / "work"), data_version="1", **{**parameters_of(settings), **more}
         )
 
     return run
@@ -83,7 +84,7 @@ def test_without_any_new_data_nothing_is_trained_again(follow, fakes):
 
 
 def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fakes, settings):
-    follow(settings=settings.model_copy(update={"step_matched": False}).model_dump(mode="json"))
+    follow(settings.model_copy(update={"step_matched": False}))
     assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2))
 
 
@@ -95,7 +96,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
     monkeypatch.setattr("os.fsync", lambda fd: None)
     package = read_package(package_file("kubernetes"), "kubernetes")
     spec = package.spec if as_compiled else package.write_with_exporting_tasks_cached(tmp_path / "package.yaml").spec
-    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
+    given = parameters_of(settings.model_copy(update={"loop": LoopSettings(iterations=3)}))
     cache = {}
 
     def start(container):
@@ -104,7 +105,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
 
     def follow(run_id, **more):
         run = PackageRun(spec, tmp_path / "run", start, run_id=run_id, cache=cache)
-        parameters = {"settings": given, "work_uri": str(tmp_path / "work"), "data_version": "1"}
+        parameters = {**given, "work_uri": str(tmp_path / "work"), "data_version": "1"}
         run.run(**{**parameters, **more})
         return run.taken_over
 
