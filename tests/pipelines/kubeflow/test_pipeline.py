@@ -7,8 +7,8 @@ import pytest
 from package_runner import PackageRun, TaskFailed
 
 from pada_agent.components.backends.executor import Executor
-from pada_agent.components.core.form import parameters_of
-from pada_agent.components.core.settings import LoopSettings
+from pada_agent.components.core.form import FIELDS, parameters_of
+from pada_agent.components.core.settings import LoopSettings, Settings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, read_package, tasks_of
 
@@ -38,9 +38,10 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
         fakes.table()[stage](Executor(container.executor_input))
         return 0
 
-    def run(settings=given, **more):
+    def run(settings=given, without=(), **more):
+        parameters = {name: value for name, value in parameters_of(settings).items() if name not in without}
         return PackageRun(spec, tmp_path / "run", more.pop("start", start)).run(
-            work_uri=str(tmp_path / "work"), data_version="1", **{**parameters_of(settings), **more}
+            work_uri=str(tmp_path / "work"), data_version="1", **{**parameters, **more}
         )
 
     return run
@@ -68,6 +69,17 @@ def test_at_the_limit_nothing_follows(follow, fakes):
     follow()
     assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + iteration(3) + STEP_MATCHED)
     assert len(fakes.calls) == 47
+
+
+def test_the_fields_that_must_be_given_start_a_run(follow, fakes):
+    """By hand in the UI: no settings, and every other field as it stands in the form."""
+    optional = [name for name, field in FIELDS.items() if field.default is not None]
+    follow(without=["settings", *optional])
+    assert len(fakes.calls) == 47, "the default is three iterations"
+    given = inputs_of(fakes, "prepare")["parameterValues"]
+    assert (given["iterations"], given["max_iterations"]) == (3.0, 3.0)
+    settings = Settings.model_validate(given["settings"])
+    assert (settings.task.name, settings.slm.model, settings.teacher.base_url) == ("gsm8k", "some/slm", "")
 
 
 def test_without_new_data_no_gpu_is_asked_for(follow, fakes):
