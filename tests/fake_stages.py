@@ -49,6 +49,7 @@ class FakeStages:
         return run
 
     def _prepare_data(self, ex: Executor, name: str) -> None:
+        ex.fill_in()
         source = Path(ex.parameter("settings")["task"]["train"])
         write_atomic(ex.output("train_data") / "train.jsonl", source.read_text() if source.is_file() else "rows")
         ex.set_parameter("train_rows", 4)
@@ -112,7 +113,7 @@ def two_iterations(folder: Path) -> Settings:
     return Settings(
         task=TaskSettings(name="gsm8k", train=str(folder / "train.jsonl"), validation="v.jsonl", test="t.jsonl"),
         slm=SlmSettings(model="some/slm"),
-        teacher=LlmSettings(model="big", base_url="http://127.0.0.1:1/v1"),
-        judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1"),
+        teacher=LlmSettings(model="big", base_url="http://127.0.0.1:1/v1", api_key_env="TEACHER_API_KEY"),  # as a package has it
+        judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1", api_key_env="JUDGE_API_KEY"),
         loop={"iterations": 2},
     )
