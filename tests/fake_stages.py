@@ -37,6 +37,8 @@ class FakeStages:
         def run(ex: Executor) -> None:
             name = ex.output_uri(next(filter(ex.has_output, STAGES[stage].outputs))).rsplit("/", 2)[-2].split("-", 1)[1]
             self.calls.append(name)
+            if stage == "prepare_data":
+                ex.fill_in()
             sections = {} if stage == "publish_result" else {"sections": ex.settings(STAGES[stage].settings)}
             self.inputs.append({"name": name, **sections, **ex._inputs})
             for output in filter(ex.has_output, STAGES[stage].outputs):
@@ -49,7 +51,6 @@ class FakeStages:
         return run
 
     def _prepare_data(self, ex: Executor, name: str) -> None:
-        ex.fill_in()
         source = Path(ex.parameter("settings")["task"]["train"])
         write_atomic(ex.output("train_data") / "train.jsonl", source.read_text() if source.is_file() else "rows")
         ex.set_parameter("train_rows", 4)

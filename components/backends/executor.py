@@ -87,7 +87,7 @@ class Executor:
             parameters["settings"] = filled_in(settings, given)
 
     def _given_settings(self, of_the_run: bool = False) -> tuple[str, Any]:
-        """Where the settings stand, and their values; those beside the rows of `train_data` where none are given, if `of_the_run`."""
+        """Where the settings stand, and their values; if none are given and `of_the_run`, those beside the rows of `train_data`."""
         where, raw = "settings", self._inputs.get("parameterValues", {}).get("settings") or {}
         if of_the_run and raw in ("{}", {}):
             where, raw = self._of_the_run()
