@@ -9,7 +9,7 @@ import pytest
 import yaml
 from package_runner import PackageRun
 
-from pada_agent.components.core.form import parameters_of
+from pada_agent.components.core.form import SETTING_OF, parameters_of
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import Caps, GenerateSettings, LoopSettings, Section, Settings
 from pada_agent.components.stages import STAGES
@@ -88,7 +88,7 @@ def sources(given: dict[str, Any]) -> dict[str, str]:
 
 WHERE = {"ledger", "checkpoint_uri", "export_uri", "events_uri", "work_uri"}  # places differ
 WHERE |= {"max_iterations", "data_version"}  # only a package has them
-WHERE |= {"settings"}  # on Kubeflow prepare_data is given the whole run's, and the others find them beside its rows
+WHERE |= {"settings", *SETTING_OF}  # on Kubeflow prepare_data is given the whole run's, and the others find them beside its rows
 
 
 @cache
