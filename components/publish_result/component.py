@@ -15,7 +15,7 @@ def publish_result(
 ):
     """The result in one place: report, metrics and shipped adapter; of a run that failed, in which stage and why.
 
-    It is made to be the exit task: it takes no artifacts, reads what the stages left at URIs, and does not fail for what they did.
+    It is made to be the exit task: it takes no artifacts, reads what stages left at URIs, and does not fail for what they did.
 
     Args:
         events_uri: gs://, s3:// or minio:// folder below which the run's stages told how far they were; the one they were given.

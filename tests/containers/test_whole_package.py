@@ -25,8 +25,8 @@ from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, s
 
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
-from pada_agent.components.images import TAG
 from pada_agent.components.core.state import State
+from pada_agent.components.images import TAG
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.pipeline import Shape
