@@ -65,6 +65,7 @@ class Stage:
     inputs: Ports
     outputs: tuple[str, ...]  # artifacts
     values: tuple[str, ...]  # output parameters
+    may_lack: tuple[str, ...] = ()  # outputs that it writes only where they are asked for
     steps: Mapping[str, Ports] = field(default_factory=dict)  # where a parameter `step` decides what comes in
     llm: Role | None = None  # whom it asks: it gets that key, and a ledger keeps what was paid
     hub: bool = False  # it may fetch models or rows from a hub: it gets the hub's token
@@ -135,6 +136,7 @@ STAGES: dict[str, Stage] = {
         image="slm",
         inputs=Ports(("train_data",), ("heldout_data", "adapter")),
         outputs=("predictions", "report_predictions"),
+        may_lack=("predictions", "report_predictions"),
         values=("validation_accuracy",),
         models=True,  # but no token of a hub: it runs code that a model wrote
     ),
@@ -174,6 +176,7 @@ STAGES: dict[str, Stage] = {
             ),
         ),
         outputs=("state", "synthetic_data", "report_so_far"),
+        may_lack=("synthetic_data",),
         values=("go_on", "step_matched"),
         steps=_STEPS,
         exports=True,

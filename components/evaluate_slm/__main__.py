@@ -71,4 +71,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    main(run, may_lack=OUTPUTS)
+    main(run)
