@@ -52,7 +52,7 @@ class Layout:
 
     shape: Shape
     place: Place
-    settings: Any  # of the whole run: prepare_data takes it and hands each stage its sections
+    settings: Any  # of the whole run: prepare_data alone takes them, other stages find them beside its rows
     data_version: Any
     work_uri: Any
     export_uri: Any
@@ -97,11 +97,9 @@ class Layout:
     def _own(self, stage: str, model: str) -> dict[str, Any]:
         """What the table of stages says that a stage is given besides."""
         known = STAGES[stage]
-        own: dict[str, Any] = {}
+        own: dict[str, Any] = {"events_uri": f"{self.work_uri}/events"} if stage in {"update_state", "publish_result"} else {}
         if stage == "prepare_data":
             own |= {"settings": self.settings, "max_iterations": self.shape.max_iterations, "data_version": self.data_version}
-        elif stage != "publish_result":
-            own["settings"] = self.prepared[f"{stage}_settings"]
         if known.llm:
             own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
         if known.checkpoints:

@@ -120,7 +120,6 @@ def test_each_iteration_learns_from_the_one_before(follow, fakes):
     assert artifact_of(fakes, "analyze-1", "predictions")[0].endswith("-evaluate-vanilla")
     assert artifact_of(fakes, "analyze-2", "predictions")[0].endswith("-evaluate-1")
     assert artifact_of(fakes, "analyze-2", "state")[0].endswith("-score-1")
-    assert artifact_of(fakes, "merge-2", "previous_synthetic_data")[0].endswith("-merge-1")
     assert artifact_of(fakes, "generate-2-2", "checked_batches")[0].endswith("-control-2-1")
     assert artifact_of(fakes, "merge-2", "checked_batches")[0].endswith("-control-2-4")
     assert "checked_batches" not in inputs_of(fakes, "generate-2-1")["artifacts"]
@@ -135,7 +134,7 @@ def test_the_step_matched_model_gets_the_steps_of_the_last_iteration_and_no_synt
     assert "synthetic_data" not in control["artifacts"]
     assert artifact_of(fakes, "score-step-matched", "adapter")[0].endswith("-train-step-matched")
     assert artifact_of(fakes, "score-step-matched", "previous_state")[0].endswith("-score-3")
-    assert artifact_of(fakes, "start", "baseline_predictions")[0].endswith("-evaluate-untuned")
+    assert artifact_of(fakes, "start", "baseline_report_predictions")[0].endswith("-evaluate-untuned")
 
 
 def test_agents_never_get_held_out_rows_or_report_predictions(follow, fakes):
