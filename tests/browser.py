@@ -33,6 +33,7 @@ class Browser:
 
     def __init__(self, driver: Chrome, folder: Path, url: str) -> None:
         self.driver, self._folder, self._url = driver, folder, url
+        self._pages = 0
 
     def look(self, width: int = 1280, theme: str = "light", media: str = "screen") -> None:
         """How wide the window is, and what the reader prefers."""
@@ -44,9 +45,11 @@ class Browser:
     def show(self, html: str, allowed: str = "allow-scripts") -> None:
         """Open a page as Kubeflow does."""
         text = FRAME.format(allowed=allowed, page=json.dumps(html).replace("<", "\\u003c"))
-        (self._folder / "kubeflow.html").write_text(text, encoding="utf-8")
+        self._pages += 1  # under one name a page of the same second would be taken from Chromium's cache
+        name = f"kubeflow-{self._pages}.html"
+        (self._folder / name).write_text(text, encoding="utf-8")
         self.driver.get_log("browser")  # what the page before said
-        self.driver.get(f"{self._url}/kubeflow.html")
+        self.driver.get(f"{self._url}/{name}")
         self.driver.switch_to.frame(0)
 
     def print(self, html: str) -> None:

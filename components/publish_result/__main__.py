@@ -15,12 +15,12 @@ from pada_agent.components.backends.store.transfer import fetch
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.places import Place, place_of
-from pada_agent.components.core.report.facts import Lead
+from pada_agent.components.core.report.facts import Facts, Lead
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.page import render, render_lead
 from pada_agent.components.core.report.summary import one_line, summary
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
-from pada_agent.components.core.state import ModelRecord
+from pada_agent.components.core.state import ModelRecord, State
 from pada_agent.components.publish_result.ending import lead, troubles, unheard
 
 
@@ -28,29 +28,30 @@ def run(ex: Executor) -> None:
     """Read, judge, publish."""
     events_uri = str(ex.parameter("events_uri"))
     here = place_of(ex.output_uri("report"))
-    if not events_uri or here is None:
-        raise InputError("events_uri: missing" if here else f"{ex.output_uri('report')}: no run can be told from this URI")
+    if not events_uri:
+        raise InputError("events_uri: missing; give the folder that the other stages were given")
+    if here is None:
+        raise InputError(f"{ex.output_uri('report')}: no run can be told from this URI")
     events = [event for event in told(events_uri, here.run).values() if event.task != here.task]
     own = _kept(events_uri, here.run)
     state = own.state if own else None
+    facts = gather(state) if state else None
     found = troubles(events, state)
     if own or events:
-        above = lead(found, events, state)
-        page = _page(own, above)
+        shown, above = own, lead(found, events, state)
     else:
-        other, left = _newest(events_uri, here.run)
+        other, shown = _newest(events_uri, here.run)
         above = unheard(here.run, other)
-        page = _page(left, above)
-    write_atomic(ex.output("report"), page)
-    said = [f"{found[0].kind}: {found[0].task}: {found[0].sentence}" if found else above.headline] if above else []
-    numbers = summary(gather(state)) if state else {}
+    write_atomic(ex.output("report"), _page(shown, facts, above))
+    ended = f"{found[0].kind}: {found[0].task}: {found[0].sentence}" if found else above.headline if above else ""
+    numbers = summary(facts) if facts else {}
     numbers |= {f"{trouble.kind}: {trouble.task}": 1 for trouble in found}
     write_json(ex.output("metrics"), numbers)
     ex.set_metadata("metrics", **numbers)
-    ex.set_metadata("report", run=here.run, ended=said[0] if said else "well")
-    ex.set_metadata("adapter", **_adapter(ex, str(ex.parameter("export_uri", "")), own, here))
+    ex.set_metadata("report", run=here.run, ended=ended or "well")
+    ex.set_metadata("adapter", **_adapter(ex, str(ex.parameter("export_uri", "")), state, here))
     ex.finish()
-    notice("; ".join([*said, *([one_line(gather(state))] if state else [])]))
+    notice("; ".join(filter(None, (ended, one_line(facts) if facts else ""))))
 
 
 def _kept(events_uri: str, name: str) -> Kept | None:
@@ -68,19 +69,18 @@ def _newest(events_uri: str, but: str) -> tuple[str, Kept | None]:
     return next(((name, left) for name in others if (left := _kept(events_uri, name))), ("", None))
 
 
-def _page(of: Kept | None, above: Lead | None) -> str:
-    if of is None:
-        assert above is not None  # a run without a state is not over
-        return render_lead(above)
-    return render(of.state, of.rows, lead=above)
+def _page(shown: Kept | None, facts: Facts | None, above: Lead | None) -> str:
+    if shown is not None:
+        return render(shown.state, shown.rows, facts, above)
+    assert above is not None, "a run without a state is not over"
+    return render_lead(above)
 
 
-def _adapter(ex: Executor, export_uri: str, own: Kept | None, here: Place) -> dict[str, Any]:
+def _adapter(ex: Executor, export_uri: str, state: State | None, here: Place) -> dict[str, Any]:
     """Publish the model that the run ships, or would ship; what there is to say of it."""
-    if own is None or not own.state.incumbent:
+    if state is None or not state.incumbent:
         ex.output("adapter").mkdir(exist_ok=True)  # Kubeflow registers every output: this one has nothing in it
         return {"shipped": "", "note": "this run came to no model to ship"}
-    state = own.state
     model = state.model(state.incumbent)
     about: dict[str, Any] = {"shipped": model.name, "final": state.over, "adapter_uri": model.adapter_uri, "slm": state.run.slm}
     if test := model.metrics.get("test"):

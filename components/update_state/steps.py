@@ -83,7 +83,9 @@ def snapshot(state: State, step: str, iteration: int) -> Lead | None:
     }[step]
     return Lead(
         headline=f"A snapshot, taken after {done}; the run went on.",
-        details=["The report of the whole run is the artifact report of its last task, result."],
+        details=[
+            "The report of the whole run is the artifact report of the task result; on one machine, report.html of the run directory."
+        ],
     )
 
 

@@ -1,8 +1,8 @@
 """Every stage, started with what a real Kubeflow gave it: executor inputs recorded on KFP 2.17.0, in the order of the run.
 
-They are of an earlier release of this package, which gave the settings to every stage. What is adapted: addresses of data,
-models, endpoint and stores; where the launcher's mounts are; what tasks made that were not recorded: STAND_INS; and the inputs
-that stages no longer take: GONE.
+They are of an earlier release of this package, which gave the settings to every stage and whose update_state called its page
+`report`. What is adapted: addresses of data, models, endpoint and stores; where the launcher's mounts are; the name of that page;
+what tasks made that were not recorded: STAND_INS; and the inputs that stages no longer take: GONE.
 """
 
 import json
@@ -67,6 +67,7 @@ def ran(tmp_path_factory):
             text = text.replace(
                 "{{$.inputs.parameters['pipelinechannel--work_uri']}}", str(root / "work")
             )  # the launcher does this
+            text = text.replace('"report"', '"report_so_far"')
             for (reader, name), (other, output) in STAND_INS.items():
                 if reader == task:
                     made = mounted(root, ended[other][0]["outputs"]["artifacts"][output])
@@ -87,7 +88,7 @@ def mounted(root, slot):
 
 
 def test_every_stage_and_every_record_has_its_turn():
-    assert {stage_of(task) for task in ORDER} == set(STAGES)
+    assert {stage_of(task) for task in ORDER} == set(STAGES) - {"publish_result"}, "which there was not yet"
     assert sorted(ORDER) == sorted(file.stem for file in RECORDED.glob("*.json"))
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from package_runner import mounts_below
 
 from pada_agent.components.backends.executor import SETTINGS_FILE, Executor
 from pada_agent.components.backends.mounts import local_path
@@ -248,6 +249,20 @@ def test_outputs_of_the_backends_own_are_not_written_back(tmp_path):
     ex.finish()
     (written,) = json.loads((tmp_path / "out.json").read_text())["artifacts"].items()
     assert written == ("adapter", {"artifacts": [{"name": "adapter", "uri": str(tmp_path / "adapter"), "metadata": {}}]})
+
+
+def test_an_output_may_be_what_lies_elsewhere(tmp_path):
+    """Kubeflow's launcher uploads what is at that place of the container, and a later one wants something to be there."""
+    uri = "minio://bucket/root/run/train-2/adapter"
+    with mounts_below(tmp_path):
+        ex = executor(outputs={"adapter": "minio://bucket/root/run/result/adapter"}, folder=tmp_path)
+        ex.point("adapter", uri)
+        ex.set_metadata("adapter", shipped="iteration-2")
+        ex.finish()
+    (said,) = json.loads((tmp_path / "out.json").read_text())["artifacts"]["adapter"]["artifacts"]
+    assert (said["uri"], said["metadata"]) == (uri, {"shipped": "iteration-2"})
+    assert list((tmp_path / "minio/bucket/root/run/train-2/adapter").iterdir()) == []
+    assert not (tmp_path / "minio/bucket/root/run/result/adapter").exists()
 
 
 def test_without_arguments_a_stage_says_its_usage():

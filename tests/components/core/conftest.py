@@ -106,6 +106,16 @@ def promotion(promoted: bool, reason: str) -> Promotion:
 @pytest.fixture
 def finished_state() -> State:
     """A run that shipped its first iteration."""
+    return a_finished_state()
+
+
+@pytest.fixture
+def shown(finished_state: State) -> list[ShownRow]:
+    """Every validation and training row of that run, as update_state keeps them beside the state."""
+    return rows_of(finished_state)
+
+
+def a_finished_state() -> State:
     run = RunFacts(
         task="text_to_sql", metric="execution accuracy", slm="SmolLM2-135M-Instruct", teacher="Qwen2.5-Coder-1.5B-Instruct",
         judge="other", seed=0, iterations=2, patience=2, alpha=0.05, confidence=0.95, threshold=7, share=0.5, scope="total",
@@ -129,10 +139,8 @@ def finished_state() -> State:
     )
 
 
-@pytest.fixture
-def shown(finished_state: State) -> list[ShownRow]:
-    """Every validation and training row of that run, as update_state keeps them beside the state."""
-    analysed = [m for m in finished_state.models if "validation" in m.outcomes]
+def rows_of(state: State) -> list[ShownRow]:
+    analysed = [m for m in state.models if "validation" in m.outcomes]
     answers = {
         "validation": {r: {m.name: m.outcomes["validation"][r] for m in analysed} for r in analysed[0].outcomes["validation"]},
         "train": {f"train-{i}": {m.name: i < TRAIN - 2 for m in analysed} for i in range(TRAIN)},

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.state import STATE_FILE, State
+from pada_agent.components.core.state import STATE_FILE, Decision, State
 
 
 def write(folder: Path, text: str) -> Path:
@@ -30,6 +30,18 @@ def test_what_it_can_tell(finished_state: State) -> None:
         finished_state.model("iteration-9")
     with pytest.raises(InputError, match="no fine-tuned model to start from"):
         _ = finished_state.model_copy(update={"models": []}).start
+
+
+def test_a_run_is_over_when_neither_an_iteration_nor_the_step_matched_model_is_to_come(finished_state: State) -> None:
+    assert finished_state.over and not finished_state.step_matched_due
+    wanted = finished_state.model_copy(update={"run": finished_state.run.model_copy(update={"step_matched": True})})
+    assert wanted.over, "it is there"
+    without = wanted.model_copy(update={"models": [m for m in wanted.models if m.kind != "step_matched"]})
+    assert without.step_matched_due and not without.over
+    untrained = without.model_copy(update={"models": [m for m in without.models if m.kind != "candidate"]})
+    assert untrained.over, "there is nothing to match"
+    going_on = without.model_copy(update={"decision": Decision(go_on=True)})
+    assert not going_on.step_matched_due and not going_on.over
 
 
 @pytest.mark.parametrize(

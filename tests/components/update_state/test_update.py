@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pada_agent.components.backends.artifacts.evaluated import read_shown_rows
+from pada_agent.components.backends.artifacts.kept import kept
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
@@ -525,3 +526,60 @@ def test_other_rows_than_before(loop: Loop) -> None:
     write_records(file, read_records(file, Prediction)[:-1])
     with pytest.raises(InputError, match="model 'iteration-1', test: not the rows that 'untuned' was evaluated on"):
         loop.call("score", other, iteration=1)
+
+
+def test_each_step_is_kept_where_the_run_tells_of_itself_and_says_what_its_page_is_a_snapshot_of(
+    loop: Loop, tmp_path: Path
+) -> None:
+    events = tmp_path / "work" / "events"
+
+    def told(state: State) -> str:
+        left = kept(str(events), "here")
+        assert left and left.state == state and left.rows == read_shown_rows(loop.out / "state")
+        page = (events / "here" / "report.html").read_text()
+        assert page == (loop.out / "report_so_far").read_text()
+        return page
+
+    start = loop.evaluated("vanilla", rights(30))
+    assert "taken after the models that the run starts from were evaluated; the run went on." in told(
+        loop.call("start", start, events_uri=str(events))
+    )
+    for number in (1, 2):
+        merged = loop.call("merge", loop.learnt(number), iteration=number, events_uri=str(events))
+        assert f"A snapshot, taken after iteration {number} was merged; the run went on." in told(merged)
+        model = loop.evaluated(f"iteration-{number}", rights(40 + number))
+        scored = loop.call("score", model, iteration=number, events_uri=str(events))
+        assert f"A snapshot, taken after iteration {number} was scored; the run went on." in told(scored)
+    matched = loop.evaluated("step-matched", {"selection": 60, "test": 80})
+    assert "snapshot" not in told(loop.call("step_matched", matched, events_uri=str(events)))
+
+
+def test_the_last_step_without_a_step_matched_model_is_no_snapshot(tmp_path: Path) -> None:
+    loop = Loop(tmp_path, step_matched=False, loop={"iterations": 1})
+    loop.begin()
+    loop.merge(1)
+    loop.score(1, 40)
+    assert "snapshot" not in (loop.out / "report_so_far").read_text()
+
+
+def test_a_place_for_events_that_cannot_be_written_does_not_fail_a_step(
+    loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    loop.call("start", loop.evaluated("vanilla", rights(30)), events_uri=str(tmp_path / "file"))
+    assert loop.parameters["go_on"] is True
+    said = capsys.readouterr().err
+    assert "state and report of this step are not kept below events_uri, which changes nothing else: " in said
+
+
+def test_an_earlier_release_said_nothing_of_the_step_matched_model(tmp_path: Path) -> None:
+    """A run directory that it began is gone on with."""
+    loop = Loop(tmp_path, loop={"iterations": 1})
+    loop.begin()
+    file = loop.out / "state" / "state.json"
+    state = json.loads(file.read_text())
+    del state["run"]["step_matched"]
+    file.write_text(json.dumps(state))
+    loop.merge(1)
+    loop.score(1, 40)
+    assert loop.parameters["step_matched"] is True

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from pada_agent.components.core.report.page import render
+from pada_agent.components.core.report.facts import Lead
+from pada_agent.components.core.report.page import render, render_lead
 from pada_agent.components.core.report.shown_rows import ShownRow
 from pada_agent.components.core.state import State
 from tests.browser import Browser, open_browser
@@ -159,3 +160,16 @@ def test_on_paper_and_by_keyboard(browser: Browser, finished_state: State, shown
     assert browser.ask("return getComputedStyle(arguments[0]).outlineStyle", link) == "solid"
     browser.print(render(finished_state, shown))
     assert browser.visible("form") == [] and "Result on the test rows" in browser.visible("h2")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_how_a_run_ended_is_read_first_and_by_all(browser: Browser, finished_state: State, width: int) -> None:
+    lead = Lead(headline="The run failed in evaluate-2.", details=[f"InputError: {WORSE}", "It can go on."], failed=True)
+    for page in (render_lead(lead), render(finished_state, lead=lead)):
+        browser.look(width)
+        browser.show(page)
+        first = browser.ask("return document.body.innerText.replace(/^PaDA.*/, '').trim().split('\\n')[0]")
+        assert first == "The run failed in evaluate-2."
+        assert browser.ask("return document.documentElement.scrollWidth") == width
+        assert browser.barriers() == [] and browser.console() == []
+        assert browser.ask("return window.owned") is None
