@@ -154,7 +154,8 @@ def test_what_is_printed_is_what_would_be_sent(kfp, submit, compiled, host):
 
 def test_what_is_printed_is_what_kfps_own_command_sends(kfp, submit, compiled):
     """`kfp run create` reads each value as JSON, which pipelines/README.md has jq write."""
-    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "PENDING"})  # to show what was started
+    shown = {"run_id": "r1", "state": "PENDING", "created_at": "2026-01-01T00:00:00Z"}
+    kfp.on("GET", f"{API}/runs/r1", shown)
     printed = _printed(kfp, submit, "--set", 'data_version={"task.train": "1"}', package=compiled)
     values = [f"{name}={json.dumps(value)}" for name, value in printed.items()]
     command = ["--endpoint", kfp.url, "run", "create", "-e", "mine", "-f", str(compiled), *values]
