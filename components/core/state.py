@@ -42,6 +42,7 @@ class RunFacts(Record):
     threshold: float = Field(description="mean judge score from which a batch is accepted")
     share: float = Field(description="synthetic rows asked for, for each training row")
     scope: str
+    step_matched: bool = Field(default=False, description="whether vanilla is also trained for as many steps as the last adapter")
 
     @classmethod
     def of(cls, settings: UpdateState, metric: str) -> Self:
@@ -60,6 +61,7 @@ class RunFacts(Record):
             threshold=settings.control.threshold,
             share=settings.generate.share,
             scope=settings.generate.scope,
+            step_matched=settings.step_matched,
         )
 
 
@@ -166,6 +168,17 @@ class State(Record):
             raise InputError("the state has no fine-tuned model to start from; run update_state with step=start for it first")
         return model
 
+    @property
+    def step_matched_due(self) -> bool:
+        """Whether to train the step-matched model now: after the last iteration that trained one, if it was not beside it."""
+        kinds = {model.kind for model in self.models}
+        return self.run.step_matched and not self.decision.go_on and "candidate" in kinds and "step_matched" not in kinds
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do in this run."""
+        return not self.decision.go_on and not self.step_matched_due
+
     def analysed(self, number: int) -> str:
         """Name of the model whose failures iteration `number` is about."""
         return self.start.name if number == 1 else self.iterations[number - 2].model
@@ -190,9 +203,16 @@ class State(Record):
         """Read `state.json` of a state artifact. Raises InputError with the file and what is wrong."""
         path = folder / STATE_FILE
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
         except OSError as e:
             raise InputError(f"{path}: cannot be read ({e.strerror})") from e
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: bytes, path: str) -> Self:
+        """The state in what `state.json` holds. Raises InputError with the file's path or URI and what is wrong."""
+        try:
+            value = json.loads(text)
         except ValueError as e:
             raise InputError(f"{path}: not JSON ({e})") from e
         version = value.get("version") if isinstance(value, dict) else None

@@ -3,9 +3,10 @@
     gs://bucket/work/events/RUN/20261130T004512.123456-train-2-9f3ac1.json
     {"time": "2026-11-30T00:45:12.123456Z", "task": "train-2", "kind": "progress", "done": 120, ...}
 
-RUN is the backend's id of the run, `here` for a run directory. Names sort by time.
+RUN is the backend's id of the run, `here` for a run directory. Names sort by time; what else lies beside them is no event.
 """
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,6 +18,7 @@ from pada_agent.components.backends.store.objects import names, read_all, write
 
 Kind = Literal["started", "progress", "ended", "failed", "stopped"]
 SUFFIX = ".json"
+_NAME = re.compile(r"\d{8}T\d{6}\.\d+-[^/]+\.json")
 
 
 class Event(BaseModel):
@@ -49,7 +51,7 @@ def told(events_uri: str, run: str, known: Collection[str] = ()) -> dict[str, Ev
     An object that is no event is left out: it may be half-written, or of a release to come.
     """
     folder = _folder(events_uri, run)
-    new = [name for name in names(folder) if name.endswith(SUFFIX) and "/" not in name and name not in known]
+    new = [name for name in names(folder) if _NAME.fullmatch(name) and name not in known]
     found = {}
     for name, text in zip(new, read_all(folder, new), strict=True):
         try:
@@ -64,7 +66,7 @@ def runs(events_uri: str) -> list[str]:
     last: dict[str, str] = {}
     for name in names(events_uri.rstrip("/")):
         run, slash, event = name.partition("/")
-        if slash and event.endswith(SUFFIX) and "/" not in event:
+        if slash and _NAME.fullmatch(event):
             last[run] = max(event, last.get(run, ""))
     return sorted(last, key=lambda run: last[run])
 
