@@ -60,11 +60,12 @@ class Ports:
 class Stage:
     """What there is to know of a stage without running it."""
 
-    settings: type[Section]
+    settings: type[Section]  # Section itself has none
     image: str
     inputs: Ports
     outputs: tuple[str, ...]  # artifacts
     values: tuple[str, ...]  # output parameters
+    may_lack: tuple[str, ...] = ()  # outputs that it writes only where they are asked for
     steps: Mapping[str, Ports] = field(default_factory=dict)  # where a parameter `step` decides what comes in
     llm: Role | None = None  # whom it asks: it gets that key, and a ledger keeps what was paid
     hub: bool = False  # it may fetch models or rows from a hub: it gets the hub's token
@@ -134,7 +135,8 @@ STAGES: dict[str, Stage] = {
         settings=sections.EvaluateSlm,
         image="slm",
         inputs=Ports(("train_data",), ("heldout_data", "adapter")),
-        outputs=("predictions", "report_predictions", "metrics"),
+        outputs=("predictions", "report_predictions"),
+        may_lack=("predictions", "report_predictions"),
         values=("validation_accuracy",),
         models=True,  # but no token of a hub: it runs code that a model wrote
     ),
@@ -173,9 +175,18 @@ STAGES: dict[str, Stage] = {
                 dict.fromkeys(name for step in _STEPS.values() for name in step.needed + step.optional if name != "train_data")
             ),
         ),
-        outputs=("state", "synthetic_data", "report"),
-        values=("go_on", "step_matched", "reason", "shipped"),
+        outputs=("state", "synthetic_data", "report_so_far"),
+        may_lack=("synthetic_data",),
+        values=("go_on", "step_matched"),
         steps=_STEPS,
+        exports=True,
+    ),
+    "publish_result": Stage(
+        settings=Section,  # none: it also runs where prepare_data failed
+        image="agents",
+        inputs=Ports(()),
+        outputs=("report", "metrics", "adapter"),
+        values=(),
         exports=True,
     ),
 }

@@ -1,14 +1,15 @@
 """The recipe: which stage follows which. Written once, for a runner that calls stages here and one that lays out Kubeflow tasks.
 
-    prepare ─ vanilla, untuned ─ start ─┬─ analyze ─ (generate ─ control) x links ─ merge
-                                        │        [go on?] ─ train, evaluate ─ score
-                                        └───────── the next iteration ◄─ [go on?]
-                                                   the last one ─ step-matched
+    prepare ─ vanilla, untuned ─ start ─ [go on?] ─┬─ analyze ─ (generate ─ control) x links ─ merge
+                                                   │        [go on?] ─ train, evaluate ─ score
+                                                   └───────── the next iteration ◄─ [go on?]
+                                                              the last one ─ step-matched
 
 State flows inwards only: what happens in the body of a `when` is seen by nothing outside it, which is all that Kubeflow can do.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,6 +33,9 @@ class Runner(Protocol):
 
     def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
         """Follow `body`, a layer called `name`, if `condition` (an output parameter, true or false) holds."""
+
+    def layer(self, name: str) -> AbstractContextManager[Any]:
+        """The tasks made in this context belong together and are shown as a layer called `name`."""
 
     def may_be_positive(self, count: Any) -> bool:
         """Whether an output parameter is above zero; one that is not known yet may be."""
@@ -57,11 +61,16 @@ class Loop:
 
     def follow(self) -> None:
         """From rows to the last state."""
+        with self.runner.layer("prepare-and-start"):
+            run, at, start = self._begin()
+        self.runner.when(start["go_on"], "iteration-1", lambda: run.iterate(1, at))
+
+    def _begin(self) -> tuple["_Prepared", "Position", Finished]:
         data = self.runner.task(PREPARE, "prepare_data", {})
         rows = {"train_data": data["train_data"], "fingerprints": data["fingerprints"]}
         evaluated = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
         run = _Prepared(self.runner, self.links, self.iterations, rows, evaluated)
-        run.iterate(1, run.begin())
+        return run, *run.begin()
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ class _Prepared:
     def train_data(self) -> dict[str, Any]:
         return {"train_data": self.rows["train_data"]}
 
-    def begin(self) -> Position:
-        """Vanilla fine-tuning and, beside it, the untuned model."""
+    def begin(self) -> tuple[Position, Finished]:
+        """Vanilla fine-tuning and, beside it, the untuned model; where the loop starts, and the first state."""
         adapter = self.adapter("vanilla")
         # Whoever runs code that a model wrote may not reach a model hub: training has filled the cache before.
         untuned = self.runner.task(
@@ -86,7 +95,7 @@ class _Prepared:
         scores = self.scores("vanilla", adapter)
         baseline = {f"baseline_{name}": artifact for name, artifact in _scores(untuned).items()}
         state = self.runner.task("start", "update_state", {**self.train_data, **scores, **baseline}, step="start")
-        return Position(state["state"], scores["predictions"])
+        return Position(state["state"], scores["predictions"]), state
 
     def iterate(self, k: int, at: Position) -> None:
         """From failures to data to a new adapter, always trained from the base model; inside it the next iteration."""
@@ -101,12 +110,16 @@ class _Prepared:
             "checked_batches": self.write(k, analysis["plan"], at.synthetic),
         }
         merged = self.runner.task(f"merge-{k}", "update_state", learnt, step="merge", iteration=k)
-        self.runner.when(merged["go_on"], f"train-{k}", lambda: self.learn(k, merged))
+        self.runner.when(merged["go_on"], f"train-and-score-{k}", lambda: self.learn(k, merged))
         if k > 1:
             self.runner.when(merged["step_matched"], STEP_MATCHED, lambda: self.match(merged, at.steps))
 
     def write(self, k: int, plan: Any, synthetic: Any) -> Any:
         """Generate and control in turn, until nothing is open or the chain is at its end; the checked batches."""
+        with self.runner.layer(f"write-and-check-{k}"):
+            return self._write(k, plan, synthetic)
+
+    def _write(self, k: int, plan: Any, synthetic: Any) -> Any:
         checked = None
         for link in range(1, self.links + 1):
             sources = {**self.train_data, "plan": plan, "checked_batches": checked}
@@ -174,6 +187,9 @@ class _Listing:
 
     def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
         body()
+
+    def layer(self, name: str) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def may_be_positive(self, count: Any) -> bool:
         return True

@@ -69,7 +69,7 @@ class Forks:
     def stage(
         self,
         name: str,
-        executor_input: str,
+        arguments: Sequence[str],
         log: Path,
         root: Path,
         environment: dict[str, str],
@@ -77,7 +77,7 @@ class Forks:
         lacking: Sequence[str] = (),
     ) -> Child:
         """One stage as its container would run it, for which the launcher's mounts are below `root`, without some modules."""
-        what = {"stage": name, "input": executor_input, "root": str(root), "environment": environment, "lacking": lacking}
+        what = {"stage": name, "of_stage": list(arguments), "root": str(root), "environment": environment, "lacking": lacking}
         return self._start(log, death, **what)
 
     def _start(self, log: Path, death: Death | None, **what: Any) -> Child:
@@ -125,17 +125,10 @@ def _import_all() -> None:
     import torch
 
     torch.set_num_threads(1)
-    stages = (
-        "prepare_data",
-        "train_lora",
-        "evaluate_slm",
-        "analyze_patterns",
-        "generate_data",
-        "control_quality",
-        "update_state",
-    )
+    from pada_agent.components.stages import STAGES
+
     for name in (
-        *(f"pada_agent.components.{stage}.__main__" for stage in stages),
+        *(f"pada_agent.components.{stage}.__main__" for stage in STAGES),
         *(
             "pada_agent.components.backends.slm.training",
             "pada_agent.components.backends.slm.inference",
@@ -185,7 +178,7 @@ def _stage(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     tempfile.tempdir = None  # as the environment says now
     sys.modules.update(dict.fromkeys(order["lacking"]))
-    sys.argv = [order["stage"], "--executor-input", order["input"]]
+    sys.argv = [order["stage"], *order["of_stage"]]
     try:
         with mounts_below(Path(order["root"])):
             runpy.run_module(f"pada_agent.components.{order['stage']}", run_name="__main__", alter_sys=True)

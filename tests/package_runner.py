@@ -5,8 +5,8 @@ this one gives stages what a stock Kubeflow 2.17 was seen to give them: executor
 `executor-logs`, which no component declares, with the number of the try in its URI; input artifacts with a number as their name,
 without a schema and with the backend's own metadata; parameters' files in one folder, the output file below the task's root;
 placeholders filled in by the launcher, optional artifacts absent, failed tasks retried by their policy, tasks with the same
-inputs taken over from runs that share a cache. `scheme="gs"` lays
-everything out as Vertex AI does.
+inputs taken over from runs that share a cache, groups that hand out what tasks inside them made, exit tasks after whatever came
+before them. `scheme="gs"` lays everything out as Vertex AI does.
 """
 
 import json
@@ -14,10 +14,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends import mounts
+from pada_agent.components.backends.executor import Executor
 
 CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] == (true|false)")
 READ = {
@@ -47,8 +49,17 @@ class Container:
     scratch: Path  # parameters' files; /tmp/kfp/outputs of a container
 
     @property
+    def stage(self) -> str:
+        return self.command[-1].removeprefix("pada_agent.components.")
+
+    @property
     def executor_input(self) -> str:
         return self.arguments[1]
+
+    @property
+    def executor(self) -> Executor:
+        """What the stage's entry gets, for a test that runs it in this process."""
+        return Executor(self.executor_input, *self.arguments[3:])
 
 
 @dataclass
@@ -99,8 +110,28 @@ class PackageRun:
         inside = path.relative_to(self.root)
         return "/tmp/kfp/outputs" if inside.parts[0] == "scratch" else f"/{inside}"
 
-    def _dag(self, component: Mapping[str, Any], parameters: Mapping[str, Any], artifacts: Mapping[str, str]) -> None:
+    def _dag(self, component: Mapping[str, Any], parameters: Mapping[str, Any], artifacts: Mapping[str, str]) -> Ran:
+        """Follow a group to its end; what it hands out."""
         waiting, done = dict(component["dag"]["tasks"]), {}
+        last = {name: waiting.pop(name) for name, task in list(waiting.items()) if "strategy" in task.get("triggerPolicy", {})}
+        try:
+            self._tasks(waiting, parameters, artifacts, done)
+        finally:
+            self._tasks({name: {**task, "dependentTasks": []} for name, task in last.items()}, parameters, artifacts, done)
+        outputs = component["dag"].get("outputs", {})
+        selected = [(name, how["valueFromParameter"]) for name, how in outputs.get("parameters", {}).items()]
+        made = {name: done[one["producerSubtask"]].parameters[one["outputParameterKey"]] for name, one in selected}
+        chosen = [(name, how["artifactSelectors"][0]) for name, how in outputs.get("artifacts", {}).items()]
+        left = {name: done[one["producerSubtask"]].artifacts[one["outputArtifactKey"]] for name, one in chosen}
+        return Ran(made, left)
+
+    def _tasks(
+        self,
+        waiting: dict[str, Any],
+        parameters: Mapping[str, Any],
+        artifacts: Mapping[str, str],
+        done: dict[str, Any],
+    ) -> None:
         while waiting:
             ready = [name for name, task in waiting.items() if set(task.get("dependentTasks", [])) <= done.keys()]
             assert ready, f"a circle, or a dependency on a task that was skipped: {list(waiting)}"
@@ -109,11 +140,11 @@ class PackageRun:
                 given = self._parameters(task, parameters, done)
                 handed = self._artifacts(task, artifacts, done)
                 inside = self.spec["components"][task["componentRef"]["name"]]
-                if "triggerPolicy" in task and not _holds(task["triggerPolicy"]["condition"], given):
+                condition = task.get("triggerPolicy", {}).get("condition")
+                if condition and not _holds(condition, given):
                     continue
-                done[name] = self._task(task, inside, given, handed) if "executorLabel" in inside else None
-                if "dag" in inside:
-                    self._dag(inside, given, handed)
+                follow = self._dag if "dag" in inside else partial(self._task, task)
+                done[name] = follow(inside, given, handed)
 
     def _parameters(self, task: Mapping[str, Any], outer: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
         values = {}

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -32,14 +32,18 @@ from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
+from pada_agent.components.stages import STAGES
 
 S = TypeVar("S", bound=BaseModel)
 
 
 class Executor:
-    """Typed reading of one executor input and writing of its executor output."""
+    """Typed reading of one executor input and writing of its executor output.
 
-    def __init__(self, text: str) -> None:
+    With a `label` output artifacts may be called NAME_LABEL there: so those of two tasks of a stage are told apart in a graph.
+    """
+
+    def __init__(self, text: str, label: str = "") -> None:
         try:
             doc = json.loads(text)
             self._inputs: dict[str, Any] = doc.get("inputs", {})
@@ -47,9 +51,11 @@ class Executor:
             self._output_file = Path(self._outputs["outputFile"])
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise InputError(f"--executor-input is not a Kubeflow executor input ({type(e).__name__}: {e})") from e
+        self._label = label
         self._parameters: dict[str, Any] = {}
         self._metadata: dict[str, dict[str, Any]] = {}
         self._written: set[str] = set()
+        self._elsewhere: dict[str, str] = {}  # URIs of outputs that need no copy
         self._outbox = Outbox()
 
     def settings(self, model: type[S]) -> S:
@@ -125,17 +131,18 @@ class Executor:
         uri = str(artifacts[0].get("uri") or "") if artifacts else ""
         return "" if uri.startswith("{{") else uri  # Kubeflow leaves a placeholder for an optional artifact that is not there
 
-    def check_contract(self, file: Path, may_lack: Collection[str] = ()) -> None:
+    def check_contract(self, file: Path) -> None:
         """Compare with the stage's component.yaml: another release may name artifacts differently. Raises InputError.
 
-        `may_lack` are outputs that the stage writes only if it is asked to. Outputs that it does not know are the backend's own,
-        such as the `executor-logs` of Kubeflow, and none of its business.
+        Outputs that the stage does not know are the backend's own, such as the `executor-logs` of Kubeflow, and none of its
+        business.
         """
+        may_lack = STAGES[file.parent.name].may_lack
         (component,) = yaml.safe_load(file.read_text(encoding="utf-8"))["components"].values()
         for kind, given in (("input", self._inputs), ("output", self._outputs)):
             known = component.get(f"{kind}Definitions", {}).get("artifacts", {})
             needed = {name for name, of in known.items() if not of.get("isOptional")}.difference(may_lack)
-            names = given.get("artifacts", {}).keys()
+            names = {self._plain(name, known) for name in given.get("artifacts", {})}
             unknown = sorted(names - known.keys()) if kind == "input" else []
             missing = sorted(needed - names)
             if unknown or missing:
@@ -151,10 +158,22 @@ class Executor:
 
         `holds` is the file by which readers know that a folder is whole (`input`): there it comes after all others.
         """
+        self._begin(name)
+        return self._place(self._output_path(name), holds)
+
+    def point(self, name: str, uri: str) -> None:
+        """Let an output artifact be what lies at `uri`, without a copy. Kubeflow takes no URI outside of its own run's folder."""
+        self._begin(name)
+        self._elsewhere[name] = uri
+        path = local_path(uri)
+        if not destination(path):  # Kubeflow's launcher uploads what the container has at that place: nothing
+            with room_at(path):
+                path.mkdir(parents=True, exist_ok=True)
+
+    def _begin(self, name: str) -> None:
         if not self._written and (said := destination(self._output_file)):
             self._outbox.clear(said)  # of an earlier attempt: it would speak for outputs that are no more
         self._written.add(name)
-        return self._place(self._output_path(name), holds)
 
     def beside_output(self, name: str, ending: str) -> str:
         """Path or URI beside an output artifact, for what is to outlive this process without being an artifact."""
@@ -180,11 +199,21 @@ class Executor:
 
     def has_output(self, name: str) -> bool:
         """Whether the runner asks for this output artifact."""
-        return name in self._outputs.get("artifacts", {})
+        return self._called(name) in self._outputs.get("artifacts", {})
+
+    def _called(self, name: str) -> str:
+        """What the runner calls an output artifact of the stage."""
+        labelled = f"{name}_{self._label}"
+        return labelled if labelled in self._outputs.get("artifacts", {}) else name
+
+    def _plain(self, called: str, known: Mapping[str, Any]) -> str:
+        """What the stage calls an artifact, one of `known`, that the runner may have labelled."""
+        name = called.removesuffix(f"_{self._label}")
+        return name if self._label and name in known else called
 
     def _output_artifact(self, name: str) -> dict[str, Any]:
         try:
-            artifact: dict[str, Any] = self._outputs["artifacts"][name]["artifacts"][0]
+            artifact: dict[str, Any] = self._outputs["artifacts"][self._called(name)]["artifacts"][0]
         except (KeyError, IndexError) as e:
             raise InputError(f"output artifact '{name}' is not in the executor input") from e
         return artifact
@@ -211,8 +240,14 @@ class Executor:
         for name in sorted(self._written):
             artifact = self._output_artifact(name)
             metadata = {**artifact.get("metadata", {}), **self._metadata.get(name, {})}
-            artifacts[name] = {
-                "artifacts": [{"name": artifact.get("name", name), "uri": self.output_uri(name), "metadata": metadata}]
+            artifacts[self._called(name)] = {
+                "artifacts": [
+                    {
+                        "name": artifact.get("name", name),
+                        "uri": self._elsewhere.get(name, self.output_uri(name)),
+                        "metadata": metadata,
+                    }
+                ]
             }
         said = json.dumps({"parameterValues": self._parameters, "artifacts": artifacts}, indent=1)
         write_atomic(self._place(self._output_file, fresh=False), said)
@@ -232,8 +267,8 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> None:
-    """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON`; `may_lack`: check_contract.
+def main(stage: Callable[[Executor], None]) -> None:
+    """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON [--label LABEL]`.
 
     A PadaError, or a file that may not be touched, becomes one line on stderr, the termination message Kubernetes shows, and exit
     code 1. SIGTERM ends the stage in order, with exit code 143.
@@ -241,12 +276,12 @@ def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> N
     quiet_libraries()
     module = sys.modules[stage.__module__]
     file = Path(module.__file__ or "")
-    executor_input = _arguments(file.parent.name, module.__doc__ or "")
+    executor_input, label = _arguments(file.parent.name, module.__doc__ or "")
     try:
         with ending_in_order():
-            executor = Executor(executor_input)
+            executor = Executor(executor_input, label)
             with closing(executor):
-                executor.check_contract(file.with_name("component.yaml"), may_lack)
+                executor.check_contract(file.with_name("component.yaml"))
                 stage(executor)
     except (PadaError, PermissionError) as e:
         if isinstance(e, PermissionError) and not e.filename:
@@ -265,12 +300,14 @@ def main(stage: Callable[[Executor], None], may_lack: Collection[str] = ()) -> N
         raise
 
 
-def _arguments(stage: str, what: str) -> str:
+def _arguments(stage: str, what: str) -> tuple[str, str]:
     program = f"python -m pada_agent.components.{stage}"
     parser = ArgumentParser(program, f"{program} --executor-input JSON", what, allow_abbrev=False)
     parser.add_argument("--executor-input", metavar="JSON", required=True, help="Kubeflow's executor input; README.md shows one")
+    parser.add_argument("--label", default="", help="outputs may be called NAME_LABEL, to be told apart in a graph")
     parser.add_argument("--version", action="version", version=version("pada-agent"))
-    return str(parser.parse_args().executor_input)
+    given = parser.parse_args()
+    return str(given.executor_input), str(given.label)
 
 
 def _tell_kubernetes(message: str) -> None:

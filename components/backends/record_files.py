@@ -16,18 +16,24 @@ M = TypeVar("M", bound=BaseModel)
 
 def read_records(path: Path, model: type[M]) -> list[M]:
     """The records of a JSONL file. Raises InputError with file, line and field for a line that is not a `model`."""
-    records = []
     with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                records.append(_record(line, model, f"{path}:{number}"))
-    return records
+        return _records(lines, model, str(path))
+
+
+def parse_records(text: bytes, model: type[M], where: str) -> list[M]:
+    """The records in what a JSONL file holds; `where` is its path or URI. Raises InputError as `read_records`."""
+    return _records(text.split(b"\n"), model, where)
 
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> None:
     """Write a JSONL file, atomically. The same records give the same bytes."""
+    write_atomic(path, records_text(records))
+
+
+def records_text(records: Iterable[BaseModel]) -> bytes:
+    """What a JSONL file of these records holds."""
     lines = (json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
-    write_atomic(path, _utf8("".join(lines)))
+    return _utf8("".join(lines))
 
 
 def read_record(path: Path, model: type[M]) -> M:
@@ -60,6 +66,10 @@ def _open(path: Path) -> Any:
         raise InputError(refusal(path, e.errno or 0)) from e
     except OSError as e:
         raise InputError(f"{path}: cannot be read ({e.strerror})") from e
+
+
+def _records(lines: Iterable[bytes], model: type[M], where: str) -> list[M]:
+    return [_record(line, model, f"{where}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _record(text: bytes, model: type[M], where: str) -> M:

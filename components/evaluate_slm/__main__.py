@@ -46,10 +46,7 @@ def run(ex: Executor) -> None:
         if ex.has_output(output):
             chosen = {split: predictions[split] for split in members if split in predictions}
             accuracies = _write(ex.output(output, "metrics.json"), chosen, facts, settings.evaluate)
-            for artifact in (output, "metrics"):
-                ex.set_metadata(artifact, **accuracies)
-    if ex.has_output("metrics"):
-        write_json(ex.output("metrics"), ex.metadata("metrics"))
+            ex.set_metadata(output, **accuracies)
     validation = predictions.get("validation", [])
     accuracy = sum(p.score.correct for p in validation) / len(validation) if validation else NOT_EVALUATED
     ex.set_parameter("validation_accuracy", accuracy)
@@ -74,4 +71,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    main(run, may_lack=(*OUTPUTS, "metrics"))
+    main(run)

@@ -11,7 +11,6 @@ def evaluate_slm(
     train_data: dsl.Input[dsl.Dataset],
     predictions: dsl.Output[dsl.Dataset],
     report_predictions: dsl.Output[dsl.Dataset],
-    metrics: dsl.Output[dsl.Metrics],
     validation_accuracy: dsl.OutputPath(float),
     heldout_data: dsl.Input[dsl.Dataset] = None,
     adapter: dsl.Input[dsl.Model] = None,
@@ -29,7 +28,6 @@ def evaluate_slm(
         name: what the report calls the model.
         predictions: on train and validation, which the analysis may read.
         report_predictions: on selection and test, which it may not.
-        metrics: accuracy by split.
         validation_accuracy: 0 to 1; -1 if validation was not evaluated.
     """
     return dsl.ContainerSpec(

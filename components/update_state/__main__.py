@@ -3,19 +3,22 @@
 from pathlib import Path
 
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
+from pada_agent.components.backends.artifacts.kept import keep
 from pada_agent.components.backends.artifacts.learnt import read_learnt
 from pada_agent.components.backends.artifacts.origins import taken_over
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.backends.store.export import publish, shipped
 from pada_agent.components.backends.store.transfer import fetch, put
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated
+from pada_agent.components.core.places import place_of
 from pada_agent.components.core.records import SyntheticRow, TrainRow
 from pada_agent.components.core.report.page import render
-from pada_agent.components.core.report.shown_rows import ROWS_FILE
+from pada_agent.components.core.report.shown_rows import ROWS_FILE, ShownRow
 from pada_agent.components.core.settings import UpdateState
 from pada_agent.components.core.state import STATE_FILE, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
@@ -31,6 +34,7 @@ def run(ex: Executor) -> None:
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     before = ex.optional_input("previous_state", STATE_FILE)
     state = State.load(before) if before else State(run=RunFacts.of(settings, task.metric))
+    state = state.model_copy(update={"run": state.run.model_copy(update={"step_matched": settings.step_matched})})
     earlier_runs = state.taken_over | taken_over(ex, state, step, number)
     earlier = ex.optional_input("previous_synthetic_data", "synthetic.jsonl")
     rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
@@ -56,17 +60,30 @@ def run(ex: Executor) -> None:
     write_records(ex.output("state", STATE_FILE) / ROWS_FILE, shown)
     write_json(ex.output("state") / STATE_FILE, state)
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
-    write_atomic(ex.output("report"), render(state, shown))
+    page = render(state, shown, lead=steps.snapshot(state, step, number))
+    write_atomic(ex.output("report_so_far"), page)
     if uri := str(ex.parameter("export_uri", "")):
         _export(ex, uri, state, last=step == LAST_STEP)
     ex.set_parameter("go_on", state.decision.go_on)
-    ex.set_parameter("step_matched", steps.step_matched_next(state, step, settings.step_matched))
-    ex.set_parameter("reason", state.decision.reason)
-    ex.set_parameter("shipped", state.incumbent)
+    ex.set_parameter("step_matched", state.step_matched_due)
     uri = state.model(state.incumbent).adapter_uri if state.incumbent else ""
-    ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations))
+    ended = state.decision.reason
+    ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations), ended=ended)
     ex.set_metadata("synthetic_data", rows=len(rows))
     ex.finish()
+    if events_uri := str(ex.parameter("events_uri", "")):
+        _keep(ex, events_uri, state, shown, page)
+
+
+def _keep(ex: Executor, events_uri: str, state: State, shown: list[ShownRow], page: str) -> None:
+    """After the outputs: a state that is kept is that of a step which came to its end."""
+    here = place_of(ex.output_uri("state"))
+    try:
+        if here is None:
+            raise InputError(f"{ex.output_uri('state')}: no run can be told from this URI")
+        keep(events_uri, here.run, state, shown, page)
+    except InputError as e:
+        notice(f"state and report of this step are not kept below events_uri, which changes nothing else: {e}")
 
 
 def _export(ex: Executor, uri: str, state: State, last: bool) -> None:
@@ -84,7 +101,7 @@ def _export(ex: Executor, uri: str, state: State, last: bool) -> None:
         elif last and (shipped(uri) or {}).get("facts") != facts:
             with OwnFolder("pada-adapter-") as folder:
                 publish(_fetched(chosen.adapter_uri, folder, uri), uri, chosen.name, facts)
-    put(ex.output("report"), f"{uri}/report.html")
+    put(ex.output("report_so_far"), f"{uri}/report.html")
     put(ex.output("synthetic_data") / "synthetic.jsonl", f"{uri}/synthetic.jsonl")
 
 

@@ -12,11 +12,9 @@ def update_state(
     train_data: dsl.Input[dsl.Dataset],
     state: dsl.Output[dsl.Artifact],
     synthetic_data: dsl.Output[dsl.Dataset],
-    report: dsl.Output[dsl.HTML],
+    report_so_far: dsl.Output[dsl.HTML],
     go_on: dsl.OutputPath(bool),
     step_matched: dsl.OutputPath(bool),
-    reason: dsl.OutputPath(str),
-    shipped: dsl.OutputPath(str),
     previous_state: dsl.Input[dsl.Artifact] = None,
     previous_synthetic_data: dsl.Input[dsl.Dataset] = None,
     analyses: dsl.Input[dsl.Dataset] = None,
@@ -30,6 +28,7 @@ def update_state(
     baseline_report_predictions: dsl.Input[dsl.Dataset] = None,
     iteration: int = 0,
     export_uri: str = "",
+    events_uri: str = "",
 ):
     """Keeps the run's state, merges accepted rows, decides what is shipped and whether to go on, writes the report.
 
@@ -42,11 +41,11 @@ def update_state(
         baseline_predictions: of the untuned model, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs://, s3:// or minio:// folder that holds the adapter to ship; empty exports nothing.
-        report: what was found, tried and gained.
+        events_uri: gs://, s3:// or minio:// folder below which the stage tells how far it is, an object an event; empty tells
+            nothing. State and report of the step are kept there too.
+        report_so_far: what was found, tried and gained up to this step.
         go_on: whether another iteration is worth it.
         step_matched: whether to train step-matched vanilla now, for comparison with the last iteration.
-        reason: why the loop ends; empty if it goes on.
-        shipped: name of the model to ship.
     """
     return dsl.ContainerSpec(
         image=image("update_state"),

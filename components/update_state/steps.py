@@ -6,6 +6,7 @@ from pada_agent.components.core.cost.estimate import estimate
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated, Learnt
 from pada_agent.components.core.records import TrainRow
+from pada_agent.components.core.report.facts import Lead
 from pada_agent.components.core.report.shown_rows import ShownRow, draw_rows, with_answers, with_parents
 from pada_agent.components.core.report.verdict import STEP_MATCHED
 from pada_agent.components.core.settings import UpdateState
@@ -77,11 +78,20 @@ def record(at: Advance, settings: UpdateState, step: str, model: Evaluated, step
     return state, _with_answers(shown, model, *([step_matched] if step_matched and step_matched is not model else []))
 
 
-def step_matched_next(state: State, step: str, wanted: bool) -> bool:
-    """Whether the step-matched model is to be trained now: after the last iteration that trained one, if it was not beside it."""
-    kinds = {model.kind for model in state.models}
-    ends = step in ("merge", "score") and not state.decision.go_on
-    return wanted and ends and "candidate" in kinds and "step_matched" not in kinds
+def snapshot(state: State, step: str, iteration: int) -> Lead | None:
+    """What stands above the report of a run that goes on after this step; None where nothing is left to do."""
+    if state.over:
+        return None
+    done = {
+        "start": "the models that the run starts from were evaluated",
+        "merge": f"iteration {iteration} was merged",
+        "score": f"iteration {iteration} was scored",
+        "step_matched": "the step-matched model was scored",
+    }[step]
+    return Lead(
+        headline=f"A snapshot, taken after {done}; the run went on.",
+        details=["The report of the whole run is the artifact report of its last task, result."],
+    )
 
 
 def _with_answers(shown: list[ShownRow], *models: Evaluated) -> list[ShownRow]:

@@ -1,9 +1,9 @@
 """`pada compile`: the loop as a package for Kubeflow Pipelines or Vertex AI, checked before it is written."""
 
 import importlib
-import json
 import tempfile
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.images import NOWHERE, image
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.package import TARGETS, VERTEX, documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.arrange import arrange
+from pada_agent.pipelines.kubeflow.package import TARGETS, VERTEX, documents_of, package_file
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape, build
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 
-CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a sub-DAG from outside
 MANY_TASKS = 60
 Target = Kubernetes | Vertex
 
@@ -37,12 +37,13 @@ def place_for(target: str, placement: Placement) -> Target:
 
 def compile_loop(shape: Shape, place: Target) -> str:
     """The package as YAML text: one document, and for Kubernetes a second one with what only Kubernetes has."""
-    return _compiled(build(shape, place), shared=True)
+    built = build(shape, place)
+    return _compiled(built.pipeline, built.layers)
 
 
 def component_yaml(stage: str) -> str:
     """A stage's component.yaml: what `load_component_from_file` takes in another pipeline."""
-    return _compiled(getattr(importlib.import_module(f"pada_agent.components.{stage}.component"), stage), shared=False)
+    return _compiled(getattr(importlib.import_module(f"pada_agent.components.{stage}.component"), stage))
 
 
 def write_components(folder: Path, placement: Placement) -> list[Path]:
@@ -75,67 +76,19 @@ def write_package(shape: Shape, place: Target, file: Path) -> None:
         )
 
 
-def _compiled(pipeline: Any, shared: bool) -> str:
+def _compiled(pipeline: Any, layers: Mapping[str, Iterable[str]] | None = None) -> str:
+    """As YAML; arranged for people where it has layers, else as the SDK writes it."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = Path(folder) / "package.yaml"
         compiler.Compiler().compile(pipeline, str(file))
         text = file.read_text(encoding="utf-8")
-    if not shared:
+    if layers is None:
         return text
     heading = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     documents = documents_of(text)
-    _share(*documents)
-    _carry_in(documents[0])
-    return heading + yaml.safe_dump_all(documents, sort_keys=True, width=120)
-
-
-def _share(spec: dict[str, Any], platform: dict[str, Any] | None = None) -> None:
-    """Let equal tasks share one component and one executor; the SDK writes both out again for each of 59 tasks.
-
-    Kubeflow's compiler visits each component once and keys it by its container, so that this is what it makes of them anyway;
-    without it the package is three times as large, and workflows that come near Kubernetes' limit of 1.5 MiB cannot be retried.
-    """
-    executors = spec["deploymentSpec"]["executors"]
-    on_kubernetes = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
-    first: dict[str, str] = {}
-    replaced: dict[str, str] = {}
-    for name, component in sorted(spec["components"].items(), key=lambda item: (len(item[0]), item[0])):
-        label = component.get("executorLabel")
-        if label:
-            meaning = [{**component, "executorLabel": ""}, executors[label], on_kubernetes.get(label)]
-            replaced[name] = first.setdefault(json.dumps(meaning, sort_keys=True), name)
-    for name, kept in replaced.items():
-        if name != kept:
-            label = spec["components"].pop(name)["executorLabel"]
-            executors.pop(label)
-            on_kubernetes.pop(label, None)
-    dags = [spec["root"], *spec["components"].values()]
-    for task in (task for dag in dags for task in dag.get("dag", {}).get("tasks", {}).values()):
-        reference = task["componentRef"]
-        reference["name"] = replaced.get(reference["name"], reference["name"])
-
-
-def _carry_in(spec: dict[str, Any]) -> None:
-    """Hand the run's parameters that tasks name as their machine through the gates around them.
-
-    The SDK (2.17) lets a task inside `dsl.If` refer to such a parameter but does not pass it into the condition's sub-DAG.
-    """
-    known = spec["root"]["inputDefinitions"]["parameters"]
-    gates = [(task, spec["components"][task["componentRef"]["name"]]) for _, _, task in tasks_of(spec)]
-    for task, inside in reversed([gate for gate in gates if "dag" in gate[1]]):  # the innermost first
-        for body in inside["dag"]["tasks"].values():
-            for source in body.get("inputs", {}).get("parameters", {}).values():
-                outer = source.get("componentInputParameter", "")
-                parameter = outer.removeprefix(CHANNEL)
-                if parameter in known and outer not in inside["inputDefinitions"]["parameters"]:
-                    inside["inputDefinitions"]["parameters"][outer] = {"parameterType": known[parameter]["parameterType"]}
-                    task["inputs"]["parameters"][outer] = {"componentInputParameter": outer}
-    for task in spec["root"]["dag"]["tasks"].values():
-        for source in task.get("inputs", {}).get("parameters", {}).values():
-            outer = source.get("componentInputParameter", "")
-            if outer not in known and outer.removeprefix(CHANNEL) in known:
-                source["componentInputParameter"] = outer.removeprefix(CHANNEL)
+    arrange(documents[0], documents[1] if len(documents) == 2 else None, layers)
+    return heading + yaml.safe_dump_all(documents, sort_keys=True, width=160, default_flow_style=None)
 
 
 if __name__ == "__main__":  # python -m pada_agent.pipelines.kubeflow.compile: write again what is committed

@@ -90,7 +90,7 @@ class Package:
         """The containers of this project's stages, by executor label."""
         executors = self.spec.get("deploymentSpec", {}).get("executors", {})
         containers = {label: executor.get("container", {}) for label, executor in executors.items()}
-        return {label: container for label, container in containers.items() if _stage(container)}
+        return {label: container for label, container in containers.items() if stage_of(container)}
 
     @property
     def service_account(self) -> str:
@@ -150,7 +150,7 @@ class Package:
 
     def _on_kubernetes(self, stage: str) -> list[dict[str, Any]]:
         """What the second document says of each executor of a stage."""
-        return [self.placed.get(label, {}) for label, container in self._containers.items() if _stage(container) == stage]
+        return [self.placed.get(label, {}) for label, container in self._containers.items() if stage_of(container) == stage]
 
     @property
     def max_iterations(self) -> int:
@@ -191,7 +191,8 @@ class Package:
         def options(task: Mapping[str, Any]) -> dict[str, Any] | None:
             stage = STAGES.get(self._stage_of(task))
             step = task.get("inputs", {}).get("parameters", {}).get("step", {}).get("runtimeValue", {}).get("constant")
-            return {"enableCache": True} if stage and stage.exports and step != LAST_STEP else task.get("cachingOptions")
+            may_export = stage and LAST_STEP in stage.steps and step != LAST_STEP
+            return {"enableCache": True} if may_export else task.get("cachingOptions")
 
         return self._rewritten(file, options)
 
@@ -206,15 +207,15 @@ class Package:
 
     def _stage_of(self, task: Mapping[str, Any]) -> str:
         """The stage that a task runs, '' for another container or a group of tasks."""
-        return _stage(self._containers.get(self._component(task).get("executorLabel", ""), {}))
+        return stage_of(self._containers.get(self._component(task).get("executorLabel", ""), {}))
 
     def _component(self, task: Mapping[str, Any]) -> dict[str, Any]:
         component: dict[str, Any] = self.spec["components"].get(task["componentRef"]["name"], {})
         return component
 
 
-def _stage(container: Mapping[str, Any]) -> str:
-    """The stage that a container runs; '' for one that is not this project's."""
+def stage_of(container: Mapping[str, Any]) -> str:
+    """The stage that a container of a package runs; '' for one that is not this project's."""
     words = (str(word) for word in container.get("command", []))
     return next((word.removeprefix(STAGE_MODULES) for word in words if word.startswith(STAGE_MODULES)), "")
 

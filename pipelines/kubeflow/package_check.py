@@ -84,8 +84,9 @@ def _wrong_container(component: str, container: Spec) -> Iterator[str]:
     if start != ["python", "-m"] or stage not in STAGES or module != f"pada_agent.components.{stage}":
         yield f"component '{component}': its command is {container.get('command')}, not python -m pada_agent.components.<stage>"
         return
-    if container.get("args") != ARGUMENTS:
-        yield f"component '{component}': its arguments are {container.get('args')}, not {ARGUMENTS}"
+    arguments = container.get("args", [])
+    if arguments[:2] != ARGUMENTS or (arguments[2:] and (arguments[2] != "--label" or len(arguments) != 4)):
+        yield f"component '{component}': its arguments are {arguments}, not {ARGUMENTS}, perhaps with a --label"
     said = str(container["image"])
     image = IMAGE.fullmatch(said)
     wanted = f"{REPOSITORY}/{STAGES[stage].image}"

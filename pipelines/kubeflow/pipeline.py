@@ -1,13 +1,20 @@
 """The loop as a Kubeflow pipeline: the recipe (loop.py) laid out as container tasks, with optional parts behind gates.
 
+    root ─┬─ loop ─┬─ prepare-and-start
+          │        └─ iteration-1 ─┬─ write-and-check-1
+          │                        └─ train-and-score-1 ─┬─ iteration-2 ─ ...
+          └─ result                                      └─ step-matched
+
 Kubeflow has no while loop: iteration k + 1 is laid out inside iteration k's gate, and update_state decides at run time whether a
-gate opens. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on.
+gate opens. A GPU is asked for only behind the gate of `merge`, which stays shut when there is nothing new to train on. All of it
+is inside `loop`, an exit handler, whose exit task `result` runs however the run ends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -50,6 +57,8 @@ class Layout:
     work_uri: Any
     export_uri: Any
     prepared: _Task | None = field(default=None, init=False)
+    layers: dict[str, list[str]] = field(default_factory=dict, init=False)  # tasks by layer, for arrange.py
+    _layer: str = field(default="", init=False)
 
     def task(self, name: str, stage: str, artifacts: Mapping[str, Any], /, *, after: Any = None, **parameters: Any) -> _Task:
         """A task, placed and named as on one machine. An artifact that is not there must not be passed at all."""
@@ -58,6 +67,8 @@ class Layout:
         task = component(**given, **parameters, **self._own(stage, str(parameters.get("name", ""))))
         task.set_display_name(name)
         self.place(task, stage)
+        if self._layer:
+            self.layers[self._layer].append(name)
         if after is not None:
             task.after(after.task)
         laid = _Task(task)
@@ -70,6 +81,15 @@ class Layout:
         with dsl.If(condition == True, name=name):  # noqa: E712 - it builds a condition
             body()
 
+    @contextmanager
+    def layer(self, name: str) -> Iterator[None]:
+        """A group of tasks. The SDK knows such groups only as pipelines of their own, with an interface to be written out."""
+        self.layers[name], self._layer = [], name
+        try:
+            yield
+        finally:
+            self._layer = ""
+
     def may_be_positive(self, count: Any) -> bool:
         """All pairs are laid out; those after the last open batch only pass through."""
         return True
@@ -77,13 +97,11 @@ class Layout:
     def _own(self, stage: str, model: str) -> dict[str, Any]:
         """What the table of stages says that a stage is given besides."""
         known = STAGES[stage]
-        if self.prepared is None:
-            return {
-                "settings": self.settings,
-                "max_iterations": self.shape.max_iterations,
-                "data_version": self.data_version,
-            }
-        own = {"settings": self.prepared[f"{stage}_settings"]}
+        own: dict[str, Any] = {}
+        if stage == "prepare_data":
+            own |= {"settings": self.settings, "max_iterations": self.shape.max_iterations, "data_version": self.data_version}
+        elif stage != "publish_result":
+            own["settings"] = self.prepared[f"{stage}_settings"]
         if known.llm:
             own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
         if known.checkpoints:
@@ -94,12 +112,27 @@ class Layout:
 
 
 def lay_out(layout: Layout) -> None:
-    """Lay out all tasks of the loop."""
-    Loop(layout, layout.shape.max_iterations, layout.shape.attempts).follow()
+    """Lay out all tasks of the loop, and the one that runs after it however it ends."""
+    result = layout.task("result", "publish_result", {})
+    with dsl.ExitHandler(result.task, name="loop"):
+        Loop(layout, layout.shape.max_iterations, layout.shape.attempts).follow()
 
 
-def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
+class Built(NamedTuple):
+    """A pipeline as the SDK takes it, and which tasks belong to which layer."""
+
+    pipeline: Any
+    layers: dict[str, list[str]]
+
+
+def build(shape: Shape, place: Kubernetes | Vertex) -> Built:
     """The pipeline of this shape for one target (placement.py). A docstring here is what the UI shows."""
+    layers: dict[str, list[str]] = {}
+
+    def follow(layout: Layout) -> None:
+        lay_out(layout)
+        layers.update(layout.layers)
+
     if isinstance(place, Vertex):
         default = place.placement.vertex
 
@@ -128,9 +161,9 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                 memory_limit: memory for training and evaluation.
             """
             machine = Parameters(accelerator_type, accelerator_count, cpu_limit, memory_limit)
-            lay_out(Layout(shape, place.on(machine), settings, data_version, work_uri, export_uri))
+            follow(Layout(shape, place.on(machine), settings, data_version, work_uri, export_uri))
 
-        return on_vertex
+        return Built(on_vertex, layers)
 
     @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
     def on_kubernetes(  # type: ignore[no-untyped-def]
@@ -148,6 +181,6 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Any:
                 change of the data or the models: tasks with the same inputs are taken over from an earlier run.
             export_uri: gs://, s3:// or minio:// folder for the adapter to ship; empty: it stays an artifact of the run.
         """
-        lay_out(Layout(shape, place, settings, data_version, work_uri, export_uri))
+        follow(Layout(shape, place, settings, data_version, work_uri, export_uri))
 
-    return on_kubernetes
+    return Built(on_kubernetes, layers)

@@ -21,6 +21,7 @@ from pada_agent.components.backends.record_files import read_records
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Prediction
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.state import State
 from pada_agent.components.core.statistics import Interval, hierarchical_bootstrap
 from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.log import RunLog
@@ -95,15 +96,16 @@ def _result(seed: int, outcome: Outcome) -> SeedResult:
     tuned = [name for name in outcome.tasks if name.startswith("evaluate-") and name.rpartition("-")[2].isdigit()]
     last = tuned[-1] if tuned else "evaluate-vanilla"
     baseline = "evaluate-step-matched" if tuned else "evaluate-vanilla"
-    states = [done for name, done in outcome.tasks.items() if name.startswith(("start", "merge", "score"))]
-    shipped = str(states[-1].parameters["shipped"])
-    tasks = ("evaluate-untuned", "evaluate-vanilla", baseline, last, f"evaluate-{shipped.removeprefix('iteration-')}")
+    assert outcome.state, "a run of a study goes to its end"
+    state = State.load(outcome.state)
+    shipped = f"evaluate-{state.incumbent.removeprefix('iteration-')}"
+    tasks = ("evaluate-untuned", "evaluate-vanilla", baseline, last, shipped)
     answers, groups = {}, {}
     for model, task in zip(MODELS, tasks, strict=True):
         rows = read_records(outcome.tasks[task]["report_predictions"] / "test.jsonl", Prediction)
         answers[model] = {row.id: row.score.correct for row in rows}
         groups.update({row.id: row.group for row in rows})
-    note = "" if tuned else f"no iteration was trained ({states[-1].parameters['reason']}); vanilla stands in for PaDA"
+    note = "" if tuned else f"no iteration was trained ({state.decision.reason}); vanilla stands in for PaDA"
     return SeedResult(seed, answers, groups, note)
 
 

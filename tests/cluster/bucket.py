@@ -20,6 +20,7 @@ class Stored:
     """One object of a run: bytes, and when it was written (seconds since 1970, 0 where the store does not say)."""
 
     task: str
+    artifact: str
     name: str
     size: int
     at: float
@@ -62,11 +63,20 @@ class Bucket:
         found = []
         for name, entry in listing.items():
             parts = name[len(top) :].strip("/").split("/")
-            if run_id in parts[:-2]:
+            if run_id in parts[:-3]:
                 at = entry.get("LastModified") or entry.get("mtime")
                 place = parts.index(run_id)
-                found.append(Stored(parts[place + 1], name, int(entry["size"]), at.timestamp() if at else 0.0))
+                found.append(Stored(parts[place + 1], parts[place + 3], name, int(entry["size"]), at.timestamp() if at else 0.0))
         return found
+
+    def text(self, run_id: str, task: str, artifact: str) -> str:
+        """An artifact that is one file of text. Raises InputError, LookupError where there is none."""
+        found = [stored for stored in self.of_run(run_id) if (stored.task, stored.artifact) == (task, artifact)]
+        if not found:
+            raise LookupError(f"{task} of run {run_id} has left no {artifact}")
+        files, _ = open_store(self.given.uri(""))
+        with reached(self.given.uri("artifacts")):
+            return str(files.cat_file(found[-1].name).decode())
 
     def last_state(self, run_id: str) -> tuple[dict[str, Any], str]:
         """The state that the run wrote last, and the task that wrote it. Raises InputError, LookupError where there is none."""

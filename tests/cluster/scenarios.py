@@ -80,6 +80,7 @@ def loop(stage: Stage) -> None:
         check(stage.asks(), "no LLM was asked")
         _compare(stage, outcome, stage.iterations, local)
     _must_be_shipped(stage, outcome)
+    _must_be_published(stage, outcome, "report", "metrics", "adapter")
 
 
 def deletions(stage: Stage) -> None:
@@ -109,7 +110,7 @@ def deletions(stage: Stage) -> None:
 
 
 def again(stage: Stage) -> None:
-    """The config of `deletions` once more: KFP's cache has all but the last task, whose report says so; nothing is paid for."""
+    """The config of `deletions` once more: KFP's cache has all but the last task and `result`; nothing is paid for."""
     first = next((outcome for outcome in stage.desk.outcomes if outcome.name == "deletions" and outcome.well), None)
     if first is None:
         raise Failed("needs a run of `deletions` that went well before it")
@@ -123,29 +124,26 @@ def again(stage: Stage) -> None:
     ran = [names[task] for task in names if task in seen_tasks(outcome)]
     state, _ = stage.desk.bucket.last_state(outcome.run_id)
     say(f"  the last state says: taken over {state['taken_over']}")
-    check(ran == ["score-step-matched"], f"with the same inputs these tasks ran again: {', '.join(ran)}")
+    check(ran == ["score-step-matched", "result"], f"with the same inputs these tasks ran again: {', '.join(ran)}")
     check(set(state["taken_over"].values()) == {first.run_id}, f"and not from run {first.run_id}")
 
 
 def failing(stage: Stage) -> None:
-    """A config that names rows which are not there: the run fails, and the user is told the stage's sentence."""
+    """A config that names rows which are not there: the run fails; `pada submit --wait` and `result` say the stage's sentence."""
     stage.config("failing", 1, train=stage.desk.given.uri("data/nothing.jsonl"))
     outcome = stage.submit("failing", *stage.places("failing"))
     check(outcome.run_id, f"the run was not accepted: {outcome.said[-400:]}")
     check(not outcome.well, "`pada submit --wait` ended with 0 though the run cannot have gone well")
     ran = sorted(seen_tasks(outcome))
-    check(ran == ["prepare-data"], f"these tasks had pods, and only prepare-data may: {ran}")
-    pod = outcome.tries("prepare-data")[-1]
+    check(ran == ["prepare", "result"], f"these tasks had pods, and only prepare and result may: {ran}")
+    pod = outcome.tries("prepare")[-1]
     check(
         "data/nothing.jsonl:" in pod.message, f"the pod's message is '{pod.message}' and not the stage's sentence about the rows"
     )
-    if pod.message in outcome.said:
-        say("  the user sees it in what `pada submit` prints")
-        return
-    log = stage.desk.kube.log(pod.name, "main")
-    sent = pod.name in outcome.said and "data/nothing.jsonl:" in log
-    check(sent, "`pada submit` says neither why it failed nor whose log has the reason")
-    say(f"  the user is sent to the log of {pod.name}, which has it")
+    check(pod.message in outcome.said, f"`pada submit --wait` does not say why it failed: {outcome.said[-400:]}")
+    _must_be_published(stage, outcome, "report", "metrics")
+    report = stage.desk.bucket.text(outcome.run_id, "result", "report")
+    check("data/nothing.jsonl:" in report, "the report that `result` published does not say why the run failed")
 
 
 def failure_patterns(stage: Stage) -> None:
@@ -217,6 +215,13 @@ def _must_be_shipped(stage: Stage, outcome: Outcome) -> None:
     check(name == state["incumbent"], f"{place} has {name}, and the last state ships {state['incumbent']}")
     files = [file.name for file in fetch_shipped(place, stage.desk.scratch / "shipped").iterdir()]
     check("adapter_model.safetensors" in files, f"{place}: {name} is not an adapter: {files}")
+
+
+def _must_be_published(stage: Stage, outcome: Outcome, *artifacts: str) -> None:
+    """`result` left these in the store."""
+    published = {stored.artifact for stored in stage.desk.bucket.of_run(outcome.run_id) if stored.task == "result"}
+    missing = sorted(set(artifacts) - published)
+    check(not missing, f"`result` has not published {', '.join(missing)}")
 
 
 def print_tables(stage: Stage) -> None:

@@ -14,6 +14,7 @@ import pytest
 from llm_stub import Rule, serving
 from whole_run import small_run, teach
 
+from pada_agent.components.backends.store.events import Event, tell
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.local import run as local
@@ -27,6 +28,7 @@ TASKS = {
     "generate_data": "07-generate-1-1",
     "control_quality": "08-control-1-1",
     "update_state": "15-merge-1",
+    "publish_result": "99-result",
 }
 AT_WORK = {"prepare_data": ".train_data.*", "train_lora": ".adapter.*"}  # what lies beside the outputs then
 # /dev of the container: the file that Kubernetes mounts for a last word, and what programs need.
@@ -71,7 +73,22 @@ def unbroken(stub, tiny_slm, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", "test-key")
         local.run(settings, str(folder / "run"), "merge-1", local.Parts(log=RunLog()))
+    ask_for_the_result(folder / "run")
     return folder / "run", Counter(map(question, stub.asks))
+
+
+def ask_for_the_result(run):
+    """The input of publish_result, which does not run on one machine, and enough events that it takes a moment."""
+    for number in range(500):
+        tell(str(run / "events"), "here", Event(task="train-vanilla", kind="progress", what="steps", done=number, total=500))
+    task = run / TASKS["publish_result"]
+    task.mkdir()
+    outputs = {name: {"artifacts": [{"name": name, "uri": str(task / name)}]} for name in STAGES["publish_result"].outputs}
+    given = {
+        "inputs": {"parameterValues": {"events_uri": str(run / "events")}},
+        "outputs": {"artifacts": outputs, "outputFile": str(task / "executor_output.json")},
+    }
+    (task / "executor_input.json").write_text(json.dumps(given))
 
 
 def question(ask):

@@ -26,6 +26,7 @@ from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, s
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
 from pada_agent.components.images import TAG
+from pada_agent.components.core.state import State
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.pipeline import Shape
@@ -138,7 +139,7 @@ class Cluster:
             copy = fetch_shipped(f"{self.store.uri}/shipped", into / "shipped")
             chosen = shipped(f"{self.store.uri}/shipped")["name"]
         assert stages == set(LLM_STAGES)
-        assert chosen == run.tasks[iterations(run)[-1]].parameters["shipped"]
+        assert chosen == scored(run).incumbent
         trained = run.local(run.tasks[f"train-{chosen.removeprefix('iteration-')}"].artifacts["adapter"])
         weights = "adapter_model.safetensors"
         assert (copy / weights).read_bytes() == (trained / weights).read_bytes()
@@ -235,7 +236,12 @@ def iterations(run: PackageRun) -> list[str]:
 
 
 def reason(run: PackageRun) -> str:
-    return run.tasks[iterations(run)[-1]].parameters["reason"]
+    return scored(run).decision.reason
+
+
+def scored(run: PackageRun) -> State:
+    """The state after the last iteration."""
+    return State.load(run.local(run.tasks[iterations(run)[-1]].artifacts["state"]))
 
 
 def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if_none_was(

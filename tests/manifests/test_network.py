@@ -17,6 +17,7 @@ STAGES = {
     "analyze-patterns": "llm",
     "generate-data": "llm",
     "control-quality": "llm",
+    "publish-result": "storage",
     "update-state": "storage",
 }
 OF_A_RUN = {"pipelines.kubeflow.org/v2_component": "true"}

@@ -10,7 +10,6 @@ from package_runner import PackageRun
 from teacher import WRITTEN, row
 from whole_run import EMBEDDING, model_or_skip
 
-from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.record_files import read_records
 from pada_agent.components.core.records import Batch
 from pada_agent.components.images import image
@@ -98,7 +97,7 @@ def follow(pipeline, tmp_path, **parameters):
     spec, _ = compiled(pipeline, tmp_path)
 
     def start(container):
-        import_module(f"{container.command[-1]}.__main__").run(Executor(container.executor_input))
+        import_module(f"{container.command[-1]}.__main__").run(container.executor)
         return 0
 
     run = PackageRun(spec, tmp_path / "run", start)

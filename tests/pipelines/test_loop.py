@@ -10,7 +10,6 @@ import pytest
 import yaml
 from package_runner import PackageRun
 
-from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import Caps, GenerateSettings, LoopSettings, Section, Settings
 from pada_agent.components.stages import STAGES, handed_on
@@ -55,7 +54,7 @@ def on_kubeflow(fakes, tmp_path, quick):
 
     def follow(settings, target="kubernetes"):
         def start(container):
-            fakes.table()[container.command[-1].removeprefix("pada_agent.components.")](Executor(container.executor_input))
+            fakes.table()[container.stage](container.executor)
             return 0
 
         fakes.calls.clear()

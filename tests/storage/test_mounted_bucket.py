@@ -109,11 +109,10 @@ class Vm:
     lacking: Sequence[str] = ()  # modules
 
     def start(self, container: Container, death: Death | None = None) -> int:
-        stage = container.command[-1].removeprefix("pada_agent.components.")
         own = {"OPENAI_API_KEY": "k", "HOME": "/tmp", "TMPDIR": str(self.tmp), **self.store.environment}
         self.log.touch()
         self.log.chmod(0o666)
-        code = self.fork.stage(stage, container.executor_input, self.log, self.root, own, death, self.lacking).wait()
+        code = self.fork.stage(container.stage, container.arguments, self.log, self.root, own, death, self.lacking).wait()
         assert death or not list(self.tmp.iterdir()), "nothing stays on the local disk"
         return code
 

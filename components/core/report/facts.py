@@ -5,7 +5,7 @@ Shares are 0 to 1, differences are differences of shares, times are seconds. The
 
 from typing import Any
 
-from pydantic import computed_field
+from pydantic import Field, computed_field
 
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.patterns.pattern_rules import Trend
@@ -176,6 +176,14 @@ class Verdict(Record):
 
     headline: str
     details: list[str]
+
+
+class Lead(Record):
+    """What stands above everything else: how a run ended that did not end well, or what a page is a snapshot of."""
+
+    headline: str
+    details: list[str] = Field(default_factory=list)
+    failed: bool = False
 
 
 class Measured(Record):

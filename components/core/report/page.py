@@ -14,7 +14,7 @@ from markupsafe import Markup
 from pada_agent.components.core import figures
 from pada_agent.components.core.report.browsing import browse
 from pada_agent.components.core.report.excerpts import LENGTH, excerpt, visible
-from pada_agent.components.core.report.facts import Facts
+from pada_agent.components.core.report.facts import Facts, Lead
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.shown_rows import PLACES, ShownRow
 from pada_agent.components.core.state import State
@@ -24,10 +24,10 @@ SHRINKINGS = 7  # times that less may be shown, half as much each time
 SHORTEST = 60  # characters that are left of any text
 
 
-def render(state: State, rows: Sequence[ShownRow] = (), facts: Facts | None = None) -> str:
+def render(state: State, rows: Sequence[ShownRow] = (), facts: Facts | None = None, lead: Lead | None = None) -> str:
     """The page, below 2 MB. It has no side effects: the same state and rows give the same bytes.
 
-    `facts` are the state's, if the caller has gathered them already.
+    `facts` are the state's, if the caller has gathered them already; `lead` stands above all else.
     If that is too small for all, fewer rows and samples are shown, drawn by the seed, and less of long texts; the page says so.
     """
     facts, page = facts or gather(state), ""
@@ -35,7 +35,7 @@ def render(state: State, rows: Sequence[ShownRow] = (), facts: Facts | None = No
     half = 0
     while half < SHRINKINGS:
         shown = browse(state, rows, labels, PLACES >> half)
-        page = _template().render(**dict(facts), browse=shown, length=max(LENGTH >> half, SHORTEST))
+        page = _template("report.html").render(**dict(facts), lead=lead, browse=shown, length=max(LENGTH >> half, SHORTEST))
         excess = len(page.encode()) // LIMIT
         if not excess:
             break
@@ -43,8 +43,13 @@ def render(state: State, rows: Sequence[ShownRow] = (), facts: Facts | None = No
     return page
 
 
+def render_lead(lead: Lead) -> str:
+    """The page of a run that left nothing to report but how it ended."""
+    return _template("lead_only.html").render(lead=lead)
+
+
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("pada_agent.components.core.report", "templates"),
         autoescape=True,
@@ -57,4 +62,4 @@ def _template() -> Template:
     environment.filters |= {**{name: getattr(figures, name) for name in names}, "cut": excerpt}
     script = str(environment.get_template("report.js").render())
     environment.globals |= {"script": Markup(script), "script_hash": b64encode(sha256(script.encode()).digest()).decode()}
-    return environment.get_template("report.html")
+    return environment.get_template(name)

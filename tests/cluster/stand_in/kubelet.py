@@ -107,9 +107,8 @@ class Kubelet:
         if stage:
             if self._waiting:  # one fork at a time: its end is read from the same pipe
                 self._waiting.join()
-            executor_input = words[words.index("--executor-input") + 1]
             root = Path(pod.metadata.annotations[ROOT])
-            process: Any = self.forks.stage(stage[1], executor_input, log, root, environment)
+            process: Any = self.forks.stage(stage[1], words[3:], log, root, environment)
             self._waiting = threading.Thread(target=process.wait, daemon=True)
             self._waiting.start()
         else:

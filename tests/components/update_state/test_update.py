@@ -61,7 +61,7 @@ class Loop:
         out = self.folder / f"call-{self.calls}"
         before = {"previous_state": self.out / "state"} if self.last else {}
         inputs = {"train_data": self.folder / "train_data", **before, **inputs}
-        slots = {n: self._slot(out / n, uris) for n in ("state", "synthetic_data", "report")}
+        slots = {n: self._slot(out / n, uris) for n in ("state", "synthetic_data", "report_so_far")}
         values = {"settings": STAGES["update_state"].sections(self.settings), "step": step, **parameters}
         artifacts = {n: self._slot(p, uris) for n, p in inputs.items()}
         outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
@@ -79,6 +79,12 @@ class Loop:
     def parameters(self) -> dict[str, Any]:
         values: dict[str, Any] = self.last["parameterValues"]
         return values
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """The output parameters, and what the state's metadata say of the end."""
+        (state,) = self.last["artifacts"]["state"]["artifacts"]
+        return {**self.parameters, "reason": state["metadata"]["ended"], "shipped": state["metadata"]["shipped"]}
 
     def evaluated(
         self, name: str, right: Mapping[str, int], group: Callable[[str, int], str] = lambda s, i: ""
@@ -189,7 +195,7 @@ def loop(tmp_path: Path) -> Loop:
 def test_a_whole_run(loop: Loop) -> None:
     state = loop.begin()
     assert [(m.name, m.kind) for m in state.models] == [("untuned", "untuned"), ("vanilla", "start")]
-    assert loop.parameters == {"go_on": True, "step_matched": False, "reason": "", "shipped": "vanilla"}
+    assert loop.outcome == {"go_on": True, "step_matched": False, "reason": "", "shipped": "vanilla"}
     vanilla = state.model("vanilla")
     assert (vanilla.steps, vanilla.rows, vanilla.dropped_rows, vanilla.train_seconds, vanilla.evaluate_seconds) == (
         40,
@@ -211,7 +217,7 @@ def test_a_whole_run(loop: Loop) -> None:
     assert loop.parameters["go_on"] is True
 
     state = loop.score(1, right=42, validation=36)
-    assert loop.parameters == {"go_on": True, "step_matched": False, "reason": "", "shipped": "iteration-1"}
+    assert loop.outcome == {"go_on": True, "step_matched": False, "reason": "", "shipped": "iteration-1"}
     assert state.iterations[0].promotion and state.iterations[0].promotion.gains == 12
     progress = state.iterations[0].progress["it1-p1"]
     assert (progress.failing, progress.outcome) == (4, "shrinking")
@@ -222,7 +228,7 @@ def test_a_whole_run(loop: Loop) -> None:
     assert [r.id for r in rows] == ["it1-0", "it1-1", "it1-2", "it2-0", "it2-1", "it2-2"]
 
     state = loop.score(2, right=35)
-    assert loop.parameters == {
+    assert loop.outcome == {
         "go_on": False,
         "step_matched": True,
         "reason": "the 2 planned iterations are done",
@@ -231,16 +237,21 @@ def test_a_whole_run(loop: Loop) -> None:
     assert not state.iterations[1].promotion.promoted
 
     state = loop.call("step_matched", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
-    assert loop.parameters["shipped"] == "iteration-1", "a step-matched model is never shipped, however good"
+    assert loop.outcome["shipped"] == "iteration-1", "a step-matched model is never shipped, however good"
     assert state.model("step-matched").kind == "step_matched"
     rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
     assert len(rows) == 6, "kept by the state where the artifact was not passed on"
     assert state.iterations[0].judge_check and not state.iterations[1].judge_check
-    report = (loop.out / "report").read_text()
+    report = (loop.out / "report_so_far").read_text()
     assert "The judge tells good from bad" in report and ">expected " in report
     assert "Step-matched vanilla" in report and "Two steps" in report
     metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
-    assert metadata == {"shipped": "iteration-1", "shipped_uri": str(loop.folder / "iteration-1" / "adapter"), "iterations": 2}
+    assert metadata == {
+        "shipped": "iteration-1",
+        "shipped_uri": str(loop.folder / "iteration-1" / "adapter"),
+        "iterations": 2,
+        "ended": "the 2 planned iterations are done",
+    }
 
 
 def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> None:
@@ -249,7 +260,7 @@ def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> Non
     state = loop.call("start", loop.evaluated("vanilla", rights(30)), uris)
     assert state.taken_over == {"train-vanilla": "earlier"}
     assert (
-        "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in (loop.out / "report").read_text()
+        "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in (loop.out / "report_so_far").read_text()
     )
     later = {name: f"{runs}/last/update-state/{name}" for name in ("state", "previous")}
     assert loop.call("merge", loop.learnt(1), later, iteration=1).taken_over == {"train-vanilla": "earlier"}, "it is kept"
@@ -278,7 +289,7 @@ def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
     assert [(m, a.correct) for m, a in rows["validation-33"].answers.items()] == [("vanilla", False), ("iteration-1", True)]
     assert len(rows) == SIZES["validation"] + SIZES["train"] + 1
     assert str(rows["train-77"].answers["vanilla"].output) == "the error it was written against"
-    report = (loop.out / "report").read_text()
+    report = (loop.out / "report_so_far").read_text()
     assert "validation question 33?" in report and "train question 77?" in report
     assert "test question" not in report and "selection question" not in report
 
@@ -300,7 +311,7 @@ def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(t
                 loop.score(number, right)
         if engine == "local":
             state = loop.call("step_matched", control)
-        assert loop.parameters["shipped"] == "iteration-2"
+        assert loop.outcome["shipped"] == "iteration-2"
         states.append(json.loads(state.model_dump_json().replace(f"/{engine}/", "/")))
     assert states[0] == states[1]
     assert [m["metrics"]["test"]["correct"] for m in states[0]["models"] if m["kind"] == "step_matched"] == [42]
@@ -321,7 +332,7 @@ def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Pat
     kept = fetch_shipped(uri, tmp_path / "fetched")
     assert (kept / "weights").read_text() == "2"
     assert shipped(uri)["facts"]["accuracy"]["selection"] == round(50 / 60, 4)
-    assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report").read_text()
+    assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report_so_far").read_text()
     assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
 
 
@@ -349,7 +360,7 @@ def test_a_worse_candidate_is_not_shipped_and_the_test_split_has_no_say(loop: Lo
     loop.begin()
     loop.merge(1)
     loop.score(1, right=29, test=80)
-    assert loop.parameters["shipped"] == "vanilla"
+    assert loop.outcome["shipped"] == "vanilla"
 
 
 @pytest.mark.parametrize("right", [29, 34, 55])
@@ -404,7 +415,7 @@ def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
 def test_nothing_to_train_on(loop: Loop, options: dict[str, Any], reason: str) -> None:
     loop.begin()
     loop.merge(1, **options)
-    assert loop.parameters == {"go_on": False, "step_matched": False, "reason": reason, "shipped": "vanilla"}
+    assert loop.outcome == {"go_on": False, "step_matched": False, "reason": reason, "shipped": "vanilla"}
 
 
 @pytest.mark.parametrize(
@@ -430,7 +441,7 @@ def test_when_the_loop_ends(tmp_path: Path, settings: dict[str, Any], capped: st
     loop.begin()
     loop.merge(1, capped=capped)
     loop.score(1, right=30, **splits)
-    assert loop.parameters == {"go_on": not reason, "step_matched": bool(reason), "reason": reason, "shipped": "vanilla"}
+    assert loop.outcome == {"go_on": not reason, "step_matched": bool(reason), "reason": reason, "shipped": "vanilla"}
 
 
 def test_a_plateau_counts_from_the_best_iteration(tmp_path: Path) -> None:
@@ -450,7 +461,7 @@ def test_groups_reach_the_promotion_test(loop: Loop) -> None:
     one_article = loop.evaluated("iteration-1", rights(42), lambda split, i: "article" if i >= 30 else "")
     state = loop.call("score", one_article, iteration=1)
     assert state.groups["selection"]["selection-35"] == "article"
-    assert state.iterations[0].promotion.p == 0.5 and loop.parameters["shipped"] == "vanilla"
+    assert state.iterations[0].promotion.p == 0.5 and loop.outcome["shipped"] == "vanilla"
 
 
 def test_refusals(loop: Loop) -> None:

@@ -6,13 +6,13 @@ from importlib import import_module
 import pytest
 from package_runner import PackageRun, TaskFailed
 
-from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import LoopSettings
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, read_package, tasks_of
+from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, read_package, stage_of, tasks_of
 
 START = ["prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla", "start"]
 STEP_MATCHED = ["train-step-matched", "evaluate-step-matched", "score-step-matched"]
+RESULT = ["result"]  # runs however the others end
 
 
 def iteration(k):
@@ -33,8 +33,7 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
     given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
 
     def start(container):
-        stage = container.command[-1].removeprefix("pada_agent.components.")
-        fakes.table()[stage](Executor(container.executor_input))
+        fakes.table()[container.stage](container.executor)
         return 0
 
     def run(**more):
@@ -59,32 +58,33 @@ def test_the_number_of_iterations_is_decided_at_run_time(follow, fakes, stop_aft
     fakes.go_on = lambda k: k != stop_after
     ran = follow()
     expected = START + [task for k in range(1, stop_after + 1) for task in iteration(k)]
-    assert sorted(fakes.calls) == sorted(expected + STEP_MATCHED)
+    assert sorted(fakes.calls) == sorted(expected + STEP_MATCHED + RESULT)
     assert list(ran) == fakes.calls
+    assert fakes.calls[-1:] == RESULT
 
 
 def test_at_the_limit_nothing_follows(follow, fakes):
     follow()
-    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + iteration(3) + STEP_MATCHED)
-    assert len(fakes.calls) == 47
+    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + iteration(3) + STEP_MATCHED + RESULT)
+    assert len(fakes.calls) == 48
 
 
 def test_without_new_data_no_gpu_is_asked_for(follow, fakes):
     fakes.learnt = lambda k: k < 2
     follow()
-    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2)[:10] + STEP_MATCHED)
+    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2)[:10] + STEP_MATCHED + RESULT)
     assert artifact_of(fakes, "score-step-matched", "previous_state")[0].endswith("-merge-2")
 
 
 def test_without_any_new_data_nothing_is_trained_again(follow, fakes):
     fakes.learnt = lambda k: False
     follow()
-    assert sorted(fakes.calls) == sorted(START + iteration(1)[:10])
+    assert sorted(fakes.calls) == sorted(START + iteration(1)[:10] + RESULT)
 
 
 def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fakes, settings):
     follow(settings=settings.model_copy(update={"step_matched": False}).model_dump(mode="json"))
-    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2))
+    assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + RESULT)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
     cache = {}
 
     def start(container):
-        fakes.table()[container.command[-1].removeprefix("pada_agent.components.")](Executor(container.executor_input))
+        fakes.table()[container.stage](container.executor)
         return 0
 
     def follow(run_id, **more):
@@ -110,7 +110,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
 
     assert follow("first") == []
     again = follow("second")
-    assert len(again) == taken_over and "score-step-matched" not in again
+    assert len(again) == taken_over and not {"score-step-matched", "result"} & set(again)
     assert {"prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla"} <= set(again)
     assert follow("third", data_version="2") == [], "what lies at an address is part of every task's inputs"
 
@@ -154,21 +154,30 @@ def test_what_is_paid_and_trained_is_kept_below_the_runs_own_uri(follow, fakes, 
     assert len({p for p in places if p}) == sum(bool(p) for p in places) == 5, "each training has a place of its own"
 
 
-def test_a_stage_that_fails_fails_the_run_after_its_retries(follow, fakes):
+@pytest.mark.parametrize("failing", ["prepare", "train-2"])
+def test_a_stage_that_fails_fails_the_run_after_its_retries_and_result_still_runs(follow, fakes, failing):
     tries = []
 
     def start(container):
         tries.append(container.task)
-        return 1
+        if container.task == failing:
+            return 1
+        fakes.table()[container.stage](container.executor)
+        return 0
 
-    with pytest.raises(TaskFailed, match="prepare: exit code 1 after 4 tries"):
+    with pytest.raises(TaskFailed, match=f"{failing}: exit code 1 after 4 tries"):
         follow(start=start)
-    assert tries == ["prepare"] * 4
+    assert tries[-5:] == [failing] * 4 + RESULT
+
+
+def test_without_a_failure_of_the_first_model_there_is_nothing_to_iterate_over(follow, fakes):
+    fakes.go_on = lambda k: k != 0
+    follow()
+    assert sorted(fakes.calls) == sorted(START + RESULT)
 
 
 def test_all_stages_are_in_the_loop():
     spec = spec_of("kubernetes")
-    labels = {c["executorLabel"] for c in spec["components"].values() if "executorLabel" in c}
-    assert labels == {f"exec-{stage.replace('_', '-')}" for stage in STAGES}
-    assert sum(1 for _ in tasks_of(spec)) == 59 + 10
+    assert {stage_of(executor["container"]) for executor in spec["deploymentSpec"]["executors"].values()} == set(STAGES)
+    assert sum(1 for _ in tasks_of(spec)) == 48 + 16, "tasks and groups; step-matched is written once"
     assert spec["pipelineInfo"]["name"] == import_module("pada_agent.pipelines.kubeflow.pipeline").NAME

@@ -102,14 +102,14 @@ def unbroken(command, fork, stub, tmp_path_factory):
 
 def artifacts(run_dir):
     """SHA-256 of every file that a stage of the run left, without seconds and payments; the report is made of the state alone."""
-    engines = {"task.json", "executor_input.json", "executor_output.json", "report"}
+    engines = {"task.json", "executor_input.json", "executor_output.json", "report_so_far"}
     files = [pair for task in sorted(run_dir.glob("[0-9]*")) for pair in files_in(task) if pair[0] not in engines]
     return {str(file.relative_to(run_dir)): digest(file) for _, file in files}
 
 
 def digest(file):
     raw = file.read_bytes()
-    if file.suffix in {".json", ".jsonl"} or file.name == "metrics":
+    if file.suffix in {".json", ".jsonl"}:
         values = [json.loads(raw)] if file.suffix != ".jsonl" else [json.loads(line) for line in raw.splitlines()]
         raw = json.dumps([bare(v) for v in values]).encode()
     return hashlib.sha256(raw).hexdigest()

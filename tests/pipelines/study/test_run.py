@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pada_agent.components.backends.record_files import write_records
+from pada_agent.components.backends.record_files import write_json, write_records
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Prediction, Score
 from pada_agent.pipelines.local.engine import Done
@@ -12,6 +12,8 @@ from pada_agent.pipelines.local.run import Outcome
 from pada_agent.pipelines.study.run import MODELS, SeedResult, compare, conduct, parse_seeds
 
 ROWS = 10
+RUN = {"task": "gsm8k", "slm": "slm", "teacher": "big", "judge": "other", "seed": 0, "iterations": 2, "patience": 2, "alpha": 0.05}
+BEGUN = {"version": 1, "run": {**RUN, "confidence": 0.95, "threshold": 7, "share": 0.5, "scope": "total"}}
 
 
 def outcome(folder, right, shipped="iteration-2", rows=range(ROWS)):
@@ -29,8 +31,8 @@ def outcome(folder, right, shipped="iteration-2", rows=range(ROWS)):
             ],
         )
         tasks[task] = Done(path, {"report_predictions": path / "report_predictions"}, {})
-    tasks["score-1"] = Done(folder, {}, {"shipped": shipped, "reason": "plateau"})
-    return Outcome(folder, tasks, None, "")
+    write_json(folder / "state" / "state.json", {**BEGUN, "incumbent": shipped, "decision": {"go_on": False, "reason": "plateau"}})
+    return Outcome(folder, tasks, folder / "state", "")
 
 
 def runs(tmp_path, by_seed, **more):

@@ -1,0 +1,50 @@
+"""A run in a handful of numbers: what is compared between runs, and the line that a log ends with."""
+
+from pada_agent.components.core.figures import p_value, percent, plural, points
+from pada_agent.components.core.report.facts import Comparison, Facts, ModelFacts
+
+ACCURACY = "test accuracy"
+NAMES = {"untuned": "untuned", "start": "vanilla", "step_matched": "step-matched"}
+
+
+def summary(facts: Facts) -> dict[str, float]:
+    """Numbers by what a reader of a table needs to hear; accuracies and the shipped model's gain are shares, 0 to 1.
+
+    Numbers only: the metrics of a Kubeflow without ML Metadata take nothing else.
+    """
+    numbers: dict[str, float] = {f"{ACCURACY}: {name}": round(share, 4) for name, share in _accuracies(facts).items()}
+    if over := _gain(facts):
+        gain = f"gain over {over.to}"
+        numbers |= {gain: round(over.difference, 4), f"{gain}: from": round(over.low, 4), f"{gain}: to": round(over.high, 4)}
+    return numbers | {
+        "iterations": len(facts.iterations),
+        "synthetic rows": sum(i.accepted for i in facts.iterations),
+        "LLM cost in USD": round(facts.usage.total.usd, 4),
+    }
+
+
+def one_line(facts: Facts) -> str:
+    """The same as a person reads it."""
+    shown = [f"{name} {percent(share)}" for name, share in _accuracies(facts).items()]
+    parts = [f"{ACCURACY} {', '.join(shown)} ({facts.shipped})"] if shown else []
+    if over := _gain(facts):
+        interval = f"{points(over.low)} to {points(over.high)}"
+        parts.append(f"gain over {over.to} {points(over.difference)} points ({interval}, p\u00a0{p_value(over.p)})")
+    rows = plural(sum(i.accepted for i in facts.iterations), "synthetic row")
+    return "; ".join([*parts, f"{plural(len(facts.iterations), 'iteration')}, {rows}, {facts.usage.total.usd:.2f} USD"])
+
+
+def _accuracies(facts: Facts) -> dict[str, float]:
+    found = {NAMES[m.kind]: m.test.accuracy for m in facts.models if m.kind in NAMES and m.test}
+    shipped = _shipped(facts)
+    return found | ({"shipped": shipped.test.accuracy} if shipped and shipped.test else {})
+
+
+def _gain(facts: Facts) -> Comparison | None:
+    """Of an iteration that is shipped: a start that is shipped gained nothing."""
+    shipped = _shipped(facts)
+    return shipped.over_baseline if shipped and shipped.kind == "candidate" else None
+
+
+def _shipped(facts: Facts) -> ModelFacts | None:
+    return next((m for m in facts.models if m.shipped), None)
