@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pada_agent.components.backends.store.objects import write
 from pada_agent.components.core.records import Prediction, Score
 from pada_agent.components.core.state import Decision, IterationRecord, Kind, ModelRecord, RunFacts, State
 from pada_agent.components.core.statistics import summarise
@@ -64,8 +65,7 @@ def without_new_data() -> State:
     return finished().model_copy(update={"models": models, "iterations": [nothing], "decision": over, "incumbent": "vanilla"})
 
 
-def keep(state: State, folder: Path) -> None:
-    """As update_state leaves it below events_uri/RUN."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.html").write_text("<p>the report")
-    (folder / "state.json").write_text(state.model_dump_json())
+def keep(state: State, place: Path | str) -> None:
+    """As update_state leaves it at `events_uri`/RUN, a folder or a URI."""
+    write(f"{place}/report.html", b"<p>the report")
+    write(f"{place}/state.json", state.model_dump_json().encode())
