@@ -18,6 +18,7 @@ from pada_agent.components.core.errors import InputError, PassingError
 from pada_agent.components.core.figures import duration
 from pada_agent.components.core.places import HERE
 from pada_agent.components.core.state import STATE_FILE, State
+from pada_agent.pipelines.loop import STEP_MATCHED
 from pada_agent.pipelines.results import show
 from pada_agent.pipelines.words import line, spoken
 
@@ -71,7 +72,10 @@ class Following:
             return False
         if self.run != HERE:
             return last.task == RESULT
-        return last.kind != "ended" or (last.task.partition("-")[0] in _STATES and self._finished)
+        if last.kind != "ended":
+            return True
+        state = self.state() if last.task.partition("-")[0] in _STATES else None
+        return state is not None and state.over and _left_by(state) == last.task  # that of a run before an edit is over too
 
     @property
     def failures(self) -> list[Event]:
@@ -172,6 +176,16 @@ def _until_over(following: Following, once: bool) -> bool:
                 following.say(f"Nothing new for {duration(now - heard)}: it waits for a machine, or a task was lost.")
                 quiet = True
         time.sleep(POLL_SECONDS)
+
+
+def _left_by(state: State) -> str:
+    """The task that left this state."""
+    if any(model.kind == "step_matched" for model in state.models):
+        return f"score-{STEP_MATCHED}"
+    if not state.iterations:
+        return "start"
+    last = state.iterations[-1]
+    return f"{'score' if last.model else 'merge'}-{last.number}"
 
 
 def clock(moment: datetime) -> str:

@@ -7,6 +7,7 @@ import pytest
 from small_state import finished, keep, without_new_data
 
 from pada_agent.components.backends.store.events import Event, tell
+from pada_agent.components.core.errors import PassingError
 from pada_agent.pipelines import follow
 
 TODAY = datetime.now(UTC) - timedelta(seconds=60)
@@ -211,9 +212,29 @@ def test_a_run_directory_is_over_with_its_last_state(run, watch, tmp_path):
     run("ended score-step-matched", run="here")
     code, lines, _ = watch()
     assert (code, lines[-1]) == (0, f"Report: {tmp_path / 'work'}/report.html")  # that of the directory
-    run("failed analyze-1 no answer", run="here")  # after an edit
+    run("ended merge-1", run="here")  # after an edit; update_state keeps the state of the run before until one differs from it
+    assert watch("--once")[1][-1] == "The run goes on."
+    run("failed analyze-1 no answer", run="here")
     code, lines, _ = watch()
     assert (code, lines[-1]) == (1, "failed: iteration 1, analyze: no answer")
+
+
+@pytest.mark.parametrize(
+    "change, task",
+    [
+        ({}, "score-step-matched"),
+        ({"models": finished().models[:3]}, "score-1"),
+        ({"models": finished().models[:2], "iterations": [finished().iterations[0].model_copy(update={"model": ""})]}, "merge-1"),
+        ({"models": finished().models[:2], "iterations": []}, "start"),
+    ],
+)
+def test_a_run_directory_may_end_with_each_task_that_leaves_a_state(run, watch, change, task):
+    facts = finished().run.model_copy(update={"step_matched": task == "score-step-matched"})
+    keep(finished().model_copy(update={**change, "run": facts, "incumbent": "vanilla"}), run.folder / "here")
+    run("ended analyze-1", run="here")
+    assert watch("--once")[1][-1] == "The run goes on."
+    run(f"ended {task}", run="here")
+    assert watch("--once")[1][-1].startswith("Report: ")
 
 
 def test_there_is_nothing_to_watch(watch, tmp_path):
@@ -245,3 +266,37 @@ def test_a_long_silence_is_said_once(run, watch, monkeypatch):
     assert [line for line in lines if line.startswith("Nothing new")] == [
         "Nothing new for 25 min: it waits for a machine, or a task was lost."
     ]
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """`away(3)`: the store does not answer the next three questions."""
+    left = [0]
+    told = follow.told
+
+    def call(*arguments):
+        if left[0]:
+            left[0] -= 1
+            raise PassingError("gs://b/w: cannot be reached")
+        return told(*arguments)
+
+    monkeypatch.setattr(follow, "told", call)
+    return lambda times: left.__setitem__(0, times)
+
+
+def test_a_store_that_is_away_for_a_moment_is_asked_again(run, watch, monkeypatch, away):
+    run("started prepare")
+    monkeypatch.setattr(follow.time, "sleep", lambda seconds: run("failed prepare no rows", "ended result"))
+    away(3)
+    code, lines, error = watch()
+    assert (code, error) == (1, "")
+    assert lines[:3] == ["run r1", "gs://b/w: cannot be reached; asking again", "prepare: started"]
+    assert lines[-1] == "failed: prepare: no rows"
+
+
+@pytest.mark.parametrize("more", [["--once"], []])
+def test_a_store_that_stays_away_ends_watching(run, watch, monkeypatch, away, more):
+    run("started prepare")
+    monkeypatch.setattr(follow, "SILENCE_SECONDS", 0.0)
+    away(1_000_000)
+    assert watch(*more) == (1, ["run r1"], "pada: gs://b/w: cannot be reached")
