@@ -89,42 +89,36 @@ class Stage:
         return IMAGES[self.image]
 
     def sections(self, settings: Settings) -> dict[str, Any]:
-        """The sections it reads, as JSON-ready values: its `settings` parameter.
+        """The sections it reads, as JSON-ready values: its `settings` parameter where a runner gives it one.
 
-        It gets no others, so that a change of one section leaves the cached results of other stages valid.
+        It gets no others, so that on one machine a change of one section leaves the results of other stages valid.
         """
         return settings.model_dump(mode="json", include=set(self.settings.model_fields))
 
 
 LAST_STEP = "step_matched"  # of update_state: nothing follows it
 _EVALUATED = ("adapter", "predictions", "report_predictions")
-_BASELINE = ("baseline_adapter", "baseline_predictions", "baseline_report_predictions")
 _STEPS = {
-    "start": Ports(("train_data", *_EVALUATED), _BASELINE),
-    "merge": Ports(("train_data", "previous_state", "analyses", "plan", "checked_batches"), ("previous_synthetic_data",)),
-    "score": Ports(("train_data", "previous_state", *_EVALUATED), ("previous_synthetic_data", *_BASELINE)),
-    "step_matched": Ports(
-        ("train_data", "previous_state", "adapter", "report_predictions"), ("previous_synthetic_data", "predictions")
-    ),
+    "start": Ports(("train_data", *_EVALUATED), ("baseline_report_predictions",)),
+    "merge": Ports(("train_data", "previous_state", "analyses", "plan", "checked_batches")),
+    "score": Ports(("train_data", "previous_state", *_EVALUATED)),
+    "step_matched": Ports(("train_data", "previous_state", "adapter", "report_predictions"), ("predictions",)),
 }
-
-# To whom prepare_data hands their sections of a whole run's settings: Kubeflow cannot take an object apart between tasks.
-_FED = ("train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality", "update_state")
 
 STAGES: dict[str, Stage] = {
     "prepare_data": Stage(
         settings=sections.PrepareData,
         image="analysis",
         inputs=Ports(()),
-        outputs=("train_data", "heldout_data", "fingerprints"),
-        values=("train_rows", *(f"{name}_settings" for name in _FED)),
+        outputs=("train_data", "heldout_data"),
+        values=("train_rows",),
         hub=True,
         models=True,  # the cache holds data sets of a hub too
     ),
     "train_lora": Stage(
         settings=sections.TrainLora,
         image="slm",
-        inputs=Ports(("train_data",), ("fingerprints", "synthetic_data")),
+        inputs=Ports(("train_data",), ("synthetic_data",)),
         outputs=("adapter",),
         values=("steps",),
         hub=True,
@@ -143,7 +137,7 @@ STAGES: dict[str, Stage] = {
     "analyze_patterns": Stage(
         settings=sections.AnalyzePatterns,
         image="analysis",
-        inputs=Ports(("predictions", "train_data"), ("fingerprints", "state")),
+        inputs=Ports(("predictions", "train_data"), ("state",)),
         outputs=("analyses", "plan"),
         values=("patterns", "training_errors"),
         llm="teacher",
@@ -161,7 +155,7 @@ STAGES: dict[str, Stage] = {
     "control_quality": Stage(
         settings=sections.ControlQuality,
         image="agents",
-        inputs=Ports(("train_data", "plan", "batches", "fingerprints"), ("synthetic_data",)),
+        inputs=Ports(("train_data", "plan", "batches"), ("synthetic_data",)),
         outputs=("checked_batches",),
         values=("accepted", "open_batches"),
         llm="judge",
@@ -190,11 +184,6 @@ STAGES: dict[str, Stage] = {
         exports=True,
     ),
 }
-
-
-def handed_on(settings: Settings | None) -> dict[str, dict[str, Any]]:
-    """What prepare_data hands on: by output parameter, the sections of each other stage; empty ones where no run is known."""
-    return {f"{name}_settings": STAGES[name].sections(settings) if settings else {} for name in _FED}
 
 
 LLM_STAGES = tuple(name for name, stage in STAGES.items() if stage.llm)

@@ -67,9 +67,8 @@ class Loop:
 
     def _begin(self) -> tuple["_Prepared", "Position", Finished]:
         data = self.runner.task(PREPARE, "prepare_data", {})
-        rows = {"train_data": data["train_data"], "fingerprints": data["fingerprints"]}
-        evaluated = {"train_data": data["train_data"], "heldout_data": data["heldout_data"]}
-        run = _Prepared(self.runner, self.links, self.iterations, rows, evaluated)
+        rows = {"train_data": data["train_data"]}
+        run = _Prepared(self.runner, self.links, self.iterations, rows, {**rows, "heldout_data": data["heldout_data"]})
         return run, *run.begin()
 
 
@@ -78,12 +77,8 @@ class _Prepared:
     runner: Runner
     links: int
     iterations: int
-    rows: Mapping[str, Any]  # what may be trained on and written from, and the fingerprints against leaks
+    rows: Mapping[str, Any]  # what may be trained on and written from
     evaluated: Mapping[str, Any]
-
-    @property
-    def train_data(self) -> dict[str, Any]:
-        return {"train_data": self.rows["train_data"]}
 
     def begin(self) -> tuple[Position, Finished]:
         """Vanilla fine-tuning and, beside it, the untuned model; where the loop starts, and the first state."""
@@ -93,8 +88,8 @@ class _Prepared:
             "evaluate-untuned", "evaluate_slm", self.evaluated, after=adapter, splits=REPORTED, name="untuned"
         )
         scores = self.scores("vanilla", adapter)
-        baseline = {f"baseline_{name}": artifact for name, artifact in _scores(untuned).items()}
-        state = self.runner.task("start", "update_state", {**self.train_data, **scores, **baseline}, step="start")
+        baseline = {"baseline_report_predictions": untuned["report_predictions"]}
+        state = self.runner.task("start", "update_state", {**self.rows, **scores, **baseline}, step="start")
         return Position(state["state"], scores["predictions"]), state
 
     def iterate(self, k: int, at: Position) -> None:
@@ -102,9 +97,8 @@ class _Prepared:
         sources = {**self.rows, "predictions": at.predictions, "state": at.state}
         analysis = self.runner.task(f"analyze-{k}", "analyze_patterns", sources, iteration=k)
         learnt = {
-            **self.train_data,
+            **self.rows,
             "previous_state": at.state,
-            "previous_synthetic_data": at.synthetic,
             "analyses": analysis["analyses"],
             "plan": analysis["plan"],
             "checked_batches": self.write(k, analysis["plan"], at.synthetic),
@@ -122,7 +116,7 @@ class _Prepared:
     def _write(self, k: int, plan: Any, synthetic: Any) -> Any:
         checked = None
         for link in range(1, self.links + 1):
-            sources = {**self.train_data, "plan": plan, "checked_batches": checked}
+            sources = {**self.rows, "plan": plan, "checked_batches": checked}
             written = self.runner.task(f"generate-{k}-{link}", "generate_data", sources, iteration=k)
             judged = self.runner.task(
                 f"control-{k}-{link}",
@@ -139,7 +133,7 @@ class _Prepared:
         """Train on all rows so far and evaluate; go on, or train the step-matched model and end."""
         synthetic = merged["synthetic_data"]
         adapter, scores = self.train(str(k), f"iteration-{k}", synthetic_data=synthetic)
-        known = {**self.train_data, "previous_state": merged["state"], "previous_synthetic_data": synthetic, **scores}
+        known = {**self.rows, "previous_state": merged["state"], **scores}
         scored = self.runner.task(f"score-{k}", "update_state", known, step="score", iteration=k)
         if k < self.iterations:
             at = Position(scored["state"], scores["predictions"], synthetic, adapter["steps"])
@@ -149,7 +143,7 @@ class _Prepared:
     def match(self, last: Finished, steps: Any) -> None:
         """Vanilla for as many steps as the last adapter had: without it a gain may come from the longer training."""
         _, scores = self.train(STEP_MATCHED, splits=REPORTED, max_steps=steps)
-        known = {**self.train_data, "previous_state": last["state"], "previous_synthetic_data": last["synthetic_data"], **scores}
+        known = {**self.rows, "previous_state": last["state"], **scores}
         self.runner.task(f"score-{STEP_MATCHED}", "update_state", known, step="step_matched")
 
     def train(
@@ -168,11 +162,8 @@ class _Prepared:
         """The task evaluate-<task>; what update_state reads of it and of the training."""
         tuned = {**self.evaluated, "adapter": adapter["adapter"]}
         evaluation = self.runner.task(f"evaluate-{task}", "evaluate_slm", tuned, splits=splits, name=model or task)
-        return {"adapter": adapter["adapter"], **_scores(evaluation)}
-
-
-def _scores(evaluation: Finished) -> dict[str, Any]:
-    return {name: evaluation[name] for name in ("predictions", "report_predictions")}
+        read = ("report_predictions",) if splits == REPORTED else ("predictions", "report_predictions")
+        return {"adapter": adapter["adapter"], **{name: evaluation[name] for name in read}}
 
 
 @dataclass

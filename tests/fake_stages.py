@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
-from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.executor import SETTINGS_FILE, Executor
 from pada_agent.components.backends.files import write_atomic
-from pada_agent.components.core.settings import LlmSettings, PrepareData, Settings, SlmSettings, TaskSettings
-from pada_agent.components.stages import STAGES, handed_on
+from pada_agent.components.backends.record_files import write_json
+from pada_agent.components.core.settings import LlmSettings, PrepareData, Settings, SlmSettings, TaskSettings, UpdateState
+from pada_agent.components.stages import STAGES
 
 
 class Killed(BaseException):
@@ -34,9 +35,10 @@ class FakeStages:
 
     def _stage(self, stage: str) -> Callable[[Executor], None]:
         def run(ex: Executor) -> None:
-            name = ex.output_uri(STAGES[stage].outputs[0]).rsplit("/", 2)[-2].split("-", 1)[1]
+            name = ex.output_uri(next(filter(ex.has_output, STAGES[stage].outputs))).rsplit("/", 2)[-2].split("-", 1)[1]
             self.calls.append(name)
-            self.inputs.append({"name": name, **ex._inputs})
+            sections = {} if stage == "publish_result" else {"sections": ex.settings(STAGES[stage].settings)}
+            self.inputs.append({"name": name, **sections, **ex._inputs})
             for output in filter(ex.has_output, STAGES[stage].outputs):
                 write_atomic(ex.output(output) / "half.txt", "written before the kill")
             if self.die_in == name:
@@ -47,11 +49,12 @@ class FakeStages:
         return run
 
     def _prepare_data(self, ex: Executor, name: str) -> None:
+        ex.fill_in()
         source = Path(ex.parameter("settings")["task"]["train"])
         write_atomic(ex.output("train_data") / "train.jsonl", source.read_text() if source.is_file() else "rows")
         ex.set_parameter("train_rows", 4)
-        for key, sections in handed_on(ex.run_settings(PrepareData)).items():
-            ex.set_parameter(key, sections)
+        if whole_run := ex.run_settings(PrepareData):
+            write_json(ex.output("train_data") / SETTINGS_FILE, whole_run)
 
     def _train_lora(self, ex: Executor, name: str) -> None:
         synthetic = ex.optional_input("synthetic_data")
@@ -62,7 +65,8 @@ class FakeStages:
     def _evaluate_slm(self, ex: Executor, name: str) -> None:
         adapter = ex.optional_input("adapter")
         text = (adapter / "weights.txt").read_text() if adapter else "untuned"
-        write_atomic(ex.output("predictions") / "validation.jsonl", text)
+        if ex.has_output("predictions"):
+            write_atomic(ex.output("predictions") / "validation.jsonl", text)
         metrics = {"splits": {"test": {"accuracy": 0.5, "n": 10}}}
         write_atomic(ex.output("report_predictions") / "metrics.json", json.dumps(metrics))
         ex.set_parameter("validation_accuracy", 0.5)
@@ -87,17 +91,15 @@ class FakeStages:
         before = ex.optional_input("previous_state")
         seen = json.loads((before / "state.json").read_text()) if before else []
         batches = ex.optional_input("checked_batches")
-        if batches:
+        if batches and ex.has_output("synthetic_data"):
             write_atomic(ex.output("synthetic_data") / "synthetic.jsonl", (batches / "batches.jsonl").read_text())
         write_atomic(ex.output("state") / "state.json", json.dumps([*seen, name]))
         write_atomic(ex.output("report_so_far") / "report.html", "a report")
-        step, iteration, settings = ex.parameter("step"), ex.parameter("iteration", 0), ex.parameter("settings")
-        go_on = (
-            self.learnt(iteration) if step == "merge" else self.go_on(iteration) and iteration < settings["loop"]["iterations"]
-        )
+        step, iteration, settings = ex.parameter("step"), ex.parameter("iteration", 0), ex.settings(UpdateState)
+        go_on = self.learnt(iteration) if step == "merge" else self.go_on(iteration) and iteration < settings.loop.iterations
         ex.set_parameter("go_on", go_on)
         trained = any(one.startswith("score-") for one in [*seen, name])
-        ex.set_parameter("step_matched", settings["step_matched"] and trained and step in ("merge", "score") and not go_on)
+        ex.set_parameter("step_matched", settings.step_matched and trained and step in ("merge", "score") and not go_on)
 
     def _publish_result(self, ex: Executor, name: str) -> None:
         ex.parameter("events_uri")
@@ -111,7 +113,7 @@ def two_iterations(folder: Path) -> Settings:
     return Settings(
         task=TaskSettings(name="gsm8k", train=str(folder / "train.jsonl"), validation="v.jsonl", test="t.jsonl"),
         slm=SlmSettings(model="some/slm"),
-        teacher=LlmSettings(model="big", base_url="http://127.0.0.1:1/v1"),
-        judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1"),
+        teacher=LlmSettings(model="big", base_url="http://127.0.0.1:1/v1", api_key_env="TEACHER_API_KEY"),  # as a package has it
+        judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1", api_key_env="JUDGE_API_KEY"),
         loop={"iterations": 2},
     )

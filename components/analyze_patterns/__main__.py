@@ -28,10 +28,10 @@ def run(ex: Executor) -> None:
     data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     predictions = read_predictions(ex.input("predictions"), task)
-    prints = ex.optional_input("fingerprints")
+    prints = Fingerprints.beside(data)
     train = read_records(data / "train.jsonl", TrainRow)
     validation = [p for p in predictions if p.split == "validation"]
-    screens = [Fingerprints.load(prints).screen_text] if prints else []
+    screens = [prints.screen_text] if prints else []
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
     spent = state.usage_by_stage if state else {}

@@ -30,10 +30,12 @@ from pada_agent.components.backends.progress import notice, quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
 from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.form import SETTING_OF, filled_in
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
 from pada_agent.components.stages import STAGES
 
+SETTINGS_FILE = "settings.json"  # in `train_data`: those of a whole run
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -59,9 +61,10 @@ class Executor:
         self._outbox = Outbox()
 
     def settings(self, model: type[S]) -> S:
-        """The `settings` parameter, validated: sections of `model`, or of a whole run. Raises InputError that names the key.
+        """The sections of `model`, validated. Raises InputError that names the key.
 
-        A pipeline hands one settings object to all stages; each checks all of it, so that the first stage finds every mistake.
+        They are in the parameter `settings`, which may be a whole run's: each stage checks all it is given, so that the first one
+        finds every mistake. Where it is absent or empty, they are those of the run that `train_data` was prepared for.
         """
         chosen = self._settings(model)
         return (
@@ -69,22 +72,49 @@ class Executor:
         )
 
     def run_settings(self, model: type[BaseModel]) -> Settings | None:
-        """The settings of a whole run, None where `settings` holds only the sections of `model`. Raises InputError."""
+        """The settings of a whole run, None where only the sections of `model` are given. Raises InputError."""
         chosen = self._settings(model)
         return chosen if isinstance(chosen, Settings) else None
 
-    def _settings(self, model: type[S]) -> S | Settings:
-        raw = self.parameter("settings")
+    def fill_in(self) -> None:
+        """Put the parameters that say one setting each into `settings`; an empty one is not given. Raises InputError."""
+        parameters = self._inputs.get("parameterValues", {})
+        given = {name: self.parameter(name) for name in SETTING_OF if parameters.get(name) not in (None, "")}
+        if given:
+            _, settings = self._given_settings()
+            if not isinstance(settings, dict):
+                raise InputError(f"settings: is {settings!r}; give a JSON object")
+            parameters["settings"] = filled_in(settings, given)
+
+    def _given_settings(self, of_the_run: bool = False) -> tuple[str, Any]:
+        """Where the settings stand, and their values; those beside the rows of `train_data` where none are given, if `of_the_run`."""
+        where, raw = "settings", self._inputs.get("parameterValues", {}).get("settings") or {}
+        if of_the_run and raw in ("{}", {}):
+            where, raw = self._of_the_run()
         try:
-            values = _whole_numbers(json.loads(raw) if isinstance(raw, str) else raw)
+            return where, _whole_numbers(json.loads(raw) if isinstance(raw, str | bytes) else raw)
         except ValueError as e:
-            raise InputError(f"settings: not JSON ({e})") from e
+            raise InputError(f"{where}: not JSON ({e})") from e
+
+    def _settings(self, model: type[S]) -> S | Settings:
+        where, values = self._given_settings(of_the_run=True)
         of_run = isinstance(values, dict) and not values.keys() <= model.model_fields.keys()
         checked: type[S] | type[Settings] = Settings if of_run else model
         try:
             return checked.model_validate(values)
         except ValidationError as e:
-            raise InputError(f"settings: {validation_message(e, checked)}") from e
+            raise InputError(f"{where}: {validation_message(e, checked)}") from e
+
+    def _of_the_run(self) -> tuple[str, bytes]:
+        """The settings beside the rows that prepare_data wrote: where they are, and their JSON."""
+        rows = self.optional_input("train_data")
+        file = rows / SETTINGS_FILE if rows else None
+        if file is None or not file.exists():
+            raise InputError(
+                "input parameter 'settings' is missing"
+                + (f", and {rows} has no {SETTINGS_FILE}: prepare_data writes it if it is given a whole run's" if rows else "")
+            )
+        return str(file), file.read_bytes()
 
     def parameter(self, name: str, default: Any = None) -> Any:
         """An input parameter; without a default it must be there. Kubeflow sends whole numbers as 3.0: they come back as int."""

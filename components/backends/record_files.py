@@ -26,14 +26,13 @@ def parse_records(text: bytes, model: type[M], where: str) -> list[M]:
 
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> None:
-    """Write a JSONL file, atomically. The same records give the same bytes."""
-    write_atomic(path, records_text(records))
+    """Write a JSONL file, atomically."""
+    write_atomic(path, record_lines(records))
 
 
-def records_text(records: Iterable[BaseModel]) -> bytes:
-    """What a JSONL file of these records holds."""
-    lines = (json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
-    return _utf8("".join(lines))
+def record_lines(records: Iterable[BaseModel]) -> bytes:
+    """What a JSONL file of these records holds. The same records give the same bytes."""
+    return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
 
 
 def read_record(path: Path, model: type[M]) -> M:

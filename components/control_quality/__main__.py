@@ -8,11 +8,12 @@ from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.control_quality.control import Known, Tools, control
 from pada_agent.components.control_quality.measure_judge import measure_judge
 from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.quality.chain import work_left
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.quality.rules import check_judge
 from pada_agent.components.core.records import Batch, SyntheticRow, TrainRow
-from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE, Fingerprints
 from pada_agent.components.core.settings import ControlQuality
 from pada_agent.components.core.tasks.registry import load_task
 
@@ -22,6 +23,12 @@ def run(ex: Executor) -> None:
     settings = ex.settings(ControlQuality)
     check_judge(settings.teacher, settings.judge, settings.control.allow_judge)
     data, source = ex.input("train_data", "train.jsonl"), ex.input("batches", "batches.jsonl")
+    prints = Fingerprints.beside(data)
+    if prints is None:
+        raise InputError(
+            f"input artifact 'train_data': {data} has no {FINGERPRINTS_FILE}, by which held-out rows are known, so that a leak "
+            "would be let in; give the train_data of this release's prepare_data"
+        )
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     strategies, _, spent = read_plan(ex.input("plan", "strategies.yaml"))
     earlier = ex.optional_input("synthetic_data", "synthetic.jsonl")
@@ -38,7 +45,7 @@ def run(ex: Executor) -> None:
         known,
         settings.control,
         settings.generate,
-        Tools(llm, run_code, Fingerprints.load(ex.input("fingerprints")).hits),
+        Tools(llm, run_code, prints.hits),
     )
     check = read_json(source / JUDGE_CHECK_FILE) if (source / JUDGE_CHECK_FILE).exists() else None
     if check is None and ex.parameter("iteration", 1) == 1 and settings.control.judge_checks and any(b.scores for b in batches):

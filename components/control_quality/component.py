@@ -7,29 +7,29 @@ from pada_agent.components.images import image
 
 @dsl.container_component
 def control_quality(
-    settings: dict,
     train_data: dsl.Input[dsl.Dataset],
     plan: dsl.Input[dsl.Dataset],
     batches: dsl.Input[dsl.Dataset],
-    fingerprints: dsl.Input[dsl.Artifact],
     checked_batches: dsl.Output[dsl.Dataset],
     accepted: dsl.OutputPath(int),
     open_batches: dsl.OutputPath(int),
     synthetic_data: dsl.Input[dsl.Dataset] = None,
     iteration: int = 1,
     ledger: str = "",
+    settings: dict = None,
 ):
     """Lets in rows that are right, on the pattern, new, no leak and good in the judge's eyes; returns the rest with the reason.
 
     Args:
-        settings: sections `task`, `teacher`, `judge`, `generate`, `control`, `budget`; or all settings of a run.
-        train_data: from prepare_data.
+        settings: `task`, `teacher`, `judge`, `generate`, `control`, `budget`; or all of a run; absent: those beside train_data.
+        train_data: from prepare_data, with its fingerprints of held-out rows.
         plan: from analyze_patterns.
         batches: from generate_data.
-        fingerprints: from prepare_data.
         synthetic_data: rows accepted in earlier iterations.
         iteration: number of the iteration, from 1.
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
+
+    Returns:
         checked_batches: a verdict on every sample.
         accepted: number of rows let in.
         open_batches: number of batches that another generate_data would write to; 0 ends the chain.

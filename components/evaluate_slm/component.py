@@ -7,7 +7,6 @@ from pada_agent.components.images import image
 
 @dsl.container_component
 def evaluate_slm(
-    settings: dict,
     train_data: dsl.Input[dsl.Dataset],
     predictions: dsl.Output[dsl.Dataset],
     report_predictions: dsl.Output[dsl.Dataset],
@@ -16,16 +15,19 @@ def evaluate_slm(
     adapter: dsl.Input[dsl.Model] = None,
     splits: str = "train,validation,selection,test",
     name: str = "model",
+    settings: dict = None,
 ):
     """Generates answers greedily and scores them as the task says, with intervals. Code that a model wrote runs in a sandbox.
 
     Args:
-        settings: sections `task`, `slm`, `evaluate`; or all settings of a run.
+        settings: sections `task`, `slm`, `evaluate`; or all settings of a run; absent: those beside the rows of train_data.
         train_data: from prepare_data.
         heldout_data: from prepare_data; needed for every split but train.
         adapter: from train_lora; without it the base model is evaluated.
         splits: separated by commas.
         name: what the report calls the model.
+
+    Returns:
         predictions: on train and validation, which the analysis may read.
         report_predictions: on selection and test, which it may not.
         validation_accuracy: 0 to 1; -1 if validation was not evaluated.

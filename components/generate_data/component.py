@@ -7,7 +7,6 @@ from pada_agent.components.images import image
 
 @dsl.container_component
 def generate_data(
-    settings: dict,
     train_data: dsl.Input[dsl.Dataset],
     plan: dsl.Input[dsl.Dataset],
     batches: dsl.Output[dsl.Dataset],
@@ -15,16 +14,19 @@ def generate_data(
     checked_batches: dsl.Input[dsl.Dataset] = None,
     iteration: int = 1,
     ledger: str = "",
+    settings: dict = None,
 ):
     """Has the teacher write training rows against the patterns; with checked batches, only the rows still missing from them.
 
     Args:
-        settings: sections `task`, `teacher`, `generate`, `loop`, `budget`; or all settings of a run.
+        settings: sections `task`, `teacher`, `generate`, `loop`, `budget`; or all of a run; absent: those beside train_data.
         train_data: from prepare_data.
         plan: from analyze_patterns.
         checked_batches: from the previous control_quality; those that are not open pass through.
         iteration: number of the iteration, from 1.
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
+
+    Returns:
         batches: samples waiting for a verdict.
         open_batches: number of batches waiting for a verdict.
     """

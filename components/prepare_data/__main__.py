@@ -1,4 +1,4 @@
-"""Entry point: sources in, training data, held-out data and fingerprints out."""
+"""Entry point: sources in, training data and held-out data out."""
 
 import hashlib
 import sys
@@ -9,23 +9,24 @@ from typing import Any
 
 from pada_agent.components.backends.artifacts.row_sources import read_rows
 from pada_agent.components.backends.artifacts.task_files import open_task
-from pada_agent.components.backends.executor import Executor, main
+from pada_agent.components.backends.executor import SETTINGS_FILE, Executor, main
 from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.record_files import write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_scorer
 from pada_agent.components.prepare_data.prepare import HELD_OUT, Prepared, prepare
-from pada_agent.components.stages import handed_on
 
 TRIED_IN_SANDBOX = 3  # rows of each split; evaluate_slm tries all
 
 
 def run(ex: Executor) -> None:
     """Read, prepare, write."""
+    ex.fill_in()
     settings = ex.settings(PrepareData)
     _check_iterations(settings.loop.iterations, ex.parameter("max_iterations", 0))
     whole_run, data_version = ex.run_settings(PrepareData), str(ex.parameter("data_version", ""))
@@ -43,6 +44,9 @@ def run(ex: Executor) -> None:
     with whole_directory(ex.output("train_data", "train.jsonl")) as folder:
         write_records(folder / "train.jsonl", data.train)
         assets = _write_assets(task, folder / "assets")
+        write_atomic(folder / FINGERPRINTS_FILE, data.fingerprints.to_json())
+        if whole_run:  # else there is nothing that another stage could take its sections from
+            write_json(folder / SETTINGS_FILE, whole_run)
         manifest = facts | _facts(data, ["train"], sources, folder) | {"assets": assets}
         write_json(folder / "manifest.json", manifest)
     with whole_directory(ex.output("heldout_data", "manifest.json")) as folder:
@@ -50,13 +54,10 @@ def run(ex: Executor) -> None:
             write_records(folder / f"{split}.jsonl", rows)
         manifest = facts | _facts(data, HELD_OUT, sources, folder) | {"shared_groups": data.shared_groups}
         write_json(folder / "manifest.json", manifest)
-    write_atomic(ex.output("fingerprints"), data.fingerprints.to_json())
     _say(data)
     ex.set_metadata("train_data", rows=len(data.train), removed=len(data.removed))
     ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
     ex.set_parameter("train_rows", len(data.train))
-    for name, sections in handed_on(whole_run).items():
-        ex.set_parameter(name, sections)
     ex.finish()
 
 

@@ -15,11 +15,14 @@ def publish_result(
 ):
     """The result in one place: report, metrics and shipped adapter; of a run that failed, in which stage and why.
 
-    It is made to be the exit task: it takes no artifacts, reads what the stages left at URIs, and does not fail for what they did.
+    It is made to be the exit task: it takes no artifacts, reads what the stages left at URIs, and does not fail for what they
+    did.
 
     Args:
         events_uri: gs://, s3:// or minio:// folder below which the run's stages told how far they were; the one they were given.
         export_uri: gs://, s3:// or minio:// folder that update_state exported to, if it did; the adapter is taken from there.
+
+    Returns:
         report: the final report; after a failure it begins with the stage that failed and its sentence.
         metrics: one summary of the run, numbers only: test accuracies, gain with its interval, iterations, rows, money.
         adapter: the shipped adapter; without adapter_config.json, and saying so in its metadata, if there is none.

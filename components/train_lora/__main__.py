@@ -21,7 +21,6 @@ def run(ex: Executor) -> None:
 
     settings = ex.settings(TrainLora)
     data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")
-    prints = ex.optional_input("fingerprints")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     output = ex.output("adapter", ADAPTER_FILE)
     checkpoints = Checkpoints(ex.parameter("checkpoint_uri", "") or ex.beside_output("adapter", ".checkpoints"))
@@ -36,7 +35,7 @@ def run(ex: Executor) -> None:
             task,
             read_records(data / "train.jsonl", TrainRow),
             read_records(synthetic / "synthetic.jsonl", SyntheticRow) if synthetic else [],
-            Fingerprints.load(prints) if prints else None,
+            Fingerprints.beside(data),
             fit_into_folder,
         )
         _end_if_not_first_process()

@@ -7,26 +7,26 @@ from pada_agent.components.images import image
 
 @dsl.container_component
 def train_lora(
-    settings: dict,
     train_data: dsl.Input[dsl.Dataset],
     adapter: dsl.Output[dsl.Model],
     steps: dsl.OutputPath(int),
     synthetic_data: dsl.Input[dsl.Dataset] = None,
-    fingerprints: dsl.Input[dsl.Artifact] = None,
     name: str = "adapter",
     max_steps: int = 0,
     checkpoint_uri: str = "",
+    settings: dict = None,
 ):
     """Fine-tunes a small language model with LoRA, always from the base model. A retry resumes from the last checkpoint.
 
     Args:
-        settings: sections `task`, `slm`, `train`; or all settings of a run.
-        train_data: from prepare_data.
+        settings: sections `task`, `slm`, `train`; or all settings of a run; absent: those beside the rows of train_data.
+        train_data: from prepare_data; a training row that its fingerprints know as held out is refused.
         synthetic_data: accepted rows, trained on as well.
-        fingerprints: from prepare_data; with them, a training row that is also held out is refused.
         name: what the report calls the model.
         max_steps: optimizer steps; 0: as many as the epochs take.
         checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty keeps them in the pod, where no retry finds them.
+
+    Returns:
         adapter: PEFT adapter and train.json.
         steps: optimizer steps taken.
     """

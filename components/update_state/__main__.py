@@ -9,14 +9,15 @@ from pada_agent.components.backends.artifacts.origins import taken_over
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.progress import notice
-from pada_agent.components.backends.record_files import read_records, write_json, write_records
+from pada_agent.components.backends.record_files import read_records, record_lines, write_json, write_records
 from pada_agent.components.backends.store.export import publish, shipped
-from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.backends.store.objects import write
+from pada_agent.components.backends.store.transfer import fetch
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated
 from pada_agent.components.core.places import place_of
-from pada_agent.components.core.records import SyntheticRow, TrainRow
+from pada_agent.components.core.records import TrainRow
 from pada_agent.components.core.report.page import render
 from pada_agent.components.core.report.shown_rows import ROWS_FILE, ShownRow
 from pada_agent.components.core.settings import UpdateState
@@ -24,6 +25,8 @@ from pada_agent.components.core.state import STATE_FILE, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.stages import LAST_STEP
 from pada_agent.components.update_state import steps
+
+ROWS = "synthetic.jsonl"
 
 
 def run(ex: Executor) -> None:
@@ -36,8 +39,6 @@ def run(ex: Executor) -> None:
     state = State.load(before) if before else State(run=RunFacts.of(settings, task.metric))
     state = state.model_copy(update={"run": state.run.model_copy(update={"step_matched": settings.step_matched})})
     earlier_runs = state.taken_over | taken_over(ex, state, step, number)
-    earlier = ex.optional_input("previous_synthetic_data", "synthetic.jsonl")
-    rows = read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else state.synthetic_rows
     train = read_records(data / "train.jsonl", TrainRow)
     shown = read_shown_rows(before) if before else []
     if step == "merge":
@@ -47,29 +48,31 @@ def run(ex: Executor) -> None:
             ex.input("checked_batches", "batches.jsonl"),
         )
         state, shown = steps.merge((state, shown), settings, task, train, number, learnt)
-        rows += [row for batch in learnt.batches for row in batch.accepted]
     else:
         model = _read(ex, settings, *steps.recorded_model(step, number), number if step == "score" else 0)
-        beside = ex.has_input("baseline_report_predictions")
-        baseline = _read(ex, settings, *steps.baseline_model(step), 0, "baseline_") if beside else None
         if step == "start":
+            untuned = ex.optional_input("baseline_report_predictions", "metrics.json")
+            baseline = read_evaluated("untuned", "untuned", 0, [untuned], None, settings.evaluate) if untuned else None
             state, shown = steps.begin(state, settings, task, train, model, baseline)
         else:
-            state, shown = steps.record((state, shown), settings, step, model, baseline)
+            state, shown = steps.record((state, shown), settings, step, model)
     state = state.model_copy(update={"taken_over": earlier_runs})
     write_records(ex.output("state", STATE_FILE) / ROWS_FILE, shown)
     write_json(ex.output("state") / STATE_FILE, state)
-    write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
-    page = render(state, shown, lead=steps.snapshot(state, step, number))
+    page, rows = render(state, shown, lead=steps.snapshot(state, step, number)), record_lines(state.synthetic_rows)
+    if ex.has_output("synthetic_data"):
+        write_atomic(ex.output("synthetic_data", ROWS) / ROWS, rows)
+        ex.set_metadata("synthetic_data", rows=len(state.synthetic_rows))
     write_atomic(ex.output("report_so_far"), page)
     if uri := str(ex.parameter("export_uri", "")):
-        _export(ex, uri, state, last=step == LAST_STEP)
+        _export_adapter(ex, uri, state, last=step == LAST_STEP)
+        write(f"{uri}/report.html", page.encode())
+        write(f"{uri}/{ROWS}", rows)
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", state.step_matched_due)
     uri = state.model(state.incumbent).adapter_uri if state.incumbent else ""
     ended = state.decision.reason
     ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations), ended=ended)
-    ex.set_metadata("synthetic_data", rows=len(rows))
     ex.finish()
     if events_uri := str(ex.parameter("events_uri", "")):
         _keep(ex, events_uri, state, shown, page)
@@ -86,8 +89,8 @@ def _keep(ex: Executor, events_uri: str, state: State, shown: list[ShownRow], pa
         notice(f"state and report of this step are not kept below events_uri, which changes nothing else: {e}")
 
 
-def _export(ex: Executor, uri: str, state: State, last: bool) -> None:
-    """Hand over the adapter if it is what this step decided to ship; the report and the rows that made it lie beside it.
+def _export_adapter(ex: Executor, uri: str, state: State, last: bool) -> None:
+    """Hand over the adapter if it is what this step decided to ship.
 
     A pipeline may take over all steps but the `last` one from an earlier run: it sees whether the adapter is still there.
     """
@@ -101,8 +104,6 @@ def _export(ex: Executor, uri: str, state: State, last: bool) -> None:
         elif last and (shipped(uri) or {}).get("facts") != facts:
             with OwnFolder("pada-adapter-") as folder:
                 publish(_fetched(chosen.adapter_uri, folder, uri), uri, chosen.name, facts)
-    put(ex.output("report_so_far"), f"{uri}/report.html")
-    put(ex.output("synthetic_data") / "synthetic.jsonl", f"{uri}/synthetic.jsonl")
 
 
 def _fetched(adapter_uri: str, folder: Path, uri: str) -> Path:
@@ -114,13 +115,11 @@ def _fetched(adapter_uri: str, folder: Path, uri: str) -> Path:
         ) from e
 
 
-def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int, prefix: str = "") -> Evaluated:
-    adapter = ex.optional_input(f"{prefix}adapter", "train.json")
-    validation = ex.optional_input(f"{prefix}predictions", "metrics.json")
-    held_out = ex.optional_input(f"{prefix}report_predictions", "metrics.json")
-    folders = [folder for folder in (validation, held_out) if folder]
-    tuned = (adapter, ex.input_uri(f"{prefix}adapter")) if adapter else None
-    return read_evaluated(name, kind, iteration, folders, tuned, settings.evaluate)
+def _read(ex: Executor, settings: UpdateState, name: str, kind: Kind, iteration: int) -> Evaluated:
+    adapter = ex.input("adapter", "train.json"), ex.input_uri("adapter")
+    validation, held_out = ex.optional_input("predictions", "metrics.json"), ex.input("report_predictions", "metrics.json")
+    folders = [validation, held_out] if validation else [held_out]
+    return read_evaluated(name, kind, iteration, folders, adapter, settings.evaluate)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pada_agent.components.images import image
 
 @dsl.container_component
 def update_state(
-    settings: dict,
     step: str,
     train_data: dsl.Input[dsl.Dataset],
     state: dsl.Output[dsl.Artifact],
@@ -16,33 +15,40 @@ def update_state(
     go_on: dsl.OutputPath(bool),
     step_matched: dsl.OutputPath(bool),
     previous_state: dsl.Input[dsl.Artifact] = None,
-    previous_synthetic_data: dsl.Input[dsl.Dataset] = None,
     analyses: dsl.Input[dsl.Dataset] = None,
     plan: dsl.Input[dsl.Dataset] = None,
     checked_batches: dsl.Input[dsl.Dataset] = None,
     adapter: dsl.Input[dsl.Model] = None,
     predictions: dsl.Input[dsl.Dataset] = None,
     report_predictions: dsl.Input[dsl.Dataset] = None,
-    baseline_adapter: dsl.Input[dsl.Model] = None,
-    baseline_predictions: dsl.Input[dsl.Dataset] = None,
     baseline_report_predictions: dsl.Input[dsl.Dataset] = None,
     iteration: int = 0,
     export_uri: str = "",
     events_uri: str = "",
+    settings: dict = None,
 ):
     """Keeps the run's state, merges accepted rows, decides what is shipped and whether to go on, writes the report.
 
     Args:
-        settings: all settings of a run.
+        settings: all settings of a run; absent: those beside the rows of train_data.
         step: start, merge, score or step_matched; each takes the inputs that components/stages.py names.
         train_data: from prepare_data.
-        previous_state: from the previous update_state.
-        previous_synthetic_data: rows accepted so far.
-        baseline_predictions: of the untuned model, at the start.
+        previous_state: from the previous update_state; it has the rows accepted so far.
+        analyses: from analyze_patterns, of this iteration.
+        plan: from analyze_patterns, of this iteration.
+        checked_batches: from the last control_quality of this iteration.
+        adapter: from train_lora, of the model to record.
+        predictions: of that model on train and validation, from evaluate_slm.
+        report_predictions: of that model on selection and test, from evaluate_slm.
+        baseline_report_predictions: of the untuned model on selection and test, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs://, s3:// or minio:// folder that holds the adapter to ship; empty exports nothing.
         events_uri: gs://, s3:// or minio:// folder below which the stage tells how far it is, an object an event; empty tells
             nothing. State and report of the step are kept there too.
+
+    Returns:
+        state: what the run knows so far, and the rows that its report shows.
+        synthetic_data: all rows accepted so far.
         report_so_far: what was found, tried and gained up to this step.
         go_on: whether another iteration is worth it.
         step_matched: whether to train step-matched vanilla now, for comparison with the last iteration.

@@ -39,11 +39,6 @@ def recorded_model(step: str, iteration: int) -> tuple[str, Kind]:
     return models[step]
 
 
-def baseline_model(step: str) -> tuple[str, Kind]:
-    """Name and kind of the model that a step may record beside its own."""
-    return ("untuned", "untuned") if step == "start" else (STEP_MATCHED, "step_matched")
-
-
 def begin(
     state: State, settings: UpdateState, task: Task, train: Sequence[TrainRow], model: Evaluated, untuned: Evaluated | None
 ) -> Advance:
@@ -66,16 +61,14 @@ def merge(at: Advance, settings: UpdateState, task: Task, train: Sequence[TrainR
     return state, with_answers(shown, state.analysed(state.iterations[-1].number), {"train": learnt.errors})
 
 
-def record(at: Advance, settings: UpdateState, step: str, model: Evaluated, step_matched: Evaluated | None = None) -> Advance:
-    """Record the model of an iteration and, if it was trained beside it, the step-matched one; or that one alone."""
+def record(at: Advance, settings: UpdateState, step: str, model: Evaluated) -> Advance:
+    """Record the model of an iteration, or the step-matched one."""
     state, shown = at
     if step == "score":
         state = update.score(state, model.model, model.groups, settings.loop, settings.budget)
     else:
-        step_matched = model
-    if step_matched:
-        state = update.step_matched(state, step_matched.model, step_matched.groups)
-    return state, _with_answers(shown, model, *([step_matched] if step_matched and step_matched is not model else []))
+        state = update.step_matched(state, model.model, model.groups)
+    return state, _with_answers(shown, model)
 
 
 def snapshot(state: State, step: str, iteration: int) -> Lead | None:

@@ -32,16 +32,16 @@ def augmentation(settings: dict, predictions_uri: str, work_uri: str, data_versi
     """
 
     def agent(stage: str, **given):
-        return run(stage, settings=settings, train_data=rows, ledger=f"{work_uri}/ledger/{stage}", **given).outputs
+        return run(stage, train_data=rows, ledger=f"{work_uri}/ledger/{stage}", **given).outputs
 
     predictions = dsl.importer(artifact_uri=predictions_uri, artifact_class=dsl.Dataset, reimport=True)
     data = run("prepare_data", settings=settings, data_version=data_version)
-    rows, prints = data.outputs["train_data"], data.outputs["fingerprints"]
-    plan = agent("analyze_patterns", predictions=predictions.output, fingerprints=prints)["plan"]
+    rows = data.outputs["train_data"]  # and beside them the settings, for all that follow
+    plan = agent("analyze_patterns", predictions=predictions.output)["plan"]
     written = agent("generate_data", plan=plan)["batches"]
-    checked = agent("control_quality", plan=plan, batches=written, fingerprints=prints)["checked_batches"]
+    checked = agent("control_quality", plan=plan, batches=written)["checked_batches"]
     again = agent("generate_data", plan=plan, checked_batches=checked)["batches"]
-    agent("control_quality", plan=plan, batches=again, fingerprints=prints)
+    agent("control_quality", plan=plan, batches=again)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def failure_patterns(settings: dict, samples_uri: str, work_uri: str, data_versi
     """Patterns behind a model's failures.
 
     Args:
-        settings: sections task, slm, teacher, judge; of the task's rows those for training are shown to nobody but the teacher.
+        settings: a whole run's, at least task, slm, teacher, judge; of the task's rows only those for training reach the teacher.
         samples_uri: samples_*.jsonl of lm-eval.
         work_uri: gs://, s3:// or minio:// folder for paid calls: a task that is started again pays for none twice.
         data_version: another word after each change of the rows, or Kubeflow takes those of an earlier run.
@@ -40,10 +40,8 @@ def failure_patterns(settings: dict, samples_uri: str, work_uri: str, data_versi
     samples = dsl.importer(artifact_uri=samples_uri, artifact_class=dsl.Dataset, reimport=True)
     data = place(prepare_data(settings=settings, data_version=data_version), "prepare-data")
     patterns = analyze_patterns(
-        settings=settings,
         predictions=samples.output,
-        train_data=data.outputs["train_data"],
-        fingerprints=data.outputs["fingerprints"],
+        train_data=data.outputs["train_data"],  # and beside the rows the settings
         ledger=f"{work_uri}/ledger/analyze_patterns",
     )
     place(patterns, "analyze-patterns", key="TEACHER_API_KEY")

@@ -13,9 +13,10 @@ import yaml
 from compiled import without_sdk_version
 from kfp import components as kfp_components
 
+from pada_agent.components.core.form import SETTING_OF
 from pada_agent.components.core.settings import LlmStage
 from pada_agent.components.images import image
-from pada_agent.components.stages import IMAGES, LLM_STAGES, STAGES, handed_on
+from pada_agent.components.stages import IMAGES, LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import component_yaml
 
 ROOT = Path(__file__).parents[2] / "components"
@@ -58,12 +59,10 @@ def test_the_container_runs_the_stage_and_nothing_else(stage):
 
 
 def names_in(node, tables):
-    """The ports that the first argument of a call can name: a word, a word behind a prefix, or the keys of a module's table."""
+    """The ports that the first argument of a call can name: a word, or the keys of a module's table."""
     match node:
         case ast.Constant(value=str(word)):
             return {word}
-        case ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name(id="prefix")), ast.Constant(value=word)]):
-            return {word, f"baseline_{word}"}
         case ast.Name(id=loop):
             return tables.get(loop, set())
     return set()
@@ -89,8 +88,8 @@ def test_the_program_reads_and_writes_exactly_what_the_contract_names(stage):
                 made["artifacts"] |= names
             case ast.Attribute(attr="set_parameter"):
                 made["parameters"] |= names
-            case ast.Name(id="handed_on"):
-                made["parameters"] |= handed_on(None).keys()
+            case ast.Attribute(attr="fill_in"):
+                asked["parameters"] |= SETTING_OF.keys()
     component = interface(stage)
     for kind in ("artifacts", "parameters"):
         takes, gives = (set(component[side].get(kind, {})) for side in ("inputDefinitions", "outputDefinitions"))
@@ -104,9 +103,9 @@ def test_the_program_says_by_which_file_it_knows_each_folder(stage):
     calls = [n for n in ast.walk(ast.parse((ROOT / stage / "__main__.py").read_text())) if isinstance(n, ast.Call)]
     reads = [c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in ("input", "optional_input")]
     bare = {ast.unparse(c.args[0]) for c in reads if len(c.args) == 1}
-    # Fingerprints are a file; predictions to analyse may be one; of held-out rows a stage reads the splits it is told.
+    # Predictions to analyse may be a file; of held-out rows a stage reads the splits it is told.
     either = {"'predictions'"} if stage == "analyze_patterns" else set()
-    assert bare <= {"'fingerprints'", "'heldout_data'"} | either
+    assert bare <= {"'heldout_data'"} | either
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -131,10 +130,9 @@ def test_caps_can_be_set_for_each_stage_that_asks_an_llm():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_input_is_told_to_whoever_sees_it_in_the_ui(stage):
-    component = interface(stage)
-    told = component["inputDefinitions"]["parameters"]
-    assert all(p.get("description") for p in told.values()), [n for n, p in told.items() if not p.get("description")]
+def test_every_input_and_output_is_told_to_whoever_reads_the_component(stage):
+    for side in (interface(stage)[side] for side in ("inputDefinitions", "outputDefinitions")):
+        assert [name for ports in side.values() for name, of in ports.items() if not of.get("description")] == []
 
 
 @pytest.mark.parametrize("stage", STAGES)

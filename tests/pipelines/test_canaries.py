@@ -143,7 +143,7 @@ def test_nothing_of_a_held_out_row_gets_out_of_the_analysis(run):
     check_requests(asks)
     assert all(any(map(is_for(role), asks)) for role in (*ANALYSIS, WRITES, JUDGES))
     assert any(found(ask.text, "validation") for ask in asks), "the analysis was shown no validation row: nothing was tested"
-    readable = ("train_data", "plan", "batches", "checked_batches", "synthetic_data", "fingerprints", "adapter")
+    readable = ("train_data", "plan", "batches", "checked_batches", "synthetic_data", "adapter")
     files = [f for name in readable for place in run_dir.glob(f"*/{name}") for f in (place, *place.rglob("*")) if f.is_file()]
     texts = {file: file.read_text() for file in files if file.suffix not in (".safetensors", ".bin")}
     assert {file: tokens for file, text in texts.items() if (tokens := found(text))} == {}

@@ -8,7 +8,7 @@ gs://bucket/work/events/RUN/state.json     the state; written last
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pada_agent.components.backends.record_files import parse_records, records_text
+from pada_agent.components.backends.record_files import parse_records, record_lines
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.report.shown_rows import ROWS_FILE, ShownRow
@@ -37,7 +37,7 @@ def keep(events_uri: str, run: str, state: State, rows: Sequence[ShownRow], page
         before = None
     if before is None or not _goes_on(state, before):
         write(f"{folder}/{REPORT_FILE}", page.encode("utf-8", "replace"))
-        write(f"{folder}/{ROWS_FILE}", records_text(rows))
+        write(f"{folder}/{ROWS_FILE}", record_lines(rows))
         write(f"{folder}/{STATE_FILE}", state.model_dump_json(indent=1).encode())
 
 

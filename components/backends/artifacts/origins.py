@@ -19,7 +19,7 @@ def taken_over(ex: Executor, before: State, step: str, iteration: int) -> dict[s
         "checked_batches": f"control-{iteration}",
         "adapter": f"train-{model}",
         "report_predictions": f"evaluate-{model}",
-        "baseline_report_predictions": "evaluate-untuned" if step == "start" else "evaluate-step-matched",
+        "baseline_report_predictions": "evaluate-untuned",
         "previous_state": _all_before(before),
     }
     here = place_of(ex.output_uri(OUTPUT))

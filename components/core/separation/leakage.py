@@ -1,4 +1,4 @@
-"""Recognises held-out text without holding it: the `fingerprints` artifact.
+"""Recognises held-out text without holding it: `fingerprints.json` of the `train_data` artifact.
 
     {"version": 2, "ngram": 13, "short_ngram": 8,
      "splits": {"test": {"questions": "03f1c2...", "runs": "9be0...", "short_runs": "...", ..., "near": [...]}}}
@@ -25,6 +25,7 @@ from pada_agent.components.core.separation.duplicates import FUNCTION_WORD, toke
 from pada_agent.components.core.separation.near_copies import NearCopies
 
 VERSION = 2
+FINGERPRINTS_FILE = "fingerprints.json"
 KINDS = (
     "questions",  # whole first texts of the rows
     "runs",  # of `ngram` words, from texts that are so long
@@ -115,6 +116,12 @@ class Fingerprints:
         }
         document = {"version": VERSION, "ngram": self._ngram, "short_ngram": self._short, "splits": splits}
         return json.dumps(document, indent=1) + "\n"
+
+    @classmethod
+    def beside(cls, train_data: Path) -> Self | None:
+        """Those of a train_data artifact, None if it has none: rows of another program. Raises InputError for a broken file."""
+        path = train_data / FINGERPRINTS_FILE
+        return cls.load(path) if path.exists() else None
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -63,7 +63,7 @@ def name(ask) -> dict[str, str]:
 
 
 def inputs(data, predictions) -> dict[str, Path]:
-    return {"train_data": data["train_data"], "predictions": predictions, "fingerprints": data["fingerprints"]}
+    return {"train_data": data["train_data"], "predictions": predictions}
 
 
 def test_two_kinds_of_failure_become_two_grounded_patterns_with_near_seeds(stage, sql_settings, data, predictions, llm_stub):

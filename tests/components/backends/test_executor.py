@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.executor import SETTINGS_FILE, Executor
 from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import PrepareData, TrainLora
+from pada_agent.components.core.settings import PrepareData, Settings, TrainLora
 from pada_agent.components.stages import STAGES
 
 COMPONENTS = Path(__file__).parents[3] / "components"
@@ -77,6 +77,30 @@ def test_a_stage_takes_its_sections_of_a_whole_runs_settings(stage):
     assert set(found.model_dump()) == set(model.model_fields)
     assert found.task.name == "gsm8k"
     assert executor({"settings": json.dumps(WHOLE)}).settings(model) == found
+
+
+@pytest.mark.parametrize("given", [{}, {"settings": {}}, {"settings": "{}"}, {"settings": ""}, {"settings": None}])
+def test_without_settings_those_beside_the_rows_are_the_runs(given, tmp_path):
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps(WHOLE))
+    ex = executor(given, {"train_data": tmp_path})
+    assert ex.settings(TrainLora) == executor({"settings": WHOLE}).settings(TrainLora)
+    assert ex.run_settings(TrainLora) == Settings.model_validate(WHOLE)
+    other = executor({"settings": {**WHOLE, "seed": 7}}, {"train_data": tmp_path})
+    assert other.settings(TrainLora).seed == 7, "what is given goes first"
+
+
+def test_settings_that_are_nowhere_or_broken_are_said_with_their_place(tmp_path):
+    with pytest.raises(InputError, match=r"input parameter 'settings' is missing$"):
+        executor().settings(TrainLora)
+    rows = executor(inputs={"train_data": tmp_path})
+    with pytest.raises(
+        InputError, match=rf"'settings' is missing, and {tmp_path} has no settings.json: prepare_data writes it if"
+    ):
+        rows.settings(TrainLora)
+    for text, message in (("{", "not JSON"), ("\xff", "not JSON"), (json.dumps({**WHOLE, "sede": 1}), "unknown key 'sede'")):
+        (tmp_path / SETTINGS_FILE).write_bytes(text.encode("latin-1"))
+        with pytest.raises(InputError, match=rf"{tmp_path}/settings.json: {message}"):
+            rows.settings(TrainLora)
 
 
 @pytest.mark.parametrize(
@@ -237,8 +261,6 @@ def test_without_arguments_a_stage_says_its_usage():
 def test_a_stage_says_what_it_is():
     command = [sys.executable, "-m", "pada_agent.components.prepare_data"]
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "sources in, training data, held-out data and fingerprints out" in " ".join(
-        done.stdout.split()
-    )
+    assert done.returncode == 0 and "sources in, training data and held-out data out" in " ".join(done.stdout.split())
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, f"{version('pada-agent')}\n")

@@ -9,6 +9,7 @@ from pada_agent.components.backends.record_files import read_json, read_records,
 from pada_agent.components.control_quality.__main__ import run
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 
 HAVING = "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > "
 STRATEGY = Strategy(id="s1", pattern_id="p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"])
@@ -52,7 +53,6 @@ def check(stage, sql_settings, data, tmp_path):
         write_records(earlier / "synthetic.jsonl", accepted)
         inputs = {
             "train_data": data["train_data"],
-            "fingerprints": data["fingerprints"],
             "plan": plan,
             "batches": source,
             "synthetic_data": earlier,
@@ -70,6 +70,13 @@ def reasons(checked: Batch) -> list[str]:
 
 def kinds(checked: Batch) -> list[str | None]:
     return [s.kind for s in checked.samples]
+
+
+def test_without_the_fingerprints_of_held_out_rows_nothing_is_judged(check, data, llm_stub):
+    (data["train_data"] / FINGERPRINTS_FILE).unlink()
+    with pytest.raises(InputError, match=r"'train_data': .* has no fingerprints.json, .*; give the train_data of this release's"):
+        check([batch([row(2, HAVING + "2", "Cities with more than 2 customers")])])
+    assert llm_stub.asks == []
 
 
 def test_good_rows_are_judged_as_a_batch_and_accepted(check, llm_stub):

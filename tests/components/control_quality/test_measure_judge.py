@@ -61,7 +61,7 @@ def check(stage, data, tmp_path):
         (source / "judge_check.json").unlink(missing_ok=True)
         if carried:
             write_json(source / "judge_check.json", carried)
-        inputs = {name: data[name] for name in ("train_data", "fingerprints")} | {"plan": plan, "batches": source}
+        inputs = {"train_data": data["train_data"], "plan": plan, "batches": source}
         outputs, _ = stage(run, settings, inputs, **parameters)
         folder = outputs["checked_batches"]
         found = folder / "judge_check.json"

@@ -17,6 +17,7 @@ from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, HeldOutRow, Score, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
+from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.gsm8k import Gsm8k
 from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
 from pada_agent.components.prepare_data import __main__ as entry
@@ -93,14 +94,15 @@ def prepare(tmp_path: Path) -> Callable[..., Path]:
     return start
 
 
-def run_stage(task: Raw, out: Path, seed: int = 0) -> Path:
+def run_stage(task: Raw, out: Path, seed: int = 0, **sections: Raw) -> Path:
     def slot(name: str) -> Raw:
         return {"artifacts": [{"name": name, "uri": str(out / name), "metadata": {}}]}
 
+    settings = {"task": {**task, "split_seed": seed}, "control": {}, **sections}
     executor_input = {
-        "inputs": {"parameterValues": {"settings": json.dumps({"task": {**task, "split_seed": seed}, "control": {}})}},
+        "inputs": {"parameterValues": {"settings": json.dumps(settings)}},
         "outputs": {
-            "artifacts": {name: slot(name) for name in ("train_data", "heldout_data", "fingerprints")},
+            "artifacts": {name: slot(name) for name in ("train_data", "heldout_data")},
             "parameters": {"train_rows": {"outputFile": str(out / "train_rows")}},
             "outputFile": str(out / "output.json"),
         },
@@ -134,7 +136,6 @@ class TestOutputs:
         artifacts = read_json(out / "output.json")["artifacts"]
         assert artifacts["train_data"]["artifacts"][0]["metadata"] == {"rows": 30, "removed": 0}
         assert sorted(p.name for p in out.iterdir()) == [
-            "fingerprints",
             "heldout_data",
             "output.json",
             "train_data",
@@ -175,11 +176,21 @@ class TestOutputs:
 
     def test_fingerprints_know_every_held_out_row_and_no_training_row(self, prepare: Callable[..., Path]) -> None:
         out = prepare("squad", squad())
-        prints = Fingerprints.load(out / "fingerprints")
+        prints = Fingerprints.load(out / "train_data" / "fingerprints.json")
         for split in ("validation", "selection", "test"):
             assert all(prints.hits([r.fields["question"], r.fields["context"]]) for r in held_out_of(out, split))
         assert not any(prints.hits([r.fields["question"], r.fields["context"]]) for r in train_of(out))
-        assert "traded" not in (out / "fingerprints").read_text()
+        assert "traded" not in (out / "train_data" / "fingerprints.json").read_text()
+
+    def test_the_settings_of_a_whole_run_travel_with_the_rows_and_sections_do_not(
+        self, prepare: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        assert not (prepare("gsm8k", gsm8k()) / "train_data" / "settings.json").exists()
+        task = {"name": "gsm8k", **{split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}}
+        models = {name: {"model": name} for name in ("slm", "teacher", "judge")}
+        out = run_stage(task, tmp_path / "whole", **models)
+        kept = Settings.model_validate(read_json(out / "train_data" / "settings.json"))
+        assert kept == Settings(task={**task, "split_seed": 0}, **models)
 
     def test_files_that_options_name_travel_along(self, tmp_path: Path) -> None:
         script = "CREATE TABLE customers (name TEXT, city TEXT);\nINSERT INTO customers VALUES ('Ada', 'Oslo'), ('Bo', 'Rome');\n"

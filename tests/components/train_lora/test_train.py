@@ -32,7 +32,7 @@ NEW = {"question": "How many goods are sold by makers from Peru?", "sql": "SELEC
 
 def test_stage_writes_an_adapter_with_what_was_done(stage, settings, data, tmp_path):
     write_records(tmp_path / "syn" / "synthetic.jsonl", [synthetic({**NEW, "family": ""})])
-    inputs = {k: data[k] for k in ("train_data", "fingerprints")} | {"synthetic_data": tmp_path / "syn"}
+    inputs = {"train_data": data["train_data"], "synthetic_data": tmp_path / "syn"}
     out, parameters = stage(run, settings, inputs, name="iteration-1")
     facts = read_json(out["adapter"] / "train.json")
     assert parameters == {"steps": 2}  # 25 rows, 16 a step
@@ -60,7 +60,7 @@ def test_stage_takes_as_many_steps_as_it_is_told_and_keeps_checkpoints_where_it_
 def test_synthetic_row_with_held_out_text_is_refused_by_name(stage, settings, data, tmp_path):
     stolen = read_records(data["heldout_data"] / "test.jsonl", HeldOutRow)[5]
     write_records(tmp_path / "syn" / "synthetic.jsonl", [synthetic(stolen.fields, "s-9")])
-    inputs = {k: data[k] for k in ("train_data", "fingerprints")} | {"synthetic_data": tmp_path / "syn"}
+    inputs = {"train_data": data["train_data"], "synthetic_data": tmp_path / "syn"}
     with pytest.raises(InputError, match="synthetic row s-9 has the same question as a test row; it must not be trained on"):
         stage(run, settings, inputs)
     assert not (tmp_path / "02-train_lora" / "adapter").exists()
@@ -70,7 +70,7 @@ def test_training_row_with_held_out_text_is_refused_by_name(settings, data):
     rows = read_records(data["train_data"] / "train.jsonl", TrainRow)
     stolen = read_records(data["heldout_data"] / "validation.jsonl", HeldOutRow)[0]
     rows.append(TrainRow(id="t-x", fields=stolen.fields))
-    prints = Fingerprints.load(data["fingerprints"])
+    prints = Fingerprints.beside(data["train_data"])
     task = load_task("text_to_sql", settings.task.options)
     with pytest.raises(InputError, match="training row t-x has the same question as a validation row"):
         train("a", task, rows, [], prints, lambda examples: pytest.fail("trained all the same"))
@@ -108,7 +108,7 @@ def test_real_model_learns(stage, sql_settings, real_slm):
         }
     )
     data, _ = stage(prepare, chosen, {})
-    out, _ = stage(run, chosen, {"train_data": data["train_data"], "fingerprints": data["fingerprints"]}, max_steps=8)
+    out, _ = stage(run, chosen, {"train_data": data["train_data"]}, max_steps=8)
     facts = read_json(out["adapter"] / "train.json")
     assert facts["losses"][0] < 4  # the chat format is the model's own: a wrong one starts far higher
     assert facts["losses"][-1] < 0.6 * facts["losses"][0]

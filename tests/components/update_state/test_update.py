@@ -53,15 +53,17 @@ class Loop:
         )
         self.last: dict[str, Any] = {}
         self.out = folder
+        self.asked = STAGES["update_state"].outputs
         rows = [TrainRow(id=f"train-{i}", fields=fields_of("train", i)) for i in range(SIZES["train"])]
         write_records(folder / "train_data" / "train.jsonl", rows)
 
     def call(self, step: str, inputs: Mapping[str, Path], uris: Mapping[str, str] | None = None, **parameters: Any) -> State:
+        """Asks for the outputs in `self.asked`."""
         self.calls += 1
         out = self.folder / f"call-{self.calls}"
         before = {"previous_state": self.out / "state"} if self.last else {}
         inputs = {"train_data": self.folder / "train_data", **before, **inputs}
-        slots = {n: self._slot(out / n, uris) for n in ("state", "synthetic_data", "report_so_far")}
+        slots = {n: self._slot(out / n, uris) for n in self.asked}
         values = {"settings": STAGES["update_state"].sections(self.settings), "step": step, **parameters}
         artifacts = {n: self._slot(p, uris) for n, p in inputs.items()}
         outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
@@ -149,13 +151,11 @@ class Loop:
         return {name: folder / name for name in ("analyses", "plan")} | {"checked_batches": folder / "batches"}
 
     def merge(self, number: int, **options: Any) -> State:
-        before = {"previous_synthetic_data": self.out / "synthetic_data"} if number > 1 else {}
-        return self.call("merge", {**self.learnt(number, **options), **before}, iteration=number)
+        return self.call("merge", self.learnt(number, **options), iteration=number)
 
     def score(self, number: int, right: int, **splits: int) -> State:
         name = f"iteration-{number}"
-        before = {"previous_synthetic_data": self.out / "synthetic_data"}
-        return self.call("score", {**self.evaluated(name, rights(right, **splits)), **before}, iteration=number)
+        return self.call("score", self.evaluated(name, rights(right, **splits)), iteration=number)
 
 
 def beside(artifacts: Mapping[str, Path]) -> dict[str, Path]:
@@ -259,9 +259,8 @@ def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> Non
     uris = {"adapter": f"{runs}/earlier/train-lora/adapter", "state": f"{runs}/now/update-state/state"}
     state = loop.call("start", loop.evaluated("vanilla", rights(30)), uris)
     assert state.taken_over == {"train-vanilla": "earlier"}
-    assert (
-        "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in (loop.out / "report_so_far").read_text()
-    )
+    said = (loop.out / "report_so_far").read_text()
+    assert "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in said
     later = {name: f"{runs}/last/update-state/{name}" for name in ("state", "previous")}
     assert loop.call("merge", loop.learnt(1), later, iteration=1).taken_over == {"train-vanilla": "earlier"}, "it is kept"
 
@@ -294,29 +293,6 @@ def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
     assert "test question" not in report and "selection question" not in report
 
 
-def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
-    """On Kubeflow each iteration has a control, here only the last: both must leave the same state."""
-    states = []
-    for engine in ("kubeflow", "local"):
-        (tmp_path / engine).mkdir()
-        loop = Loop(tmp_path / engine)
-        loop.begin()
-        for number, right in ((1, 50), (2, 55)):
-            loop.merge(number)
-            control = loop.evaluated("step-matched", {"selection": 20 + number, "test": 40 + number})
-            if engine == "kubeflow":
-                inputs = {**loop.evaluated(f"iteration-{number}", rights(right)), **beside(control)}
-                state = loop.call("score", {**inputs, "previous_synthetic_data": loop.out / "synthetic_data"}, iteration=number)
-            else:
-                loop.score(number, right)
-        if engine == "local":
-            state = loop.call("step_matched", control)
-        assert loop.outcome["shipped"] == "iteration-2"
-        states.append(json.loads(state.model_dump_json().replace(f"/{engine}/", "/")))
-    assert states[0] == states[1]
-    assert [m["metrics"]["test"]["correct"] for m in states[0]["models"] if m["kind"] == "step_matched"] == [42]
-
-
 def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Path) -> None:
     uri = str(tmp_path / "export")
     untuned = loop.evaluated("untuned", {"selection": 1, "test": 2})
@@ -334,6 +310,21 @@ def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Pat
     assert shipped(uri)["facts"]["accuracy"]["selection"] == round(50 / 60, 4)
     assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report_so_far").read_text()
     assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_pipeline_that_asks_for_the_state_alone_gets_the_same_state_and_export(tmp_path: Path) -> None:
+    left = []
+    for asked in (STAGES["update_state"].outputs, ("state", "report_so_far")):
+        (tmp_path / str(len(asked))).mkdir()
+        loop = Loop(tmp_path / str(len(asked)))
+        loop.asked = asked
+        loop.begin()
+        loop.merge(1)
+        loop.call("score", loop.evaluated("iteration-1", rights(42)), iteration=1, export_uri=str(loop.folder / "export"))
+        assert {p.name for p in loop.out.iterdir()} == {*asked, "executor_output.json"}
+        files = [loop.out / "state" / "state.json", *(loop.folder / "export" / n for n in ("synthetic.jsonl", "report.html"))]
+        left.append([file.read_text().replace(str(loop.folder), "") for file in files])
+    assert left[0] == left[1]
 
 
 def test_the_last_step_mends_an_export_that_steps_taken_over_did_not_make(loop: Loop, tmp_path: Path) -> None:
@@ -388,15 +379,6 @@ def test_a_resumed_iteration_leaves_the_same_state(tmp_path: Path) -> None:
         write_json(learnt["analyses"] / "usage.json", {"analyze_patterns": usage.model_dump()})
         states.append(loop.call("merge", learnt, iteration=1).iterations)
     assert states[0] == states[1]
-
-
-def test_rows_of_a_user_stay_in_front(loop: Loop, tmp_path: Path) -> None:
-    loop.begin()
-    own = sample(9, 9, "accepted").row
-    write_records(tmp_path / "own" / "synthetic.jsonl", [own])
-    loop.call("merge", {**loop.learnt(1), "previous_synthetic_data": tmp_path / "own"}, iteration=1)
-    rows = read_records(loop.out / "synthetic_data" / "synthetic.jsonl", SyntheticRow)
-    assert [r.id for r in rows] == ["it9-9", "it1-0", "it1-1", "it1-2"]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_one_report_and_one_summary_of_metrics_in_the_root(spec):
         (layer.name, task, name)
         for layer in layers(spec)
         for task, name in layer.artifacts
-        if "report" == name or "Metrics" in kind_of(spec, layer.tasks[task], name)
+        if name == "report" or "Metrics" in kind_of(spec, layer.tasks[task], name)
     ]
     assert sorted(made) == [("root", "result", "metrics"), ("root", "result", "report")]
 

@@ -3,6 +3,9 @@
 import json
 import re
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -117,7 +120,7 @@ def test_everything_arrives(kfp, submit, cluster_config, packages, monkeypatch):
         "runtime_config": {
             "pipeline_root": "gs://artifacts/kfp",
             "parameters": {
-                "settings": read_config(cluster_config).model_dump(mode="json"),
+                "settings": read_config(cluster_config).model_dump(mode="json", exclude_defaults=True),
                 "work_uri": "gs://work/w",
                 "export_uri": "s3://out/e",
                 "rounds": 2,
@@ -130,6 +133,50 @@ def test_everything_arrives(kfp, submit, cluster_config, packages, monkeypatch):
     assert {ask.headers.get("authorization") for ask in kfp.asks} == {f"Bearer {SECRET}"}
     (asked,) = kfp.asked("GET", f"{API}/experiments")
     assert json.loads(asked.query["filter"])["predicates"][0]["stringValue"] == "pada-agent"
+
+
+def _printed(kfp, submit, *more, **how):
+    """What --print-parameters prints, after which nothing has been asked."""
+    before = len(kfp.asks)
+    code, out, said = submit(*more, "--print-parameters", **how)
+    assert code == 0, said
+    assert len(kfp.asks) == before
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("host", [True, False])
+def test_what_is_printed_is_what_would_be_sent(kfp, submit, compiled, host):
+    given = [*UNSEEN, "--export-uri", "gs://out/e"]
+    printed = _printed(kfp, submit, *given, package=compiled, host=kfp.url if host else "")
+    assert submit(*given, package=compiled)[0] == 0
+    assert printed == kfp.asked("POST", f"{API}/runs")[0].json["runtime_config"]["parameters"]
+    assert {"iterations", "teacher_url", "settings", "work_uri", "export_uri", "data_version"} <= printed.keys()
+
+
+def test_what_is_printed_is_what_kfps_own_command_sends(kfp, submit, compiled):
+    """`kfp run create` reads each value as JSON, which pipelines/README.md has jq write."""
+    kfp.on("GET", f"{API}/runs/r1", {"run_id": "r1", "state": "PENDING"})  # to show what was started
+    printed = _printed(kfp, submit, "--set", 'data_version={"task.train": "1"}', package=compiled)
+    values = [f"{name}={json.dumps(value)}" for name, value in printed.items()]
+    command = ["--endpoint", kfp.url, "run", "create", "-e", "mine", "-f", str(compiled), *values]
+    done = subprocess.run([Path(sys.executable).with_name("kfp"), *command], capture_output=True, text=True, check=False)
+    (ask,) = kfp.asked("POST", f"{API}/runs")
+    assert (done.returncode, ask.json["runtime_config"]["parameters"]) == (0, printed), done.stderr
+
+
+def test_printed_notes_are_not_on_standard_output(kfp, pada, compiled, on_the_hub):
+    kfp.instead("GET", "/api/models/org/slm", {"error": "gated"}, status=403)
+    given = ["--target", "kubernetes", "--config", on_the_hub, "--package", compiled, "--work-uri", "gs://work/w"]
+    code, out, said = pada("submit", *given, "--print-parameters")
+    assert code == 0 and "note: what lies at slm.model cannot be told from here" in said
+    assert json.loads(json.loads(out)["data_version"])["task.train"] == "commit decade", "it looks as a submit does"
+
+
+@pytest.mark.parametrize("more", [["--wait"], ["--timeout", "3"], ["--rerun", "2"], ["--upload-only", "v1"]])
+def test_who_prints_starts_nothing(http_stub, submit, more):
+    code, out, said = submit("--print-parameters", *more)
+    assert (code, out) == (1, "") and "--print-parameters: " in said and more[0] in said
+    assert not http_stub.asks
 
 
 @pytest.mark.parametrize(

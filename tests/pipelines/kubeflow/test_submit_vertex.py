@@ -1,5 +1,6 @@
 """`pada submit --target vertex` with Google's own client, credentials included, against a loopback server."""
 
+import json
 import socket
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from cluster_cases import ON_VERTEX, write_config
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import FIELDS
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow import watch as run_watch
 from pada_agent.pipelines.kubeflow.compile import write_package
@@ -94,7 +96,7 @@ def test_everything_arrives(vertex, submit, packages):
         "runtimeConfig": {
             "gcsOutputDirectory": "gs://artifacts/runs",
             "parameterValues": {
-                "settings": read_config(submit.config).model_dump(mode="json"),
+                "settings": read_config(submit.config).model_dump(mode="json", exclude_defaults=True),
                 "work_uri": "gs://work/w",
                 "rounds": 2,
                 "share": 1.0,
@@ -128,7 +130,11 @@ def test_a_compiled_package_is_taken(vertex, pada, submit, tmp_path):
     assert ask.json["pipelineSpec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
     values = ask.json["runtimeConfig"]["parameterValues"]
     assert (values["accelerator_type"], values["accelerator_count"]) == ("NVIDIA_TESLA_T4", "2")
-    assert set(values) == {"settings", "work_uri", "data_version", "accelerator_type", "accelerator_count"}
+    assert values.keys() - FIELDS.keys() == {"settings", "work_uri", "data_version", "accelerator_type", "accelerator_count"}
+    asks = len(vertex.asks)
+    code, out, _ = pada(*given, "--package", package, "--print-parameters")
+    assert code == 0 and json.loads(out) == values
+    assert len(vertex.asks) == asks, "printing asks nobody"
 
 
 def test_defaults_of_a_run(vertex, submit):

@@ -56,7 +56,7 @@ def inputs_of(fakes, name):
 def test_every_iteration_trains_the_base_model_on_all_synthetic_data_so_far(run, fakes):
     run()
     second = inputs_of(fakes, "train-2")
-    assert set(second["artifacts"]) == {"train_data", "fingerprints", "synthetic_data"}
+    assert set(second["artifacts"]) == {"train_data", "synthetic_data"}
     assert "merge-2" in second["artifacts"]["synthetic_data"]["artifacts"][0]["uri"]
 
 

@@ -12,7 +12,17 @@ from pada_agent.pipelines.local.run import Outcome
 from pada_agent.pipelines.study.run import MODELS, SeedResult, compare, conduct, parse_seeds
 
 ROWS = 10
-RUN = {"task": "gsm8k", "slm": "slm", "teacher": "big", "judge": "other", "seed": 0, "iterations": 2, "patience": 2, "alpha": 0.05}
+RUN = {
+    "task": "gsm8k",
+    "slm": "slm",
+    "teacher": "big",
+    "judge": "other",
+    "seed": 0,
+    "iterations": 2,
+    "patience": 2,
+    "alpha": 0.05,
+}
+DECIDED = {"go_on": False, "reason": "plateau"}
 BEGUN = {"version": 1, "run": {**RUN, "confidence": 0.95, "threshold": 7, "share": 0.5, "scope": "total"}}
 
 
@@ -31,7 +41,9 @@ def outcome(folder, right, shipped="iteration-2", rows=range(ROWS)):
             ],
         )
         tasks[task] = Done(path, {"report_predictions": path / "report_predictions"}, {})
-    write_json(folder / "state" / "state.json", {**BEGUN, "incumbent": shipped, "decision": {"go_on": False, "reason": "plateau"}})
+    write_json(
+        folder / "state" / "state.json", {**BEGUN, "incumbent": shipped, "decision": {"go_on": False, "reason": "plateau"}}
+    )
     return Outcome(folder, tasks, folder / "state", "")
 
 
