@@ -61,6 +61,19 @@ def run(
 
 
 @app.command()
+def watch(
+    place: Annotated[str, typer.Option("--work-uri", "--run-dir", help="of the run: its --work-uri, or its run directory")],
+    run_id: Annotated[str, typer.Option("--run", help="id of the run; default: the one that told something last")] = "",
+    once: Annotated[bool, typer.Option("--once", help="say what is known now, and end")] = False,
+) -> None:
+    """Say how far a run is until it ends, wherever it runs; exit code 0 only for one that ended well."""
+    from pada_agent.pipelines.follow import follow
+
+    if not follow(place, run_id, once):
+        raise typer.Exit(1)
+
+
+@app.command()
 def estimate(config: Config, seed: Seed = None) -> None:
     """Say what a run will ask of the LLMs, and what that costs at most, before anything is spent."""
     from pada_agent.pipelines.cost_table import show_estimate

@@ -36,6 +36,12 @@ class Order:
     name: str
     again: int = 0
 
+    @property
+    def events_uri(self) -> str:
+        """Where the run's tasks tell how far they are; '' if they do not."""
+        work_uri = str(self.arguments.get("work_uri", ""))
+        return f"{work_uri}/events" if work_uri and self.package.tells else ""
+
 
 def arguments_for(
     package: Package,
