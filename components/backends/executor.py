@@ -87,7 +87,7 @@ class Executor:
             parameters["settings"] = filled_in(settings, given)
 
     def _given_settings(self, of_the_run: bool = False) -> tuple[str, Any]:
-        """Where the settings stand, and their values; if none are given and `of_the_run`, those beside the rows of `train_data`."""
+        """Where the settings stand, and their values; with `of_the_run` those beside `train_data` if none are given."""
         where, raw = "settings", self._inputs.get("parameterValues", {}).get("settings") or {}
         if of_the_run and raw in ("{}", {}):
             where, raw = self._of_the_run()
