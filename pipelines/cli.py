@@ -61,6 +61,19 @@ def run(
 
 
 @app.command()
+def watch(
+    place: Annotated[str, typer.Option("--work-uri", "--run-dir", help="of the run: its --work-uri, or its run directory")],
+    run_id: Annotated[str, typer.Option("--run", help="id of the run; default: the one that told something last")] = "",
+    once: Annotated[bool, typer.Option("--once", help="say what is known now, and end")] = False,
+) -> None:
+    """Say how far a run is until it ends, wherever it runs; exit code 0 only for one that ended well."""
+    from pada_agent.pipelines.follow import follow
+
+    if not follow(place, run_id, once):
+        raise typer.Exit(1)
+
+
+@app.command()
 def estimate(config: Config, seed: Seed = None) -> None:
     """Say what a run will ask of the LLMs, and what that costs at most, before anything is spent."""
     from pada_agent.pipelines.cost_table import show_estimate
@@ -130,6 +143,9 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="stay until the run ends; exit code 0 only for success")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="wait at most this many minutes; 0 is no limit")] = 0,
     reruns: Annotated[int, typer.Option("--rerun", min=0, help="wait, and start a run that failed again, at most so often")] = 0,
+    print_parameters: Annotated[
+        bool, typer.Option("--print-parameters", help="print the run's parameters as JSON and send nothing; see above")
+    ] = False,
     pipeline_root: Annotated[str, typer.Option("--pipeline-root", help="where artifacts go; vertex: gs://bucket/folder")] = "",
     service_account: Annotated[str | None, typer.Option("--service-account", help="default, kubernetes: the package's")] = None,
     host: Host = "",
@@ -147,7 +163,11 @@ def submit(
     labels: Annotated[str, typer.Option("--labels", help="vertex: name=value,name=value")] = "",
     api_endpoint: Annotated[str, typer.Option("--api-endpoint", help="vertex: address of a private endpoint")] = "",
 ) -> None:
-    """Start a run on Kubeflow Pipelines or Vertex AI, with the whole config as its parameter."""
+    """Start a run on Kubeflow Pipelines or Vertex AI, with the config as its parameters.
+
+    --print-parameters is for runs that something else starts. In the form of KFP's UI each value goes into the field of its
+    name, `settings` into its JSON editor; KFP's and Vertex's API take all of it. pipelines/README.md has the commands.
+    """
     from pada_agent.pipelines.kubeflow import submit as to
     from pada_agent.pipelines.kubeflow.run_order import check_options
     from pada_agent.pipelines.kubeflow.watch import Patience
@@ -159,7 +179,11 @@ def submit(
     vertex = {"project": project, "location": location, "job_id": job_id, "labels": labels, "api_endpoint": api_endpoint}
     shared = {"pipeline_root": pipeline_root, **({} if service_account is None else {"service_account": service_account})}
     check_options(target, vertex if target == "kubernetes" else {**kubernetes, "upload_only": upload_only})
-    if target == "vertex":
+    if print_parameters:
+        if upload_only:
+            raise InputError("--print-parameters: sends nothing; leave --upload-only out")
+        well = to.print_parameters(request, target)
+    elif target == "vertex":
         well = to.submit_to_vertex(request, to.Project(**vertex, **shared))
     else:
         cluster = to.Cluster(**{name: value for name, value in kubernetes.items() if value}, **shared)

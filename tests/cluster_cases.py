@@ -61,6 +61,32 @@ def compile_packages(folder: Path) -> dict[str, Path]:
     return packages
 
 
+def compile_telling(folder: Path) -> dict[str, Path]:
+    """By target: a pipeline of two tasks that tell how far they are, one of them in a layer, called as the recipe calls them."""
+    from kfp import compiler, dsl
+
+    def component(stage: str, name: str) -> Any:
+        def run(settings: dict, events_uri: str):  # type: ignore[no-untyped-def]
+            command = ["python", "-m", f"pada_agent.components.{stage}"]
+            return dsl.ContainerSpec(image="registry.example/pada-agent/slm:0.1.0", command=command)
+
+        run.__name__ = name
+        return dsl.container_component(run)
+
+    prepare, train = component("prepare_data", "prepare"), component("train_lora", "train_1")
+
+    @dsl.pipeline(name="improvement-loop")
+    def loop(settings: dict, work_uri: str, dry: bool = False):  # type: ignore[no-untyped-def]
+        first = prepare(settings=settings, events_uri=f"{work_uri}/events")
+        with dsl.If(dry == False, name="iteration-1"):  # noqa: E712
+            train(settings=settings, events_uri=f"{work_uri}/events").after(first)
+
+    packages = {target: folder / f"telling.{target}.yaml" for target in ("kubernetes", "vertex")}
+    for file in packages.values():
+        compiler.Compiler().compile(loop, str(file))
+    return packages
+
+
 def compile_with_volumes(folder: Path) -> Path:
     """A package for Kubernetes whose stages have volumes: /data where rows are read, /models where models are."""
     from kfp import compiler, dsl, kubernetes

@@ -37,6 +37,8 @@ class FakeStages:
         def run(ex: Executor) -> None:
             name = ex.output_uri(next(filter(ex.has_output, STAGES[stage].outputs))).rsplit("/", 2)[-2].split("-", 1)[1]
             self.calls.append(name)
+            if stage == "prepare_data":
+                ex.fill_in()
             sections = {} if stage == "publish_result" else {"sections": ex.settings(STAGES[stage].settings)}
             self.inputs.append({"name": name, **sections, **ex._inputs})
             for output in filter(ex.has_output, STAGES[stage].outputs):
@@ -112,7 +114,7 @@ def two_iterations(folder: Path) -> Settings:
     return Settings(
         task=TaskSettings(name="gsm8k", train=str(folder / "train.jsonl"), validation="v.jsonl", test="t.jsonl"),
         slm=SlmSettings(model="some/slm"),
-        teacher=LlmSettings(model="big", base_url="http://127.0.0.1:1/v1"),
-        judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1"),
+        teacher=LlmSettings(model="big", base_url="http://127.0.0.1:1/v1", api_key_env="TEACHER_API_KEY"),  # as a package has it
+        judge=LlmSettings(model="other", base_url="http://127.0.0.1:1/v1", api_key_env="JUDGE_API_KEY"),
         loop={"iterations": 2},
     )

@@ -30,6 +30,7 @@ from pada_agent.components.backends.progress import notice, quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
 from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.form import SETTING_OF, filled_in
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
 from pada_agent.components.stages import STAGES
@@ -75,14 +76,28 @@ class Executor:
         chosen = self._settings(model)
         return chosen if isinstance(chosen, Settings) else None
 
-    def _settings(self, model: type[S]) -> S | Settings:
-        where, raw = "settings", self._inputs.get("parameterValues", {}).get("settings")
-        if raw in (None, "", "{}", {}):
+    def fill_in(self) -> None:
+        """Put the parameters that say one setting each into `settings`; an empty one is not given. Raises InputError."""
+        parameters = self._inputs.get("parameterValues", {})
+        given = {name: self.parameter(name) for name in SETTING_OF if parameters.get(name) not in (None, "")}
+        if given:
+            _, settings = self._given_settings()
+            if not isinstance(settings, dict):
+                raise InputError(f"settings: is {settings!r}; give a JSON object")
+            parameters["settings"] = filled_in(settings, given)
+
+    def _given_settings(self, of_the_run: bool = False) -> tuple[str, Any]:
+        """Where the settings stand, and their values; if none are given and `of_the_run`, those beside the rows of `train_data`."""
+        where, raw = "settings", self._inputs.get("parameterValues", {}).get("settings") or {}
+        if of_the_run and raw in ("{}", {}):
             where, raw = self._of_the_run()
         try:
-            values = _whole_numbers(json.loads(raw) if isinstance(raw, str | bytes) else raw)
+            return where, _whole_numbers(json.loads(raw) if isinstance(raw, str | bytes) else raw)
         except ValueError as e:
             raise InputError(f"{where}: not JSON ({e})") from e
+
+    def _settings(self, model: type[S]) -> S | Settings:
+        where, values = self._given_settings(of_the_run=True)
         of_run = isinstance(values, dict) and not values.keys() <= model.model_fields.keys()
         checked: type[S] | type[Settings] = Settings if of_run else model
         try:

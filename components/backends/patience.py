@@ -6,6 +6,8 @@ ends at once.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from itertools import islice
 from typing import ParamSpec, TypeVar
@@ -35,6 +37,17 @@ FAULTS = frozenset(
 LASTING = frozenset({("huggingface_hub", "OfflineModeIsEnabled")})  # a ConnectionError, and a setting
 P = ParamSpec("P")
 T = TypeVar("T")
+_waits = ContextVar("waits", default=True)
+
+
+@contextmanager
+def without_patience() -> Iterator[None]:
+    """While the block runs, a fault is a PassingError at once: for who comes back later anyway."""
+    before = _waits.set(False)
+    try:
+        yield
+    finally:
+        _waits.reset(before)
 
 
 def passes(error: BaseException) -> bool:
@@ -85,6 +98,8 @@ def _again(begin: Callable[[], Iterator[T]]) -> Iterator[T]:
                 yield item
             return
         except PassingError as e:
+            if not _waits.get():
+                raise
             faults += 1
             if faults == 1:
                 first = time.monotonic()

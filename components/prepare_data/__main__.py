@@ -26,6 +26,7 @@ TRIED_IN_SANDBOX = 3  # rows of each split; evaluate_slm tries all
 
 def run(ex: Executor) -> None:
     """Read, prepare, write."""
+    ex.fill_in()
     settings = ex.settings(PrepareData)
     _check_iterations(settings.loop.iterations, ex.parameter("max_iterations", 0))
     whole_run, data_version = ex.run_settings(PrepareData), str(ex.parameter("data_version", ""))

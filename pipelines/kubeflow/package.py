@@ -159,6 +159,17 @@ class Package:
         return int(max((source.get("runtimeValue", {}).get("constant", 0) for source in given), default=0))
 
     @property
+    def task_names(self) -> dict[str, str]:
+        """What each task is called, by its key: those that run a container, not the layers around them."""
+        tasks = [(key, task) for _, key, task in tasks_of(self.spec) if "executorLabel" in self._component(task)]
+        return {key: str(task.get("taskInfo", {}).get("name", key)) for key, task in tasks}
+
+    @property
+    def tells(self) -> bool:
+        """Whether its tasks tell how far they are, below `work_uri`."""
+        return any("events_uri" in task.get("inputs", {}).get("parameters", {}) for _, _, task in tasks_of(self.spec))
+
+    @property
     def attempts(self) -> int:
         """Pairs of generation and quality control that an iteration has; 0 where the package has none."""
         pairs = Counter(dag for dag, _, task in tasks_of(self.spec) if task["componentRef"]["name"].startswith("comp-generate"))
@@ -196,8 +207,11 @@ class Package:
 
     def _stage_of(self, task: Mapping[str, Any]) -> str:
         """The stage that a task runs, '' for another container or a group of tasks."""
-        component = self.spec["components"].get(task["componentRef"]["name"], {})
-        return stage_of(self._containers.get(component.get("executorLabel", ""), {}))
+        return stage_of(self._containers.get(self._component(task).get("executorLabel", ""), {}))
+
+    def _component(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        component: dict[str, Any] = self.spec["components"].get(task["componentRef"]["name"], {})
+        return component
 
 
 def stage_of(container: Mapping[str, Any]) -> str:

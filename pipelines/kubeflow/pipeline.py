@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
+from pada_agent.components.core.form import FIELDS
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.stages import STAGES
-from pada_agent.pipelines.kubeflow.placement import Kubernetes, Parameters, Vertex
+from pada_agent.pipelines.kubeflow.form import form, with_form
+from pada_agent.pipelines.kubeflow.placement import KEYS, Kubernetes, Parameters, Vertex
 from pada_agent.pipelines.loop import PREPARE, Loop
 
 NAME = "pada-agent-improvement-loop"
@@ -52,7 +54,7 @@ class Layout:
 
     shape: Shape
     place: Place
-    settings: Any  # of the whole run: prepare_data alone takes them, other stages find them beside its rows
+    configured: Mapping[str, Any]  # a run's settings and its form's fields: for prepare_data, which leaves them beside its rows
     data_version: Any
     work_uri: Any
     export_uri: Any
@@ -99,7 +101,7 @@ class Layout:
         known = STAGES[stage]
         own: dict[str, Any] = {"events_uri": f"{self.work_uri}/events"} if stage in {"update_state", "publish_result"} else {}
         if stage == "prepare_data":
-            own |= {"settings": self.settings, "max_iterations": self.shape.max_iterations, "data_version": self.data_version}
+            own |= {**self.configured, "max_iterations": self.shape.max_iterations, "data_version": self.data_version}
         if known.llm:
             own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
         if known.checkpoints:
@@ -124,61 +126,16 @@ class Built(NamedTuple):
 
 
 def build(shape: Shape, place: Kubernetes | Vertex) -> Built:
-    """The pipeline of this shape for one target (placement.py). A docstring here is what the UI shows."""
+    """The pipeline of this shape for one target (placement.py), with the parameters of form.py."""
     layers: dict[str, list[str]] = {}
 
-    def follow(layout: Layout) -> None:
+    def body(given: dict[str, Any]) -> None:
+        on_task = place.on(Parameters(*(given[name] for name in Parameters._fields))) if isinstance(place, Vertex) else place
+        configured = {name: given[name] for name in ("settings", *FIELDS)}
+        if isinstance(place, Kubernetes):
+            configured |= {f"{role}_key": variable for role, variable in KEYS.items()}  # of its secrets, the same in each package
+        layout = Layout(shape, on_task, configured, given["data_version"], given["work_uri"], given["export_uri"])
         lay_out(layout)
         layers.update(layout.layers)
 
-    if isinstance(place, Vertex):
-        default = place.placement.vertex
-
-        @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
-        def on_vertex(  # type: ignore[no-untyped-def]
-            settings: dict,  # type: ignore[type-arg]
-            work_uri: str,
-            data_version: str,
-            export_uri: str = "",
-            accelerator_type: str = default.accelerator_type,
-            accelerator_count: str = default.accelerator_count,
-            cpu_limit: str = default.cpu_limit,
-            memory_limit: str = default.memory_limit,
-        ):
-            """Evaluate a small language model, find patterns in its failures, write data against them, fine-tune, repeat.
-
-            Args:
-                settings: a whole run's settings, one JSON object.
-                work_uri: gs:// folder for paid replies and checkpoints; a run started again with it pays for nothing twice.
-                data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after
-                    each change of the data or the models: tasks with the same inputs are taken over from an earlier run.
-                export_uri: gs:// folder for the adapter to ship; empty: it stays an artifact of the run.
-                accelerator_type: for training and evaluation, e.g. NVIDIA_L4, NVIDIA_A100_80GB.
-                accelerator_count: number of accelerators, as text.
-                cpu_limit: CPUs for training and evaluation; Vertex takes the smallest machine that has them.
-                memory_limit: memory for training and evaluation.
-            """
-            machine = Parameters(accelerator_type, accelerator_count, cpu_limit, memory_limit)
-            follow(Layout(shape, place.on(machine), settings, data_version, work_uri, export_uri))
-
-        return Built(on_vertex, layers)
-
-    @dsl.pipeline(name=NAME)  # type: ignore[untyped-decorator]
-    def on_kubernetes(  # type: ignore[no-untyped-def]
-        settings: dict,  # type: ignore[type-arg]
-        work_uri: str,
-        data_version: str,
-        export_uri: str = "",
-    ):
-        """Evaluate a small language model, find patterns in its failures, write data against them, fine-tune, repeat.
-
-        Args:
-            settings: a whole run's settings, one JSON object.
-            work_uri: gs://, s3:// or minio:// folder for paid replies and checkpoints, which a run started again uses.
-            data_version: what lies at the settings' addresses; `pada submit` fills it in, by hand give another word after each
-                change of the data or the models: tasks with the same inputs are taken over from an earlier run.
-            export_uri: gs://, s3:// or minio:// folder for the adapter to ship; empty: it stays an artifact of the run.
-        """
-        follow(Layout(shape, place, settings, data_version, work_uri, export_uri))
-
-    return Built(on_kubernetes, layers)
+    return Built(dsl.pipeline(name=NAME)(with_form(body, form(place))), layers)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pada_agent.components.core.addresses import STORES, Address, addresses, bucket_of
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import FIELDS, parameters_of
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import EMBEDDED, LlmSettings, Settings
 from pada_agent.components.stages import STAGES
@@ -35,6 +36,12 @@ class Order:
     name: str
     again: int = 0
 
+    @property
+    def events_uri(self) -> str:
+        """Where the run's tasks tell how far they are; '' if they do not."""
+        work_uri = str(self.arguments.get("work_uri", ""))
+        return f"{work_uri}/events" if work_uri and self.package.tells else ""
+
 
 def arguments_for(
     package: Package,
@@ -46,19 +53,23 @@ def arguments_for(
 ) -> dict[str, Any]:
     """The run's parameters: the settings, `uris` (work_uri, export_uri), and `name=value` of `--set`. Raises InputError.
 
+    Settings are given as those fields of the form that the package has, and as `settings` where they differ from the defaults.
     `look` says what lies at the settings' addresses, unless `--set` does; it may take a while, so that it comes after the checks.
     """
     check_settings(package, settings)
     for name, uri in uris.items():
         check_uri(f"--{name.replace('_', '-')}", uri, package.target)
-    arguments: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
-    arguments |= {name: uri.rstrip("/") for name, uri in uris.items() if uri}
+    configured = parameters_of(settings, [name for name in FIELDS if name in package.parameters])
+    arguments = configured | {name: uri.rstrip("/") for name, uri in uris.items() if uri}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"--set {text}: give it as name=value")
-        if name == "settings" or uris.get(name):
-            raise InputError(f"--set {name}: comes from {'--config' if name == 'settings' else 'its own option'}; give it once")
+        if name in configured:
+            there = f"--config ({FIELDS[name].key})" if name in FIELDS else "--config"
+            raise InputError(f"--set {name}: comes from {there}; change it there")
+        if uris.get(name):
+            raise InputError(f"--set {name}: comes from its own option; give it once")
         arguments[name] = package.typed(name, value)
         if name in uris:
             check_uri(f"--set {name}", arguments[name], package.target)

@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.store.versions import NOT_SEEN, versions
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.config import read_config
-from pada_agent.pipelines.kubeflow.package import package_file, read_package
+from pada_agent.pipelines.kubeflow.package import Package, package_file, read_package
 from pada_agent.pipelines.kubeflow.run_order import (
     LONGEST_RUN_NAME,
     LONGEST_VERSION,
@@ -30,7 +32,15 @@ from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster, Kubeflow
 from pada_agent.pipelines.kubeflow.submit_vertex import Project, Vertex
 from pada_agent.pipelines.kubeflow.watch import FAILED, SUCCEEDED, Patience, Started, watch
 
-__all__ = ["Cluster", "Project", "Request", "submit_to_kubernetes", "submit_to_vertex", "upload_to_kubernetes"]
+__all__ = [
+    "Cluster",
+    "Project",
+    "Request",
+    "print_parameters",
+    "submit_to_kubernetes",
+    "submit_to_vertex",
+    "upload_to_kubernetes",
+]
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,18 @@ def submit_to_vertex(request: Request, project: Project, say: Callable[[str], ob
         return _run(Vertex(project, order.package), order, request, say)
 
 
-def _order(request: Request, target: str, scratch: Path, say: Callable[[str], object]) -> Order:
-    if request.config is None:
-        raise InputError("--config: missing; give the YAML file of the run, see pipelines/quickstart/config.yaml")
-    settings = read_config(request.config)
+def print_parameters(request: Request, target: str, say: Callable[[str], object] = print) -> bool:
+    """Say the parameters that would be sent, as JSON and nothing else, and send nothing: True. Raises InputError."""
+    if request.patience is not None:
+        raise InputError("--print-parameters: starts no run; leave --wait, --timeout and --rerun out")
+    _, _, arguments = _parameters(request, target, notice)
+    say(json.dumps(arguments, indent=2, ensure_ascii=False))
+    return True
+
+
+def _parameters(request: Request, target: str, say: Callable[[str], object]) -> tuple[Settings, Package, dict[str, Any]]:
+    """What the config says, for which package, and the parameters of the run."""
+    settings = read_config(_config(request))
     package = read_package(request.package or package_file(target), target)
     package.check_images()
     check_name("--run-name", request.name)
@@ -89,11 +107,22 @@ def _order(request: Request, target: str, scratch: Path, say: Callable[[str], ob
     arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes, look)
     if note := cut_short(package, settings):
         say(f"note: {note}")
+    return settings, package, arguments
+
+
+def _config(request: Request) -> Path:
+    if request.config is None:
+        raise InputError("--config: missing; give the YAML file of the run, see pipelines/quickstart/config.yaml")
+    return request.config
+
+
+def _order(request: Request, target: str, scratch: Path, say: Callable[[str], object]) -> Order:
+    settings, package, arguments = _parameters(request, target, say)
     if not request.caching:
         package = package.write_without_caching(scratch / "package.yaml")
     elif settings.step_matched or not arguments.get("export_uri"):  # its last task sees to the export
         package = package.write_with_exporting_tasks_cached(scratch / "package.yaml")
-    file = request.config.resolve()
+    file = _config(request).resolve()
     named = file.parent.name if file.stem == "config" else file.stem
     started = f" {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
     return Order(package, arguments, request.name or named[: LONGEST_RUN_NAME - len(started)] + started)

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,15 @@ from pada_agent.pipelines.kubeflow.cluster.kfp_api import (
     refusal,
     unreachable,
 )
+from pada_agent.pipelines.kubeflow.failures import details_of, failures, states
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, Package
 from pada_agent.pipelines.kubeflow.run_order import Order, check_uri
-from pada_agent.pipelines.kubeflow.watch import Interruption, Snapshot, Started, Task
+from pada_agent.pipelines.kubeflow.watch import Interruption, Snapshot, Started
 
 NAMESPACE = "pada-agent"
 SERVICE_ACCOUNT = "pada-agent-runner"
 EXPERIMENT = "pada-agent"
+KUBEFLOW = "kubeflow"  # where a single-user KFP runs everything
 HOST_VARIABLE = "KF_PIPELINES_ENDPOINT"  # as in KFP's own client
 _POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")  # what Kubeflow mounts into a notebook's pod
 _SECONDS = 60
@@ -99,7 +101,14 @@ class Kubeflow:
             if not run.run_id:
                 raise ValueError("no run_id")  # KFP's client takes a web page for an empty run
         run_id = str(run.run_id)
-        return Started(run_id, f"{self.host}/#/runs/details/{run_id}", lambda: self._look(run_id))
+        names = order.package.task_names
+        return Started(
+            run_id,
+            f"{self.host}/#/runs/details/{run_id}",
+            lambda: self._look(run_id, names),
+            lambda known: failures(self.client.runs, run_id, self.namespace or KUBEFLOW, names, known),
+            order.events_uri,
+        )
 
     def upload(self, package: Package, version: str) -> str:
         """Upload the package as `version` of the pipeline of its name, made if need be; the link to it. Raises InputError."""
@@ -118,7 +127,7 @@ class Kubeflow:
             made = self.client.upload_pipeline_version(str(package.path), version, pipeline_id=pipeline.pipeline_id)
         return f"{self.host}/#/pipelines/details/{made.pipeline_id}/version/{made.pipeline_version_id}"
 
-    def _look(self, run_id: str) -> Snapshot:
+    def _look(self, run_id: str, names: Mapping[str, str]) -> Snapshot:
         from kfp_server_api import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -134,9 +143,8 @@ class Kubeflow:
             raise InputError(said) from e
         if not run.run_id:
             raise Interruption(f"{self.host}: answers with something other than a run")
-        details = run.run_details.task_details if run.run_details and run.run_details.task_details else []
         error = _one_line(run.error.message) if run.error and run.error.message else ""
-        return Snapshot(str(run.state or ""), _tasks(details, self.namespace), error)
+        return Snapshot(str(run.state or ""), states(details_of(run), names), error)
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -174,27 +182,6 @@ class Kubeflow:
         if status == 413 or "exceed maximum size" in said:
             return f"cannot {what}: the server finds it too large ({said}); shorten task.options or raise MAX_PARAMETER_BYTES"
         return f"cannot {what}: {self.host} answers HTTP {status} ({said}); correct what it names, or see ml-pipeline's log"
-
-
-def _tasks(details: list[Any], namespace: str) -> dict[str, Task]:
-    """Tasks by name, without the pods that KFP adds for itself: the drivers, and an executor apart from its task."""
-    by_id = {str(detail.task_id): detail for detail in details}
-    parents = {child.pod_name: detail for detail in details for child in detail.child_tasks or [] if child.pod_name}
-    tasks: dict[str, Task] = {}
-    for detail in details:
-        name = str(detail.display_name or detail.task_id)
-        if name.endswith("-driver") or name == "root":
-            continue
-        if name == "executor":
-            parent = by_id.get(str(detail.parent_task_id)) or parents.get(detail.pod_name)
-            name = str(parent.display_name) if parent else f"executor {detail.pod_name or detail.task_id}"
-        place = f"-n {namespace} " if namespace else ""
-        hint = f"kubectl {place}logs {detail.pod_name} -c main" if detail.pod_name else ""
-        message = _one_line(detail.error.message) if detail.error and detail.error.message else ""
-        known = tasks.get(name, Task(""))
-        state = str(detail.state or known.state)
-        tasks[name] = Task(state, known.message or message, known.hint or hint)
-    return tasks
 
 
 def _by_name(name: str) -> str:

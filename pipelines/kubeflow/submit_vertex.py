@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.kubeflow.package import Package
 from pada_agent.pipelines.kubeflow.run_order import Order
-from pada_agent.pipelines.kubeflow.watch import Interruption, Snapshot, Started, Task
+from pada_agent.pipelines.kubeflow.watch import FAILED, Failure, Interruption, Snapshot, Started
 
 LOGIN = "gcloud auth application-default login"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -97,24 +97,41 @@ class Vertex:
             )
         run_id = made.name.rpartition("/")[2] or job.job_id
         place = f"https://console.cloud.google.com/vertex-ai/locations/{self.wanted.location}/pipelines/runs"
-        return Started(run_id, f"{place}/{run_id}?project={self.project}", lambda: self._look(job.api_client, made.name))
+        names = order.package.task_names
+        return Started(
+            run_id,
+            f"{place}/{run_id}?project={self.project}",
+            lambda: self._look(job.api_client, made.name, names),
+            lambda known: self._failures(job.api_client, made.name, names),
+            order.events_uri,
+        )
 
-    def _look(self, client: Any, name: str) -> Snapshot:
+    def _look(self, client: Any, name: str, names: Mapping[str, str]) -> Snapshot:
         from google.api_core import exceptions
         from google.auth.exceptions import TransportError
         from requests.exceptions import ConnectionError, Timeout
 
         try:
-            with self._asking("look after the run"):
-                job = client.get_pipeline_job(name=name, timeout=_SECONDS)
+            job = self._job(client, name)
         except InputError as e:
             passing = exceptions.ServerError, exceptions.TooManyRequests, ConnectionError, Timeout, TransportError
             if isinstance(e.__cause__, passing):
                 raise Interruption(str(e)) from e
             raise
-        details = [detail for detail in job.job_detail.task_details if detail.task_name]
-        tasks = {detail.task_name: Task(detail.state.name, _one_line(detail.error.message)) for detail in details}
+        tasks = {names[d.task_name]: d.state.name for d in job.job_detail.task_details if d.task_name in names}
         return Snapshot(job.state.name.removeprefix("PIPELINE_STATE_"), tasks, _one_line(job.error.message))
+
+    def _failures(self, client: Any, name: str, names: Mapping[str, str]) -> list[Failure]:
+        try:
+            details = self._job(client, name).job_detail.task_details
+        except InputError:
+            return []
+        failed = [detail for detail in details if detail.task_name in names and detail.state.name == FAILED]
+        return [Failure(names[detail.task_name], _one_line(detail.error.message)) for detail in failed]
+
+    def _job(self, client: Any, name: str) -> Any:
+        with self._asking("look after the run"):
+            return client.get_pipeline_job(name=name, timeout=_SECONDS)
 
     def _init(self) -> None:
         from google.cloud import aiplatform

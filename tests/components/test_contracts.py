@@ -13,6 +13,7 @@ import yaml
 from compiled import without_sdk_version
 from kfp import components as kfp_components
 
+from pada_agent.components.core.form import SETTING_OF
 from pada_agent.components.core.settings import LlmStage
 from pada_agent.components.images import image
 from pada_agent.components.stages import IMAGES, LLM_STAGES, STAGES
@@ -87,6 +88,8 @@ def test_the_program_reads_and_writes_exactly_what_the_contract_names(stage):
                 made["artifacts"] |= names
             case ast.Attribute(attr="set_parameter"):
                 made["parameters"] |= names
+            case ast.Attribute(attr="fill_in"):
+                asked["parameters"] |= SETTING_OF.keys()
     component = interface(stage)
     for kind in ("artifacts", "parameters"):
         takes, gives = (set(component[side].get(kind, {})) for side in ("inputDefinitions", "outputDefinitions"))

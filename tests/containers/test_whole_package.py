@@ -25,6 +25,8 @@ from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, s
 
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
+from pada_agent.components.core.form import parameters_of
+from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.state import State
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import LLM_STAGES, STAGES
@@ -61,7 +63,8 @@ class Cluster:
 
     def run(self, settings: dict[str, Any], **how: Any) -> PackageRun:
         run = PackageRun(self.spec, self.root, self.start, contained=True, **how)
-        run.run(settings=settings, data_version="1", work_uri=f"{self.store.uri}/work", export_uri=f"{self.store.uri}/shipped")
+        uris = {"work_uri": f"{self.store.uri}/work", "export_uri": f"{self.store.uri}/shipped"}
+        run.run(**parameters_of(Settings.model_validate(settings)), **uris, data_version="1")
         return run
 
     def start(self, container: Container) -> int:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from package_runner import PackageRun
 
+from pada_agent.components.core.form import SETTING_OF, parameters_of
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import Caps, GenerateSettings, LoopSettings, Section, Settings
 from pada_agent.components.stages import STAGES
@@ -59,8 +60,8 @@ def on_kubeflow(fakes, tmp_path, quick):
         fakes.calls.clear()
         fakes.inputs.clear()
         spec = documents_of(package_file(target).read_text())[0]
-        given = settings.model_dump(mode="json")
-        PackageRun(spec, tmp_path / f"on-{target}", start).run(settings=given, work_uri=str(tmp_path / "work"), data_version="1")
+        run = PackageRun(spec, tmp_path / f"on-{target}", start)
+        run.run(**parameters_of(settings), work_uri=str(tmp_path / "work"), data_version="1")
         return {given["name"]: given for given in fakes.inputs}
 
     return follow
@@ -87,7 +88,7 @@ def sources(given: dict[str, Any]) -> dict[str, str]:
 
 WHERE = {"ledger", "checkpoint_uri", "export_uri", "events_uri", "work_uri"}  # places differ
 WHERE |= {"max_iterations", "data_version"}  # only a package has them
-WHERE |= {"settings"}  # on Kubeflow prepare_data is given the whole run's, and the others find them beside its rows
+WHERE |= {"settings", *SETTING_OF}  # on Kubeflow prepare_data is given the whole run's, and the others find them beside its rows
 
 
 @cache

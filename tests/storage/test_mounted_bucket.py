@@ -32,6 +32,8 @@ from whole_run import small_run, state_of, teach
 
 from pada_agent.components.backends.llm.ledger.calls import open_ledger
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import parameters_of
+from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import USER, Vertex
@@ -161,9 +163,10 @@ def _spec():
 
 
 def package(here, stub, base, start=None):
-    """A run of one iteration on the mount, and its settings."""
+    """A run of one iteration on the mount, and its parameters but for addresses."""
     values = small_run(stub.url, base / "slm", slm={"max_length": 3000}, generate={"batch": 3}, analyze={"sample": 6, "k_max": 2})
-    return PackageRun(_spec(), here.root, start or here.start, scheme="gs", retries=False, bucket=here.store.bucket), values
+    run = PackageRun(_spec(), here.root, start or here.start, scheme="gs", retries=False, bucket=here.store.bucket)
+    return run, parameters_of(Settings.model_validate(values))
 
 
 class Reached(Exception):
@@ -179,9 +182,9 @@ def run_until(here, stub, base, task: str, act: Callable[[Container], None]) -> 
         act(container)
         raise Reached
 
-    run, settings = package(here, stub, base, start)
+    run, given = package(here, stub, base, start)
     with pytest.raises(Reached):
-        run.run(settings=settings, data_version="1", work_uri=f"gs://{here.store.bucket}/work")
+        run.run(**given, data_version="1", work_uri=f"gs://{here.store.bucket}/work")
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +195,8 @@ def states():
 @pytest.mark.parametrize("mode", MODES)
 def test_the_whole_package(mode, vm, stub, base, states):
     with vm(mode) as here:
-        run, settings = package(here, stub, base)
-        run.run(settings=settings, data_version="1", work_uri=f"gs://{here.store.bucket}/work")
+        run, given = package(here, stub, base)
+        run.run(**given, data_version="1", work_uri=f"gs://{here.store.bucket}/work")
         assert [name for name in run.tasks if name.startswith("score-")] == ["score-1"], here.log.read_text()
         made = here.objects()
         for task in {name.rsplit("/", 1)[0] for name in made if name.endswith("/executor_output.json")}:
@@ -281,6 +284,8 @@ from pathlib import Path
 from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import parameters_of
+from pada_agent.components.core.settings import Settings
 
 def folder(path):
     with whole_directory(path) as work:

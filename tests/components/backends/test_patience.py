@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pada_agent.components.backends import patience
-from pada_agent.components.backends.patience import passes, patient_rows, patiently
+from pada_agent.components.backends.patience import passes, patient_rows, patiently, without_patience
 from pada_agent.components.core.errors import InputError, PassingError
 
 
@@ -49,6 +49,14 @@ def test_a_fault_that_does_not_pass_ends_after_two_minutes(clock):
         patiently(ask)
     assert not isinstance(e.value, PassingError), "who waits for the whole must not begin anew"
     assert len(asked) == 12 and clock.seconds == 120
+
+
+def test_who_comes_back_later_anyway_is_told_at_once(clock, capsys):
+    ask, asked = failing(2, PassingError("s3://b/x: cannot be reached (503)"))
+    with without_patience(), pytest.raises(PassingError, match=r"^s3://b/x: cannot be reached \(503\)$"):
+        patiently(ask)
+    assert (len(asked), clock.pauses, capsys.readouterr().err) == (1, [], "")
+    assert patiently(ask) == 3 and clock.pauses == [1]
 
 
 @pytest.mark.parametrize("error", [InputError("no permission"), ZeroDivisionError()])

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import FIELDS
 from pada_agent.components.images import image
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop, write_components, write_package
@@ -114,7 +115,7 @@ def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate()
     spec = documents("vertex")[0]
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     machine = {"accelerator_type", "accelerator_count", "cpu_limit", "memory_limit"}
-    assert parameters.keys() - {"settings", "work_uri", "data_version", "export_uri"} == machine
+    assert parameters.keys() - FIELDS.keys() - {"settings", "work_uri", "data_version", "export_uri"} == machine
     assert {parameters[name]["parameterType"] for name in machine} == {"STRING"}, (
         "a number as a count is no GPU to a driver that resolves text only"
     )

@@ -6,7 +6,8 @@ from importlib import import_module
 import pytest
 from package_runner import PackageRun, TaskFailed
 
-from pada_agent.components.core.settings import LoopSettings
+from pada_agent.components.core.form import FIELDS, parameters_of
+from pada_agent.components.core.settings import LoopSettings, Settings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, read_package, stage_of, tasks_of
 
@@ -30,15 +31,16 @@ def follow(request, fakes, tmp_path, settings, monkeypatch):
     """Follow the committed package of a target; returns its tasks."""
     monkeypatch.setattr("os.fsync", lambda fd: None)  # a thousand tasks, and no power is cut here
     spec = spec_of(request.param)
-    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
+    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)})
 
     def start(container):
         fakes.table()[container.stage](container.executor)
         return 0
 
-    def run(**more):
+    def run(settings=given, without=(), **more):
+        parameters = {name: value for name, value in parameters_of(settings).items() if name not in without}
         return PackageRun(spec, tmp_path / "run", more.pop("start", start)).run(
-            settings=more.pop("settings", given), work_uri=str(tmp_path / "work"), data_version="1", **more
+            work_uri=str(tmp_path / "work"), data_version="1", **{**parameters, **more}
         )
 
     return run
@@ -69,6 +71,17 @@ def test_at_the_limit_nothing_follows(follow, fakes):
     assert len(fakes.calls) == 48
 
 
+def test_the_fields_that_must_be_given_start_a_run(follow, fakes):
+    """By hand in the UI: no settings, and every other field as it stands in the form."""
+    optional = [name for name, field in FIELDS.items() if field.default is not None]
+    follow(without=["settings", *optional])
+    assert len(fakes.calls) == 48, "the default is three iterations"
+    given = inputs_of(fakes, "prepare")["parameterValues"]
+    assert (given["iterations"], given["max_iterations"]) == (3.0, 3.0)
+    settings = Settings.model_validate(given["settings"])
+    assert (settings.task.name, settings.slm.model, settings.teacher.base_url) == ("gsm8k", "some/slm", "")
+
+
 def test_without_new_data_no_gpu_is_asked_for(follow, fakes):
     fakes.learnt = lambda k: k < 2
     follow()
@@ -83,7 +96,7 @@ def test_without_any_new_data_nothing_is_trained_again(follow, fakes):
 
 
 def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fakes, settings):
-    follow(settings=settings.model_copy(update={"step_matched": False}).model_dump(mode="json"))
+    follow(settings.model_copy(update={"step_matched": False}))
     assert sorted(fakes.calls) == sorted(START + iteration(1) + iteration(2) + RESULT)
 
 
@@ -95,7 +108,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
     monkeypatch.setattr("os.fsync", lambda fd: None)
     package = read_package(package_file("kubernetes"), "kubernetes")
     spec = package.spec if as_compiled else package.write_with_exporting_tasks_cached(tmp_path / "package.yaml").spec
-    given = settings.model_copy(update={"loop": LoopSettings(iterations=3)}).model_dump(mode="json")
+    given = parameters_of(settings.model_copy(update={"loop": LoopSettings(iterations=3)}))
     cache = {}
 
     def start(container):
@@ -104,7 +117,7 @@ def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, t
 
     def follow(run_id, **more):
         run = PackageRun(spec, tmp_path / "run", start, run_id=run_id, cache=cache)
-        parameters = {"settings": given, "work_uri": str(tmp_path / "work"), "data_version": "1"}
+        parameters = {**given, "work_uri": str(tmp_path / "work"), "data_version": "1"}
         run.run(**{**parameters, **more})
         return run.taken_over
 

@@ -1,14 +1,18 @@
 """What is found wrong with a run before anything is sent to a cluster."""
 
+import json
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 import yaml
 from cluster_cases import ON_VERTEX, compile_with_volumes, write_config
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import FIELDS, filled_in
+from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.config import read_config
-from pada_agent.pipelines.kubeflow.package import package_file, read_package
+from pada_agent.pipelines.kubeflow.package import TARGETS, package_file, read_package
 from pada_agent.pipelines.kubeflow.run_order import arguments_for, cut_short, is_loopback
 
 NO_URIS = {"work_uri": "gs://work/w/", "export_uri": ""}
@@ -49,7 +53,8 @@ def test_values_take_the_types_of_the_package(arguments):
         "names": ["a", 1],
     }
     assert isinstance(found["rounds"], int) and not isinstance(found["rounds"], bool)
-    assert found["settings"]["loop"]["iterations"] == 3  # defaults are in it
+    assert found["settings"]["task"]["name"] == "gsm8k", "a package without fields is given all of it in settings"
+    assert "loop" not in found["settings"], "and no default"
     assert found["work_uri"] == "gs://work/w"  # stages put a slash and a name behind it
     assert "export_uri" not in found  # the package's own default
 
@@ -67,12 +72,45 @@ def test_values_take_the_types_of_the_package(arguments):
         ("dry=True", "is not true or false"),
         ("names={}", "--set names: '{{}}' is not a JSON list"),
         ("rounds", "--set rounds: give it as name=value"),
-        ("settings={}", "--set settings: comes from --config; give it once"),
+        ("settings={}", "--set settings: comes from --config; change it there"),
         ("export_uri=/tmp/x", "--set export_uri: /tmp/x cannot be read on kubernetes"),
     ],
 )
 def test_wrong_values(arguments, packages, value, expected):
     assert expected.format(package=packages["kubernetes"]) in _refused(arguments, values=[value])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_config_fills_the_form(tmp_path, target):
+    """Each field from the config; in settings what has no field and is not the default."""
+    changes = {**(ON_VERTEX if target == "vertex" else {}), "loop": {"iterations": 2, "patience": 1}, "train": {"rank": 16}}
+    settings = read_config(write_config(tmp_path / "config.yaml", changes))
+    package = read_package(package_file(target), target)
+    found = arguments_for(package, settings, NO_URIS, ["data_version=1"])
+    whole = settings.model_dump()
+    assert {name: found[name] for name in FIELDS} == {
+        name: reduce(lambda part, key: part[key], field.key.split("."), whole) for name, field in FIELDS.items()
+    }
+    secrets = {role: {"api_key_secret": of["api_key_secret"]} for role, of in ON_VERTEX.items()} if target == "vertex" else {}
+    keys = {role: {"api_key_env": f"{role.upper()}_API_KEY", **secrets.get(role, {})} for role in ("teacher", "judge")}
+    assert found["settings"] == {"loop": {"patience": 1}, **keys}, "train.rank is the default"
+    assert Settings.model_validate(filled_in(found["settings"], {name: found[name] for name in FIELDS})) == settings
+
+
+def test_a_field_of_the_config_is_not_set_by_hand(tmp_path):
+    settings = read_config(write_config(tmp_path / "config.yaml"))
+    package = read_package(package_file("kubernetes"), "kubernetes")
+    for value, there in (("iterations=2", "--config (loop.iterations)"), ("judge_url=", "--config (judge.base_url)")):
+        with pytest.raises(InputError) as caught:
+            arguments_for(package, settings, NO_URIS, [value])
+        assert str(caught.value) == f"--set {value.partition('=')[0]}: comes from {there}; change it there"
+
+
+def test_the_parameters_of_a_usual_run_are_small(tmp_path):
+    """KFP allows 10,000 bytes, and node status holds them several times; all settings with their defaults take 2,000."""
+    settings = read_config(write_config(tmp_path / "config.yaml"))
+    found = arguments_for(read_package(package_file("kubernetes"), "kubernetes"), settings, NO_URIS, ["data_version=1"])
+    assert len(json.dumps(found["settings"])) < 120 and len(json.dumps(found)) < 700
 
 
 def test_a_uri_is_given_once(arguments):
@@ -237,7 +275,7 @@ def test_no_loopback(host):
 def test_the_parameters_limit(arguments):
     options = {"task": {"options": {"note": "ü<" * 1000}}}
     size = int(_refused(arguments, changes=options, limit=100).split(" take ")[1].split()[0])
-    assert 8000 + 1000 < size < 8000 + 4000  # a letter of two bytes, and < as six
+    assert 8000 < size < 8000 + 4000  # a letter of two bytes, and < as six
     assert arguments(options, limit=size)
     assert "take" in _refused(arguments, changes=options, limit=size - 1)
     assert "MAX_PARAMETER_BYTES" in _refused(arguments, changes={"task": {"options": {"note": "x" * 10_000}}})

@@ -1,5 +1,6 @@
 """`pada submit --target vertex` with Google's own client, credentials included, against a loopback server."""
 
+import json
 import socket
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from cluster_cases import ON_VERTEX, write_config
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.form import FIELDS
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow import watch as run_watch
 from pada_agent.pipelines.kubeflow.compile import write_package
@@ -94,7 +96,7 @@ def test_everything_arrives(vertex, submit, packages):
         "runtimeConfig": {
             "gcsOutputDirectory": "gs://artifacts/runs",
             "parameterValues": {
-                "settings": read_config(submit.config).model_dump(mode="json"),
+                "settings": read_config(submit.config).model_dump(mode="json", exclude_defaults=True),
                 "work_uri": "gs://work/w",
                 "rounds": 2,
                 "share": 1.0,
@@ -128,7 +130,11 @@ def test_a_compiled_package_is_taken(vertex, pada, submit, tmp_path):
     assert ask.json["pipelineSpec"]["pipelineInfo"]["name"] == "pada-agent-improvement-loop"
     values = ask.json["runtimeConfig"]["parameterValues"]
     assert (values["accelerator_type"], values["accelerator_count"]) == ("NVIDIA_TESLA_T4", "2")
-    assert set(values) == {"settings", "work_uri", "data_version", "accelerator_type", "accelerator_count"}
+    assert values.keys() - FIELDS.keys() == {"settings", "work_uri", "data_version", "accelerator_type", "accelerator_count"}
+    asks = len(vertex.asks)
+    code, out, _ = pada(*given, "--package", package, "--print-parameters")
+    assert code == 0 and json.loads(out) == values
+    assert len(vertex.asks) == asks, "printing asks nobody"
 
 
 def test_defaults_of_a_run(vertex, submit):
@@ -162,31 +168,33 @@ def _caching(spec):
 
 
 def test_waiting_for_success(vertex, submit):
-    task = {"taskName": "evaluate", "taskId": "1"}
+    task = {"taskName": "analyze", "taskId": "1"}
+    layer = {"taskName": "condition-1", "taskId": "2", "state": "RUNNING"}
     steps = iter(
         [
-            _job("RUNNING", jobDetail={"taskDetails": [{**task, "state": "RUNNING"}]}),
+            _job("RUNNING", jobDetail={"taskDetails": [{**task, "state": "RUNNING"}, layer]}),
             _job("SUCCEEDED", jobDetail={"taskDetails": [{**task, "state": "SUCCEEDED"}]}),
         ]
     )
     vertex.on("GET", f"{JOBS}/loop-1", lambda ask: next(steps))
     code, out, said = submit("--wait", "--job-id", "loop-1")
     assert (code, said) == (0, "")
-    changes = [line.split(" ", 1)[1] for line in out.splitlines()[2:]]
-    assert changes == ["evaluate: RUNNING", "run: RUNNING", "evaluate: SUCCEEDED", "run: SUCCEEDED"]
+    changes = [line.split(" ", 1)[1] for line in out.splitlines()[2:-1]]
+    assert changes == ["analyze: running", "run: running", "analyze: succeeded", "run: succeeded"]
 
 
 def test_a_failed_run_says_which_task_and_why(vertex, submit):
     details = [
-        {"taskName": "evaluate", "taskId": "1", "state": "SUCCEEDED"},
-        {"taskName": "train-lora", "taskId": "2", "state": "FAILED", "error": {"code": 9, "message": "out of\nmemory"}},
-        {"taskName": "iteration-2", "taskId": "3", "state": "FAILED"},
+        {"taskName": "analyze", "taskId": "1", "state": "SUCCEEDED"},
+        {"taskName": "control", "taskId": "2", "state": "FAILED", "error": {"code": 9, "message": "out of\nmemory"}},
+        {"taskName": "condition-1", "taskId": "3", "state": "FAILED", "error": {"code": 9, "message": "The DAG failed"}},
     ]
     error = {"code": 9, "message": "The DAG failed"}
     vertex.on("GET", f"{JOBS}/loop-1", _job("FAILED", jobDetail={"taskDetails": details}, error=error))
     code, out, _ = submit("--wait", "--job-id", "loop-1")
     assert code == 1
-    assert out.splitlines()[-2:] == ["failed: train-lora: out of memory", "the run: The DAG failed"]
+    assert [line for line in out.splitlines() if "failed:" in line] == ["failed: control: out of memory"]
+    assert out.splitlines()[-1] == "failed: control: out of memory"
 
 
 def test_a_cancelled_run_is_no_success(vertex, submit):

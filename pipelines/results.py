@@ -1,0 +1,65 @@
+"""The table of results, the verdict and the cost: what a run says when it ends, here and on a cluster."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from pada_agent.components.core.cost.budget import Usage
+from pada_agent.components.core.errors import PadaError
+from pada_agent.components.core.figures import bare, p_value, percent, points
+from pada_agent.components.core.report.facts import Facts
+from pada_agent.components.core.report.gather import gather
+from pada_agent.components.core.state import State
+
+PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-", "…": "..."})  # the page's typography, for any terminal
+HEADINGS = ("model", "test accuracy", "interval")
+
+
+def show(state: State, report: object, console: Console) -> None:
+    """Print the table, the verdict and where the report is: boxed on a terminal, plain lines elsewhere.
+
+    Raises PadaError if there is no new data.
+    """
+    facts = gather(state)
+    headings = [*HEADINGS, f"against {facts.baseline}" if facts.baseline else "difference", "p"]
+    rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(facts)]
+    if console.is_terminal:
+        table = Table(*headings, title="Test rows, which no agent has seen and no choice has used")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
+        for line in [headings, *rows]:
+            text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            console.print(text.rstrip(), markup=False, soft_wrap=True)
+    verdict = facts.verdict
+    for sentence in [verdict.headline, *verdict.details, *_spent(facts), f"Report: {report}"]:
+        console.print(sentence.translate(PLAIN), markup=False, soft_wrap=True)
+    if facts.empty:
+        raise PadaError(f"no synthetic row was let in, so this run shows nothing and ships its start: {facts.empty}")
+
+
+def _spent(facts: Facts) -> Iterator[str]:
+    """What the LLMs were asked and cost, each number beside what was expected."""
+    spent, expected = facts.usage.total, facts.usage.expected.get("all")
+    if spent.calls:
+        beside = [f" ({e} expected)" for e in _amounts(expected)] if expected else [""] * 3
+        calls, tokens, usd = (f"{amount}{e}" for amount, e in zip(_amounts(spent), beside, strict=True))
+        yield f"LLM calls: {calls}. Tokens: {tokens}. USD: {usd}."
+
+
+def _amounts(usage: Usage) -> list[str]:
+    return [f"{usage.calls:,}", f"{usage.tokens:,}", f"{usage.usd:,.2f}"]
+
+
+def _rows(facts: Facts) -> Iterator[list[str]]:
+    for model in facts.models:
+        test, over = model.test, model.over_baseline
+        if test is None:
+            continue
+        name = model.label + (" (shipped)" if model.shipped else "")
+        difference = f"{points(over.difference)} ({points(over.low)} to {points(over.high)})" if over else ""
+        interval = f"{percent(test.low)} to {percent(test.high)}"
+        yield [name, percent(test.accuracy), interval, difference, bare(p_value(over.p)) if over else ""]
