@@ -84,7 +84,7 @@ def snapshot(state: State, step: str, iteration: int) -> Lead | None:
     return Lead(
         headline=f"A snapshot, taken after {done}; the run went on.",
         details=[
-            "The report of the whole run is the artifact report of the task result; on one machine, report.html of the run directory."
+            "The whole run's report is the artifact report of the task result; on one machine, report.html in the run directory."
         ],
     )
 
