@@ -2,7 +2,7 @@
 
 import pytest
 
-from pada_agent.components.core.figures import bare, count, duration, p_value, percent, plural, points
+from pada_agent.components.core.figures import bare, count, duration, listed, p_value, percent, plural, points
 
 
 def test_shares_and_differences() -> None:
@@ -33,3 +33,13 @@ def test_counts() -> None:
         "2 rows",
         "3 batches",
     ]
+
+
+def test_numbers_stand_before_what_they_count() -> None:
+    counted = {"steps": 1300, "rows let in": 1, "batches open": 1, "training errors": 1, "patterns": 0}
+    assert listed(counted) == "1,300 steps, 1 row let in, 1 batch open, 1 training error, 0 patterns"
+
+
+def test_other_facts_stand_behind_their_name() -> None:
+    other = {"last loss": 0.41234, "USD": 1234.5, "go on": False, "test": "70.0 % of 200", "why not": ""}
+    assert listed(other) == "last loss 0.412, USD 1,234.50, go on no, test 70.0 % of 200"
