@@ -8,10 +8,9 @@ Who shows events puts the time before a line.
 """
 
 import re
-from collections.abc import Mapping
 
 from pada_agent.components.backends.store.events import Event
-from pada_agent.components.core.figures import duration, listed
+from pada_agent.components.core.figures import outcome, so_far
 from pada_agent.pipelines.loop import task_names
 
 _ALL = [name.partition("-") for name in task_names(1, 1)]
@@ -36,18 +35,7 @@ def line(event: Event) -> str:
         attempt = event.numbers.get("attempt", 1)
         return f"{who}: started" + (f", attempt {attempt}" if attempt != 1 else "")
     if event.kind == "progress":
-        left = f", {_about(event.seconds_left)} left" if event.done else ""
-        return f"{who}: {event.done:,} of {event.total:,} {event.what}{left}"
+        return f"{who}: {so_far(event.what, event.done, event.total, event.seconds_left)}"
     if event.kind == "ended":
-        return f"{who}: {result(event.seconds, event.numbers)}"
+        return f"{who}: {outcome(event.seconds, event.numbers)}"
     return f"{who} {event.kind}: {event.message}"
-
-
-def result(seconds: float, numbers: Mapping[str, bool | int | float | str]) -> str:
-    """What a task that ended has to say: how long it took, and its numbers."""
-    return f"{duration(seconds)}  {listed(numbers)}".rstrip()
-
-
-def _about(seconds: float) -> str:
-    """An estimate is not good to the second."""
-    return duration(seconds if seconds < 60 else 60 * round(seconds / 60))

@@ -18,6 +18,7 @@ def analyze_patterns(
     state: dsl.Input[dsl.Artifact] = None,
     iteration: int = 1,
     ledger: str = "",
+    events_uri: str = "",
 ):
     """Finds out why the model fails: analyses and clusters its failures, names each pattern, drafts a strategy against it.
 
@@ -29,6 +30,7 @@ def analyze_patterns(
         state: from the previous iteration.
         iteration: number of the iteration, from 1.
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
         analyses: for the report; they hold validation text, which no generator may see.
         plan: strategies.yaml and the training errors; no validation text.
         patterns: number of patterns.

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 
-_PLURAL = re.compile(r"(?<=ch)es\b|s\b")  # of the first noun: 'rows let in'
+Numbers = Mapping[str, bool | int | float | str]  # by words
+_PLURAL = re.compile(r"(?<=ch)es\b|(?<=\w{3})s\b")  # of the first noun: 'rows let in'
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -54,7 +55,19 @@ def plural(number: int, noun: str) -> str:
     return f"{count(number)} {noun}" + ("" if number == 1 else "es" if noun.endswith("ch") else "s")
 
 
-def listed(numbers: Mapping[str, bool | int | float | str]) -> str:
+def so_far(what: str, done: int, total: int, seconds_left: float) -> str:
+    """'120 of 1,300 training steps, 4 min left'; before anything is done nobody knows how long it takes."""
+    # An estimate is not good to the second.
+    left = duration(seconds_left if seconds_left < 60 else 60 * round(seconds_left / 60))
+    return f"{done:,} of {total:,} {what}" + (f", {left} left" if seconds_left else "")
+
+
+def outcome(seconds: float, numbers: Numbers) -> str:
+    """What ended has to say: '41 s  300 steps, last loss 0.412'."""
+    return f"{duration(seconds)}  {listed(numbers)}".rstrip()
+
+
+def listed(numbers: Numbers) -> str:
     """Numbers with their words, for a line of a log: '300 steps, 1 row let in, last loss 0.412, go on yes'."""
     return ", ".join(_worded(words, value) for words, value in numbers.items() if value != "")
 

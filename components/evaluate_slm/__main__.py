@@ -50,10 +50,14 @@ def run(ex: Executor) -> None:
                 ex.set_metadata(artifact, **accuracies)
     if ex.has_output("metrics"):
         write_json(ex.output("metrics"), ex.metadata("metrics"))
+    ex.say_numbers({split: f"{100 * _accuracy(part):.1f} % of {len(part)}" for split, part in predictions.items()})
     validation = predictions.get("validation", [])
-    accuracy = sum(p.score.correct for p in validation) / len(validation) if validation else NOT_EVALUATED
-    ex.set_parameter("validation_accuracy", accuracy)
+    ex.set_parameter("validation_accuracy", _accuracy(validation) if validation else NOT_EVALUATED)
     ex.finish()
+
+
+def _accuracy(predictions: Sequence[Prediction]) -> float:
+    return sum(p.score.correct for p in predictions) / len(predictions)
 
 
 def _read(ex: Executor, data: Path, split: str) -> Sequence[EvaluatedRow]:

@@ -20,6 +20,7 @@ def prepare_data(
     update_state_settings: dsl.OutputPath(dict),
     max_iterations: int = 0,
     data_version: str = "",
+    events_uri: str = "",
 ):
     """Prepares train, validation, selection and test rows: checked, and without duplicates across splits.
 
@@ -27,6 +28,7 @@ def prepare_data(
         settings: section `task`, or all settings of a run, which are then all checked.
         max_iterations: how many iterations the pipeline is compiled for; settings that ask for more are refused. 0: no limit.
         data_version: what lies at the settings' addresses, for a pipeline's cache; what `pada submit` wrote is checked.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
         train_data: training rows and the task's own files.
         heldout_data: validation, selection and test rows; only evaluate_slm may read them.
         fingerprints: hashes of the held-out rows, against leaks.

@@ -59,6 +59,7 @@ def run(ex: Executor) -> None:
     write_atomic(ex.output("report"), render(state, shown))
     if uri := str(ex.parameter("export_uri", "")):
         _export(ex, uri, state, last=step == LAST_STEP)
+    ex.say_numbers(steps.numbers(state, len(rows)))
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", steps.step_matched_next(state, step, settings.step_matched))
     ex.set_parameter("reason", state.decision.reason)

@@ -30,6 +30,7 @@ def update_state(
     baseline_report_predictions: dsl.Input[dsl.Dataset] = None,
     iteration: int = 0,
     export_uri: str = "",
+    events_uri: str = "",
 ):
     """Keeps the run's state, merges accepted rows, decides what is shipped and whether to go on, writes the report.
 
@@ -42,6 +43,7 @@ def update_state(
         baseline_predictions: of the untuned model, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs://, s3:// or minio:// folder that holds the adapter to ship; empty exports nothing.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
         report: what was found, tried and gained.
         go_on: whether another iteration is worth it.
         step_matched: whether to train step-matched vanilla now, for comparison with the last iteration.

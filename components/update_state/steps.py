@@ -84,6 +84,14 @@ def step_matched_next(state: State, step: str, wanted: bool) -> bool:
     return wanted and ends and "candidate" in kinds and "step_matched" not in kinds
 
 
+def numbers(state: State, synthetic_rows: int) -> dict[str, bool | int | str]:
+    """What a step leaves, by words: what would be shipped now, the rows so far, whether to go on, what other runs did."""
+    go_on = True if state.decision.go_on else f"no ({state.decision.reason})"
+    taken = {run: [task for task, of in state.taken_over.items() if of == run] for run in sorted(set(state.taken_over.values()))}
+    others = {f"taken over from {run}": ", ".join(tasks) for run, tasks in taken.items()}
+    return {"ships": state.incumbent, "synthetic rows": synthetic_rows, "go on": go_on, **others}
+
+
 def _with_answers(shown: list[ShownRow], *models: Evaluated) -> list[ShownRow]:
     for model in models:
         shown = with_answers(shown, model.model.name, model.open_predictions)

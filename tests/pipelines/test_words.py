@@ -44,7 +44,7 @@ def test_names_of_other_pipelines_stay_as_they_are(name):
             ": 120 of 1,300 training steps, 4 min left",
         ),
         ({"kind": "progress", "what": "answers", "done": 7, "total": 8, "seconds_left": 12.4}, ": 7 of 8 answers, 12 s left"),
-        ({"kind": "progress", "what": "analyse failures", "total": 40}, ": 0 of 40 analyse failures"),
+        ({"kind": "progress", "what": "failures analysed", "total": 40}, ": 0 of 40 failures analysed"),
         (
             {"kind": "ended", "seconds": 7320.0, "numbers": {"steps": 300, "last loss": 0.412}},
             ": 2 h 2 min  300 steps, last loss 0.412",
