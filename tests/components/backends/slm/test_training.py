@@ -358,7 +358,7 @@ def test_two_processes_train_as_one_does(tmp_path, tiny_slm):
     one, _ = run(tmp_path, tiny_slm, examples(None), name="one")
     program = tmp_path / "program.py"
     line = "made, _ = run(Path({tmp!r}), Path({model!r}), examples(None), name='two'); print('losses', made.losses)"
-    text = PROGRAM.split("    from components", maxsplit=1)[0] + f"    from test_training import run, examples\n    {line}\n"
+    text = PROGRAM.split("    from pada_agent", maxsplit=1)[0] + f"    from test_training import run, examples\n    {line}\n"
     program.write_text(textwrap.dedent(text.format(tests=str(Path(__file__).parent), tmp=str(tmp_path), model=str(tiny_slm))))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
