@@ -176,7 +176,7 @@ def check_events(run_dir, moment, number):
         outside = moment in ("begun", "marked, not noted")  # of the stage: it has not begun, or its end is told
         times = 0 if outside else 1
         if task in AGENTS and not outside:  # who asks on after one kill may be the one that the next is meant for
-            times = len(kinds) // len(stopped) - 2 // len(stopped)
+            times = (len(kinds) - 2) // len(stopped)
         assert kinds == [*stopped * times, "started", "ended"], task
 
 
