@@ -91,7 +91,6 @@ class _Prepared:
             **self.rows,
             "previous_state": at.state,
             "analyses": analysis["analyses"],
-            "plan": analysis["plan"],
             "checked_batches": self.write(k, analysis["plan"], at.synthetic),
         }
         merged = self.runner.task(f"merge-{k}", "update_state", learnt, step="merge", iteration=k)
@@ -108,7 +107,7 @@ class _Prepared:
             judged = self.runner.task(
                 f"control-{k}-{link}",
                 "control_quality",
-                {**self.rows, "plan": plan, "synthetic_data": synthetic, "batches": written["batches"]},
+                {**self.rows, "synthetic_data": synthetic, "batches": written["batches"]},
                 iteration=k,
             )
             checked = judged["checked_batches"]

@@ -27,7 +27,7 @@ def generate_data(
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
 
     Returns:
-        batches: samples waiting for a verdict.
+        batches: samples waiting for a verdict, and the plan they were written by.
         open_batches: number of batches waiting for a verdict.
     """
     return dsl.ContainerSpec(

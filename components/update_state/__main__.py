@@ -40,7 +40,6 @@ def run(ex: Executor) -> None:
     if step == "merge":
         learnt = read_learnt(
             ex.input("analyses", "analyses.jsonl"),
-            ex.input("plan", "strategies.yaml"),
             ex.input("checked_batches", "batches.jsonl"),
         )
         state, shown = steps.merge((state, shown), settings, task, train, number, learnt)
@@ -69,8 +68,7 @@ def run(ex: Executor) -> None:
     ex.set_parameter("step_matched", steps.step_matched_next(state, step, settings.step_matched))
     ex.set_parameter("reason", state.decision.reason)
     ex.set_parameter("shipped", state.incumbent)
-    uri = state.model(state.incumbent).adapter_uri if state.incumbent else ""
-    ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations))
+    ex.set_metadata("state", shipped=state.incumbent, iterations=len(state.iterations))
     ex.finish()
 
 

@@ -50,18 +50,17 @@ def check(stage, data, tmp_path):
     """check(settings, batches, carried=JudgeCheck, iteration=n) -> (checked batches, usage, what was measured or None)."""
 
     def start(settings, batches, carried=None, **parameters):
-        plan, source = tmp_path / "plan", tmp_path / "batches"
-        for folder in (plan, source):
-            folder.mkdir(exist_ok=True)
-        (plan / "strategies.yaml").write_text(yaml.safe_dump([]))
-        write_records(plan / "training_errors.jsonl", [])
-        write_json(plan / "spent.json", {})
+        source = tmp_path / "batches"
+        source.mkdir(exist_ok=True)
+        (source / "strategies.yaml").write_text(yaml.safe_dump([]))
+        write_records(source / "training_errors.jsonl", [])
+        write_json(source / "spent.json", {})
         write_records(source / "batches.jsonl", batches)
         write_json(source / "usage.json", {})
         (source / "judge_check.json").unlink(missing_ok=True)
         if carried:
             write_json(source / "judge_check.json", carried)
-        inputs = {"train_data": data["train_data"], "plan": plan, "batches": source}
+        inputs = {"train_data": data["train_data"], "batches": source}
         outputs, _ = stage(run, settings, inputs, **parameters)
         folder = outputs["checked_batches"]
         found = folder / "judge_check.json"
