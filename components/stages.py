@@ -145,7 +145,7 @@ STAGES: dict[str, Stage] = {
     "generate_data": Stage(
         settings=sections.GenerateData,
         image="agents",
-        inputs=Ports(("train_data", "plan"), ("checked_batches",)),
+        inputs=Ports(("train_data",), ("plan", "checked_batches")),
         outputs=("batches",),
         values=("open_batches",),
         llm="teacher",

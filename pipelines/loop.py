@@ -85,7 +85,8 @@ class _Prepared:
 
     def iterate(self, k: int, at: Position) -> None:
         """From failures to data to a new adapter, always trained from the base model; inside it the next iteration."""
-        sources = {**self.rows, "predictions": at.predictions, "state": at.state}
+        before = at.state if k > 1 else None  # no patterns yet, and nothing spent
+        sources = {**self.rows, "predictions": at.predictions, "state": before}
         analysis = self.runner.task(f"analyze-{k}", "analyze_patterns", sources, iteration=k)
         learnt = {
             **self.rows,
@@ -102,7 +103,7 @@ class _Prepared:
         """Generate and control in turn, until nothing is open or the chain is at its end; the checked batches."""
         checked = None
         for link in range(1, self.links + 1):
-            sources = {**self.rows, "plan": plan, "checked_batches": checked}
+            sources = {**self.rows, "plan": None if checked else plan, "checked_batches": checked}
             written = self.runner.task(f"generate-{k}-{link}", "generate_data", sources, iteration=k)
             judged = self.runner.task(
                 f"control-{k}-{link}",

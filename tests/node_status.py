@@ -19,6 +19,38 @@ def size(*parts: Any) -> int:
     return sum(len(json.dumps(json.dumps(json.dumps(part, separators=(",", ":"))))) for part in parts)
 
 
+def cut_down(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The package with a component of its own for each task: what it is given, and what of it is read; no descriptions."""
+    cut: dict[str, Any] = deepcopy(dict(spec))
+    layers = {"root": cut["root"], **{name: c for name, c in cut["components"].items() if "dag" in c}}
+    tasks = [(layer, key, task) for layer, c in layers.items() for key, task in c["dag"]["tasks"].items()]
+    sources = [(layer, s) for layer, _, t in tasks for kind in t.get("inputs", {}).values() for s in kind.values()]
+    made = [(layer, s.get("taskOutputArtifact") or s.get("taskOutputParameter")) for layer, s in sources]
+    read = {(layer, m["producerTask"], m.get("outputArtifactKey") or m["outputParameterKey"]) for layer, m in made if m}
+    handed = [(layer, s) for layer, c in layers.items() for s in c["dag"].get("outputs", {}).get("artifacts", {}).values()]
+    read |= {(layer, s["producerSubtask"], s["outputArtifactKey"]) for layer, of in handed for s in of["artifactSelectors"]}
+    for layer, key, task in tasks:
+        name = task["componentRef"]["name"]
+        if name in layers:
+            continue
+        component = deepcopy(cut["components"][name])
+        for side in ("inputDefinitions", "outputDefinitions"):
+            for kind, ports in component.get(side, {}).items():
+                given = task.get("inputs", {}).get(kind, {})
+                for port in list(ports):
+                    ports[port] = {k: v for k, v in ports[port].items() if k in ("artifactType", "parameterType")}
+                    ports[port].get("artifactType", {}).pop("schemaVersion", None)
+                    seen = (
+                        port in given if side == "inputDefinitions" else (layer, key, port) in read or port.startswith("report")
+                    )
+                    if not seen:
+                        del ports[port]
+            component[side] = {kind: ports for kind, ports in component.get(side, {}).items() if ports}
+        task["componentRef"] = {"name": f"{name}-of-{layer}-{key}"}
+        cut["components"][task["componentRef"]["name"]] = component
+    return cut
+
+
 class Told:
     """What each task of a package would be told; `values` are the run's parameters, `session` is the backend's own metadata."""
 

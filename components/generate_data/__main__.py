@@ -19,11 +19,11 @@ def run(ex: Executor) -> None:
     settings = ex.settings(GenerateData)
     data, iteration = ex.input("train_data", "train.jsonl"), ex.parameter("iteration", 1)
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    plan = ex.input("plan", "strategies.yaml")
+    before = ex.optional_input("checked_batches", "batches.jsonl")
+    plan = before or ex.input("plan", "strategies.yaml")
     strategies, errors, spent = read_plan(plan)
     train = read_records(data / "train.jsonl", TrainRow)
     sources = Sources(task, train, strategies, errors)
-    before = ex.optional_input("checked_batches", "batches.jsonl")
     if before:
         batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}

@@ -40,7 +40,7 @@ def augmentation(settings: dict, predictions_uri: str, work_uri: str, data_versi
     plan = agent("analyze_patterns", predictions=predictions.output)["plan"]
     written = agent("generate_data", plan=plan)["batches"]
     checked = agent("control_quality", batches=written)["checked_batches"]
-    again = agent("generate_data", plan=plan, checked_batches=checked)["batches"]
+    again = agent("generate_data", checked_batches=checked)["batches"]
     agent("control_quality", batches=again)
 
 

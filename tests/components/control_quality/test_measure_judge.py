@@ -164,17 +164,16 @@ def test_it_is_measured_once_a_run_and_only_when_the_judge_is_needed(check, sett
 
 
 def test_the_next_link_carries_it_to_the_state(stage, settings, data, tmp_path, llm_stub):
-    before, plan = tmp_path / "before", tmp_path / "p"
-    for folder in (before, plan):
-        folder.mkdir()
-    (plan / "strategies.yaml").write_text("[]")
-    write_records(plan / "training_errors.jsonl", [])
-    write_json(plan / "spent.json", {})
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "strategies.yaml").write_text("[]")
+    write_records(before / "training_errors.jsonl", [])
+    write_json(before / "spent.json", {})
     write_records(before / "batches.jsonl", [batch(status="done")])
     write_json(before / "usage.json", {})
     found = {"batches": [{"kind": "good", "branch": "error", "mean": 8.0, "passed": True}]}
     write_json(before / "judge_check.json", found)
-    outputs, _ = stage(generate, settings, {"train_data": data["train_data"], "plan": plan, "checked_batches": before})
+    outputs, _ = stage(generate, settings, {"train_data": data["train_data"], "checked_batches": before})
     assert read_json(outputs["batches"] / "judge_check.json") == found
 
 
