@@ -8,7 +8,6 @@ from pada_agent.components.images import image
 @dsl.container_component
 def control_quality(
     train_data: dsl.Input[dsl.Dataset],
-    plan: dsl.Input[dsl.Dataset],
     batches: dsl.Input[dsl.Dataset],
     checked_batches: dsl.Output[dsl.Dataset],
     accepted: dsl.OutputPath(int),
@@ -24,15 +23,14 @@ def control_quality(
     Args:
         settings: `task`, `teacher`, `judge`, `generate`, `control`, `budget`; or all of a run; absent: those beside train_data.
         train_data: from prepare_data, with its fingerprints of held-out rows.
-        plan: from analyze_patterns.
-        batches: from generate_data.
+        batches: from generate_data; they carry their plan.
         synthetic_data: rows accepted in earlier iterations.
         iteration: number of the iteration, from 1.
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
         events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
 
     Returns:
-        checked_batches: a verdict on every sample.
+        checked_batches: a verdict on every sample, and the plan they were written by.
         accepted: number of rows let in.
         open_batches: number of batches that another generate_data would write to; 0 ends the chain.
     """

@@ -44,7 +44,6 @@ def run(ex: Executor) -> None:
     if step == "merge":
         learnt = read_learnt(
             ex.input("analyses", "analyses.jsonl"),
-            ex.input("plan", "strategies.yaml"),
             ex.input("checked_batches", "batches.jsonl"),
         )
         state, shown = steps.merge((state, shown), settings, task, train, number, learnt)
@@ -71,9 +70,8 @@ def run(ex: Executor) -> None:
     ex.say_numbers(steps.numbers(state, len(state.synthetic_rows)))
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", state.step_matched_due)
-    uri = state.model(state.incumbent).adapter_uri if state.incumbent else ""
-    ended = state.decision.reason
-    ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations), ended=ended)
+    ended = {"ended": state.decision.reason} if state.decision.reason else {}
+    ex.set_metadata("state", shipped=state.incumbent, iterations=len(state.iterations), **ended)
     ex.finish()
     if events_uri := str(ex.parameter("events_uri", "")):
         _keep(ex, events_uri, state, shown, page)

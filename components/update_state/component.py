@@ -16,7 +16,6 @@ def update_state(
     step_matched: dsl.OutputPath(bool),
     previous_state: dsl.Input[dsl.Artifact] = None,
     analyses: dsl.Input[dsl.Dataset] = None,
-    plan: dsl.Input[dsl.Dataset] = None,
     checked_batches: dsl.Input[dsl.Dataset] = None,
     adapter: dsl.Input[dsl.Model] = None,
     predictions: dsl.Input[dsl.Dataset] = None,
@@ -35,8 +34,7 @@ def update_state(
         train_data: from prepare_data.
         previous_state: from the previous update_state; it has the rows accepted so far.
         analyses: from analyze_patterns, of this iteration.
-        plan: from analyze_patterns, of this iteration.
-        checked_batches: from the last control_quality of this iteration.
+        checked_batches: from the last control_quality of this iteration; they carry their plan.
         adapter: from train_lora, of the model to record.
         predictions: of that model on train and validation, from evaluate_slm.
         report_predictions: of that model on selection and test, from evaluate_slm.
