@@ -50,8 +50,8 @@ def run(ex: Executor) -> None:
     ex.set_metadata("metrics", **numbers)
     ex.set_metadata("report", run=here.run, ended=ended or "well")
     ex.set_metadata("adapter", **_adapter(ex, str(ex.parameter("export_uri", "")), state, here))
+    ex.say_numbers({"run": ended or "ended well", "result": one_line(facts) if facts else ""})
     ex.finish()
-    notice("; ".join(filter(None, (ended, one_line(facts) if facts else ""))))
 
 
 def _kept(events_uri: str, name: str) -> Kept | None:
