@@ -17,6 +17,7 @@ from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import estimate
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.figures import listed
 from pada_agent.components.core.records import (
     Analysis,
     Batch,
@@ -68,7 +69,9 @@ class Loop:
         values = {"settings": STAGES["update_state"].sections(self.settings), "step": step, **parameters}
         artifacts = {n: self._slot(p, uris) for n, p in inputs.items()}
         outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
-        run(Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs})))
+        ex = Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs}))
+        run(ex)
+        self.said = listed(ex.numbers)
         self.last = json.loads((out / "executor_output.json").read_text())
         self.out = out
         return State.load(out / "state")
@@ -235,6 +238,7 @@ def test_a_whole_run(loop: Loop) -> None:
         "reason": "the 2 planned iterations are done",
         "shipped": "iteration-1",
     }
+    assert loop.said == "ships iteration-1, 6 synthetic rows, go on no (the 2 planned iterations are done)"
     assert not state.iterations[1].promotion.promoted
 
     state = loop.call("step_matched", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
@@ -255,6 +259,7 @@ def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> Non
     uris = {"adapter": f"{runs}/earlier/train-lora/adapter", "state": f"{runs}/now/update-state/state"}
     state = loop.call("start", loop.evaluated("vanilla", rights(30)), uris)
     assert state.taken_over == {"train-vanilla": "earlier"}
+    assert loop.said == "ships vanilla, 0 synthetic rows, go on yes, taken over from earlier train-vanilla"
     said = (loop.out / "report_so_far").read_text()
     assert "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in said
     later = {name: f"{runs}/last/update-state/{name}" for name in ("state", "previous")}
