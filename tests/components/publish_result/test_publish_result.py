@@ -169,6 +169,7 @@ def test_an_event_that_was_lost_makes_no_failure_of_a_run_that_is_over(run, stat
     run.keep(state)
     result = run.publish(capsys)
     assert result.page == render(state, rows_of(state))
+    assert result.artifacts["report"]["metadata"]["ended"] == "well" and "lost: train-1" not in result.metrics
 
 
 @pytest.mark.parametrize("others", [True, False])
