@@ -10,6 +10,7 @@ import yaml
 from pada_agent.components.backends.executor import SETTINGS_FILE, Executor
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import write_json
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import LlmSettings, PrepareData, Settings, SlmSettings, TaskSettings, UpdateState
 from pada_agent.components.stages import STAGES
 
@@ -25,6 +26,8 @@ class FakeStages:
         self.calls: list[str] = []
         self.inputs: list[dict[str, Any]] = []
         self.die_in: str = ""
+        self.refuse_in: str = ""
+        self.numbers: dict[str, int] = {}  # said by each
         self.open_batches: Callable[[int], int] = lambda link: 0
         self.go_on: Callable[[int], bool] = lambda iteration: True  # said by score
         self.learnt: Callable[[int], bool] = lambda iteration: True  # said by merge
@@ -45,7 +48,10 @@ class FakeStages:
                 write_atomic(ex.output(output) / "half.txt", "written before the kill")
             if self.die_in == name:
                 raise Killed
+            if self.refuse_in == name:
+                raise InputError(f"{name} refuses")
             getattr(self, f"_{stage}")(ex, name)
+            ex.say_numbers(self.numbers)
             ex.finish()
 
         return run

@@ -63,6 +63,8 @@ def run(ex: Executor) -> None:
     write_records(plan / "training_errors.jsonl", errors)
     strategies = [s.model_dump() for s in findings.strategies]
     write_atomic(plan / "strategies.yaml", yaml.safe_dump(strategies, sort_keys=False, allow_unicode=True, width=110))
+    counts = {"failures": findings.summary["failures"], "analysed": findings.summary["analysed"]}
+    ex.say_numbers({**counts, "patterns": len(findings.patterns), "training errors": len(errors), **llm.bill()})
     ex.set_metadata("plan", strategies=len(strategies), training_errors=len(errors))
     ex.set_parameter("patterns", len(findings.patterns))
     ex.set_parameter("training_errors", len(errors))

@@ -80,7 +80,7 @@ def analyze(
     ]
     names = ask_screened(
         tools.llm,
-        "name patterns",
+        "patterns named",
         [partial(name_pattern, task, d, settings, f"it{iteration}/{i}") for i, d in enumerate(dossiers)],
         tools.screen,
         settings.redrafts,
@@ -88,7 +88,7 @@ def analyze(
     named = [(d, value or _plain_name(d)) for d, value in zip(dossiers, names.values, strict=True)]
     plans = ask_screened(
         tools.llm,
-        "draft strategies",
+        "strategies drafted",
         [partial(draft_strategy, task, d, n, settings, f"it{iteration}/{i}") for i, (d, n) in enumerate(named)],
         tools.screen,
         settings.redrafts,
@@ -129,7 +129,7 @@ def analyze(
 
 def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettings, llm: Llm, iteration: int) -> list[Analysis]:
     requests = [explain(task, p, settings, f"it{iteration}/{p.id}") for p in failures]
-    replies = llm.ask_all("analyse failures", requests)
+    replies = llm.ask_all("failures analysed", requests)
     return [
         Analysis(
             row_id=p.id,

@@ -17,6 +17,7 @@ def analyze_patterns(
     iteration: int = 1,
     ledger: str = "",
     settings: dict = None,
+    events_uri: str = "",
 ):
     """Finds out why the model fails: analyses and clusters its failures, names each pattern, drafts a strategy against it.
 
@@ -27,6 +28,7 @@ def analyze_patterns(
         state: from the previous iteration.
         iteration: number of the iteration, from 1.
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
 
     Returns:
         analyses: for the report; they hold validation text, which no generator may see.

@@ -19,7 +19,7 @@ class Screened(Generic[R]):
 
 
 def ask_screened(
-    llm: Llm, label: str, builders: Sequence[Callable[[str, int], LlmRequest[R]]], screen: Callable[[str], str], redrafts: int
+    llm: Llm, what: str, builders: Sequence[Callable[[str, int], LlmRequest[R]]], screen: Callable[[str], str], redrafts: int
 ) -> Screened[R]:
     """One reply for each builder of a request from feedback and the number of the attempt, all of whose fields are texts.
 
@@ -30,7 +30,7 @@ def ask_screened(
     for attempt in range(redrafts + 1):
         if not open_requests:
             break
-        replies = llm.ask_all(label, [builders[i](feedback, attempt) for i, feedback in open_requests.items()])
+        replies = llm.ask_all(what, [builders[i](feedback, attempt) for i, feedback in open_requests.items()])
         asked, open_requests = list(open_requests), {}
         for i, reply in zip(asked, replies, strict=True):
             if reply.value is None:

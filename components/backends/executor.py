@@ -14,9 +14,10 @@ The shape is Kubeflow's ExecutorInput message (kubeflow/pipelines api/v2alpha1/p
 import json
 import os
 import sys
+import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,12 +25,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pada_agent.components.backends.files import refusal, room_at, write_atomic
+from pada_agent.components.backends.files import room_at, write_atomic
 from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.backends.progress import notice, quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
 from pada_agent.components.backends.store.outbox import Outbox, destination
+from pada_agent.components.backends.telling import sentence, telling
 from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.figures import Numbers, outcome
 from pada_agent.components.core.form import SETTING_OF, filled_in
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.validation import validation_message
@@ -59,6 +62,8 @@ class Executor:
         self._written: set[str] = set()
         self._elsewhere: dict[str, str] = {}  # URIs of outputs that need no copy
         self._outbox = Outbox()
+        self.numbers: dict[str, bool | int | float | str] = {}
+        self.seconds = 0.0  # how long the stage took, once it has come to its end
 
     def settings(self, model: type[S]) -> S:
         """The sections of `model`, validated. Raises InputError that names the key.
@@ -87,7 +92,7 @@ class Executor:
             parameters["settings"] = filled_in(settings, given)
 
     def _given_settings(self, of_the_run: bool = False) -> tuple[str, Any]:
-        """Where the settings stand, and their values; if none are given and `of_the_run`, those beside the rows of `train_data`."""
+        """Where the settings stand, and their values; with `of_the_run` those beside `train_data` if none are given."""
         where, raw = "settings", self._inputs.get("parameterValues", {}).get("settings") or {}
         if of_the_run and raw in ("{}", {}):
             where, raw = self._of_the_run()
@@ -260,6 +265,20 @@ class Executor:
         """What was added to an output artifact so far."""
         return self._metadata.get(name, {})
 
+    def say_numbers(self, numbers: Numbers) -> None:
+        """What came out, by words (`core.figures.listed`): the last line of the log, and what the run tells of the task."""
+        self.numbers.update(numbers)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """The block is the stage: tell below `events_uri` that it started, how far it is, and how it ended."""
+        started = time.monotonic()
+        outputs = [self.output_uri(name) for name in self._outputs.get("artifacts", {})]
+        with telling(str(self.parameter("events_uri", "")), outputs) as teller:
+            yield
+            self.seconds = round(time.monotonic() - started, 1)
+            teller.tell("ended", seconds=self.seconds, numbers=self.numbers)
+
     def finish(self) -> None:
         """Write parameters and the executor output, the last of all. The last thing a stage does."""
         for name, value in self._parameters.items():
@@ -300,8 +319,9 @@ def _whole_numbers(value: Any) -> Any:
 def main(stage: Callable[[Executor], None]) -> None:
     """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON [--label LABEL]`.
 
-    A PadaError, or a file that may not be touched, becomes one line on stderr, the termination message Kubernetes shows, and exit
-    code 1. SIGTERM ends the stage in order, with exit code 143.
+    A PadaError, or a file that may not be touched, becomes one line on stderr and exit code 1; whatever else goes wrong keeps its
+    traceback. SIGTERM ends the stage in order, with exit code 143. The line is also Kubernetes' termination message.
+    A stage that ends well ends its log with its numbers.
     """
     quiet_libraries()
     module = sys.modules[stage.__module__]
@@ -310,21 +330,19 @@ def main(stage: Callable[[Executor], None]) -> None:
     try:
         with ending_in_order():
             executor = Executor(executor_input, label)
-            with closing(executor):
+            with closing(executor), executor.told():
                 executor.check_contract(file.with_name("component.yaml"))
                 stage(executor)
-    except (PadaError, PermissionError) as e:
-        if isinstance(e, PermissionError) and not e.filename:
-            raise
-        what = e if isinstance(e, PadaError) else refusal(Path(e.filename), e.errno or 0)
-        message = f"{type(e).__name__}: {what}"
+        print(outcome(executor.seconds, executor.numbers), file=sys.stderr)
+    except Exception as e:
+        message = sentence(e)
         _tell_kubernetes(message)
-        sys.exit(message)
+        if isinstance(e, PadaError) or (isinstance(e, PermissionError) and e.filename):
+            sys.exit(message)
+        raise
     except SystemExit as e:
         if e.code in STOPPED:
-            message = (
-                f"{STOPPED[int(e.code)]}; paid replies and checkpoints are kept where they were to be; start it again to go on"
-            )
+            message = sentence(e)
             _tell_kubernetes(message)
             print(message, file=sys.stderr)
         raise

@@ -3,41 +3,61 @@
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-LOG_SECONDS = 15.0
+from pada_agent.components.core.figures import duration, so_far
+
+# Seconds between two words on one step: rarer as it gets longer, so that ten hours are some hundred of them.
+SOONEST, LATEST, SHARE = 15.0, 300.0, 1 / 40
+Listener = Callable[[str, int, int, float], object]
+_listeners: list[Listener] = []
 
 
 class Track:
     """Counts what is done of one step."""
 
-    def __init__(self, label: str, total: int, bar: Progress | None) -> None:
-        self._label, self._total, self._bar = label, total, bar
-        self._done, self._started, self._logged = 0, time.monotonic(), time.monotonic()
-        self._task = bar.add_task(label, total=total) if bar else None
+    def __init__(self, what: str, total: int, bar: Progress | None) -> None:
+        self._what, self._total, self._bar = what, total, bar
+        self.done = self._found = 0
+        self._started = time.monotonic()
+        self._due = self._started + SOONEST
+        self._task = bar.add_task(what, total=total) if bar else None
 
     def advance(self, count: int = 1) -> None:
         """`count` more are done."""
-        self._done += count
+        self.done += count
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, count)
-        elif time.monotonic() - self._logged >= LOG_SECONDS:
-            self._logged = time.monotonic()
-            left = (self._logged - self._started) / max(self._done, 1) * (self._total - self._done)
-            print(f"{self._label}: {self._done}/{self._total}, {left:.0f} s left", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if now < self._due:
+            return
+        elapsed = now - self._started
+        self._due = now + min(max(SOONEST, elapsed * SHARE), LATEST)
+        own = self.done - self._found
+        left = elapsed / own * (self._total - self.done) if own else 0.0
+        if self._bar is None:
+            print(f"  {so_far(self._what, self.done, self._total, left)}", file=sys.stderr, flush=True)
+        for listener in _listeners:
+            listener(self._what, self.done, self._total, left)
+
+    def find(self, count: int = 1) -> None:
+        """`count` were done before, by an earlier try: they say nothing of the pace."""
+        self._found += count
+        self.advance(count)
 
 
 @contextmanager
-def track(label: str, total: int) -> Iterator[Track]:
-    """Show progress of `total` units under `label` while the block runs."""
+def track(what: str, total: int) -> Iterator[Track]:
+    """Show progress of `total` units while the block runs; `what` follows a number, as in '3 of 40 answers'."""
     console = Console(stderr=True)
     started = time.monotonic()
     if not console.is_terminal:
-        yield Track(label, total, None)
+        made = Track(what, total, None)
+        yield made
     else:
         columns = (
             TextColumn("  {task.description}"),
@@ -47,8 +67,19 @@ def track(label: str, total: int) -> Iterator[Track]:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console, transient=True) as bar:
-            yield Track(label, total, bar)
-    print(f"  {label}: {total} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            made = Track(what, total, bar)
+            yield made
+    print(f"  {made.done:,} {what} in {duration(time.monotonic() - started)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """While the block runs, `listener` hears now and then what is counted, what is done of how many, and the seconds left."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def quiet_libraries() -> None:

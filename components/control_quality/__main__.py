@@ -38,9 +38,10 @@ def run(ex: Executor) -> None:
     )
     usage = {k: Usage.model_validate(v) for k, v in read_json(source / "usage.json").items()}
     llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), "control_quality", by_stage(spent, usage))
+    written = read_records(source / "batches.jsonl", Batch)
     batches = control(
         task,
-        read_records(source / "batches.jsonl", Batch),
+        written,
         strategies,
         known,
         settings.control,
@@ -59,8 +60,13 @@ def run(ex: Executor) -> None:
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     accepted = sum(len(b.accepted) for b in batches)
     wanted = sum(b.wanted for b in batches if not b.refill_of)
+    let_in = accepted - sum(len(b.accepted) for b in written)
+    refused = sum(s.status == "new" for b in written for s in b.samples) - let_in
+    open_batches = work_left(batches, settings.generate.refills)
+    counts = {"rows let in": let_in, "refused": refused, "open batches": open_batches}
+    ex.say_numbers({**counts, "so far": f"{accepted} of {wanted} rows", **llm.bill()})
     ex.set_parameter("accepted", accepted)
-    ex.set_parameter("open_batches", work_left(batches, settings.generate.refills))
+    ex.set_parameter("open_batches", open_batches)
     ex.set_metadata("checked_batches", accepted=accepted, wanted=wanted)
     ex.finish()
 

@@ -17,6 +17,7 @@ def control_quality(
     iteration: int = 1,
     ledger: str = "",
     settings: dict = None,
+    events_uri: str = "",
 ):
     """Lets in rows that are right, on the pattern, new, no leak and good in the judge's eyes; returns the rest with the reason.
 
@@ -28,6 +29,7 @@ def control_quality(
         synthetic_data: rows accepted in earlier iterations.
         iteration: number of the iteration, from 1.
         ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
 
     Returns:
         checked_batches: a verdict on every sample.

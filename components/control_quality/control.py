@@ -85,7 +85,7 @@ def _solve_blind(task: Task, batches: Sequence[Batch], settings: ControlSettings
     rows = [s.row for b in batches for s in b.samples if s.status == "new" and task.options_of(s.row.fields)]
     if not rows:
         return list(batches)
-    replies = judge.ask_all("solve blind", [solve_request(task, row, settings) for row in rows])
+    replies = judge.ask_all("rows solved blind", [solve_request(task, row, settings) for row in rows])
     by_row = {row.id: reply for row, reply in zip(rows, replies, strict=True)}
 
     def check(sample: Sample) -> Sample:
@@ -107,7 +107,9 @@ def _judge(
 ) -> list[Batch]:
     """Scores the survivors of each batch together, and accepts or rejects them together, as in the paper."""
     todo = [b for b in batches if any(s.status == "new" for s in b.samples)]
-    replies = judge.ask_all("judge batches", [_batch_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo])
+    replies = judge.ask_all(
+        "batches judged", [_batch_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo]
+    )
     judged = {b.id: _with_judgement(b, reply, settings.threshold) for b, reply in zip(todo, replies, strict=True)}
     return [judged.get(b.id, b) for b in batches]
 

@@ -46,7 +46,7 @@ def measure_judge(
         for number, k in enumerate(known, 1)
     ]
     judged = []
-    for k, reply in zip(known, judge.ask_all("check the judge", requests), strict=True):
+    for k, reply in zip(known, judge.ask_all("checks of the judge", requests), strict=True):
         mean = mean_score(reply.value.scores) if reply.value is not None else None
         passed = mean is not None and mean >= settings.threshold
         judged.append(CheckedBatch(kind=k.kind, branch=k.branch, mean=mean, passed=passed))

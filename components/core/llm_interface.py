@@ -85,8 +85,8 @@ class Llm(Protocol):
         """What was asked so far; what was spent earlier is not in it."""
         ...
 
-    def ask_all(self, label: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
-        """One reply for each request, in order, while progress is shown under `label`.
+    def ask_all(self, what: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
+        """One reply for each request, in order, while progress is shown, as '3 of 40' and then `what`.
 
         A request that fails does not stop the others, and a cap that is reached leaves the rest `unasked`.
         Raises EndpointError when the endpoint is gone or refuses the key or the model.

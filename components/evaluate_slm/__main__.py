@@ -47,10 +47,14 @@ def run(ex: Executor) -> None:
             chosen = {split: predictions[split] for split in members if split in predictions}
             accuracies = _write(ex.output(output, "metrics.json"), chosen, facts, settings.evaluate)
             ex.set_metadata(output, **accuracies)
+    ex.say_numbers({split: f"{100 * _accuracy(part):.1f} % of {len(part)}" for split, part in predictions.items()})
     validation = predictions.get("validation", [])
-    accuracy = sum(p.score.correct for p in validation) / len(validation) if validation else NOT_EVALUATED
-    ex.set_parameter("validation_accuracy", accuracy)
+    ex.set_parameter("validation_accuracy", _accuracy(validation) if validation else NOT_EVALUATED)
     ex.finish()
+
+
+def _accuracy(predictions: Sequence[Prediction]) -> float:
+    return sum(p.score.correct for p in predictions) / len(predictions)
 
 
 def _read(ex: Executor, data: Path, split: str) -> Sequence[EvaluatedRow]:

@@ -1,5 +1,7 @@
 """Entry point: plan (and the checked batches of the link before) in, batches with new samples out."""
 
+from collections.abc import Sequence
+
 from pada_agent.components.backends.artifacts.plan import read_plan
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.llm.client import open_llm
@@ -38,6 +40,7 @@ def run(ex: Executor) -> None:
         batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
         usage = {}
     llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "generate_data", by_stage(spent, usage))
+    written_before = _samples(batches)
     batches = generate(sources, batches, settings.generate, llm, iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
     out = ex.output("batches", "batches.jsonl")
@@ -45,9 +48,15 @@ def run(ex: Executor) -> None:
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     if before and (before / JUDGE_CHECK_FILE).exists():  # the last batches carry it to update_state
         write_json(out / JUDGE_CHECK_FILE, read_json(before / JUDGE_CHECK_FILE))
-    ex.set_parameter("open_batches", sum(b.status == "open" for b in batches))
-    ex.set_metadata("batches", batches=len(batches), samples=sum(len(b.samples) for b in batches))
+    open_batches, samples = sum(b.status == "open" for b in batches), _samples(batches)
+    ex.say_numbers({"rows written": samples - written_before, "open batches": open_batches, **llm.bill()})
+    ex.set_parameter("open_batches", open_batches)
+    ex.set_metadata("batches", batches=len(batches), samples=samples)
     ex.finish()
+
+
+def _samples(batches: Sequence[Batch]) -> int:
+    return sum(len(b.samples) for b in batches)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def generate(
     settings: GenerateSettings,
     llm: Llm,
     iteration: int,
-    label: str = "write data",
+    what: str = "batches written",
 ) -> list[Batch]:
     """`batches` with new samples for each open one; the others pass through unchanged.
 
@@ -30,7 +30,7 @@ def generate(
     """
     writer = _Writer(sources, settings, iteration, _written_already(sources.task, batches))
     todo = [b for b in batches if b.status == "open"]
-    replies = llm.ask_all(label, [writer.request(b) for b in todo])
+    replies = llm.ask_all(what, [writer.request(b) for b in todo])
     written = {b.id: writer.receive(b, reply) for b, reply in zip(todo, replies, strict=True)}
     return [written.get(b.id, b) for b in batches]
 

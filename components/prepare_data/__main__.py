@@ -55,6 +55,8 @@ def run(ex: Executor) -> None:
         manifest = facts | _facts(data, HELD_OUT, sources, folder) | {"shared_groups": data.shared_groups}
         write_json(folder / "manifest.json", manifest)
     _say(data)
+    counts = {f"{split} rows": count["rows"] for split, count in data.counts.items()}
+    ex.say_numbers({**counts, "duplicates removed": len(data.removed)})
     ex.set_metadata("train_data", rows=len(data.train), removed=len(data.removed))
     ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
     ex.set_parameter("train_rows", len(data.train))

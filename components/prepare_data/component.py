@@ -31,6 +31,7 @@ def prepare_data(
     budget_usd: Optional[float] = None,
     teacher_key: str = "",
     judge_key: str = "",
+    events_uri: str = "",
 ):
     """Prepares train, validation, selection and test rows: checked, and without duplicates across splits.
 
@@ -38,21 +39,22 @@ def prepare_data(
         settings: section `task`, or all settings of a run, which are then all checked and handed to other stages in train_data.
         max_iterations: how many iterations the pipeline is compiled for; settings that ask for more are refused. 0: no limit.
         data_version: what lies at the settings' addresses, for a pipeline's cache; what `pada submit` wrote is checked.
-        task: in place of settings' task.name; another value there is refused.
-        train: in place of settings' task.train; another value there is refused.
-        validation: in place of settings' task.validation; another value there is refused.
-        test: in place of settings' task.test; another value there is refused.
-        train_size: in place of settings' task.train_size; another value there is refused.
-        slm: in place of settings' slm.model; another value there is refused.
-        teacher: in place of settings' teacher.model; another value there is refused.
-        teacher_url: in place of settings' teacher.base_url; another value there is refused.
-        judge: in place of settings' judge.model; another value there is refused.
-        judge_url: in place of settings' judge.base_url; another value there is refused.
-        iterations: in place of settings' loop.iterations; another value there is refused.
-        seed: in place of settings' seed; another value there is refused.
-        budget_usd: in place of settings' budget.usd; another value there is refused.
-        teacher_key: in place of settings' teacher.api_key_env; another value there is refused.
-        judge_key: in place of settings' judge.api_key_env; another value there is refused.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        task: in place of settings' task.name.
+        train: in place of settings' task.train.
+        validation: in place of settings' task.validation.
+        test: in place of settings' task.test.
+        train_size: in place of settings' task.train_size.
+        slm: in place of settings' slm.model.
+        teacher: in place of settings' teacher.model.
+        teacher_url: in place of settings' teacher.base_url.
+        judge: in place of settings' judge.model.
+        judge_url: in place of settings' judge.base_url.
+        iterations: in place of settings' loop.iterations.
+        seed: in place of settings' seed.
+        budget_usd: in place of settings' budget.usd.
+        teacher_key: in place of settings' teacher.api_key_env.
+        judge_key: in place of settings' judge.api_key_env.
 
     Returns:
         train_data: training rows, the task's own files, hashes of the held-out rows against leaks, the settings of a whole run.

@@ -44,6 +44,8 @@ def run(ex: Executor) -> None:
     training = facts.training
     dropped = len(training.dropped_too_long)
     loss = round(training.losses[-1], 4)
+    counts = {"rows": facts.rows + facts.synthetic_rows, "of them synthetic": facts.synthetic_rows}
+    ex.say_numbers({"steps": training.steps, "last loss": loss, **counts, "dropped as too long": dropped})
     ex.set_metadata("adapter", rows=facts.rows, synthetic_rows=facts.synthetic_rows, dropped_too_long=dropped, last_loss=loss)
     ex.set_parameter("steps", training.steps)
     ex.finish()

@@ -15,6 +15,7 @@ def train_lora(
     max_steps: int = 0,
     checkpoint_uri: str = "",
     settings: dict = None,
+    events_uri: str = "",
 ):
     """Fine-tunes a small language model with LoRA, always from the base model. A retry resumes from the last checkpoint.
 
@@ -25,6 +26,7 @@ def train_lora(
         name: what the report calls the model.
         max_steps: optimizer steps; 0: as many as the epochs take.
         checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty keeps them in the pod, where no retry finds them.
+        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
 
     Returns:
         adapter: PEFT adapter and train.json.

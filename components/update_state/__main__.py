@@ -68,6 +68,7 @@ def run(ex: Executor) -> None:
         _export_adapter(ex, uri, state, last=step == LAST_STEP)
         write(f"{uri}/report.html", page.encode())
         write(f"{uri}/{ROWS}", rows)
+    ex.say_numbers(steps.numbers(state, len(state.synthetic_rows)))
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", state.step_matched_due)
     uri = state.model(state.incumbent).adapter_uri if state.incumbent else ""

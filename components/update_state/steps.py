@@ -89,6 +89,14 @@ def snapshot(state: State, step: str, iteration: int) -> Lead | None:
     )
 
 
+def numbers(state: State, synthetic_rows: int) -> dict[str, bool | int | str]:
+    """What a step leaves, by words: what would be shipped now, the rows so far, whether to go on, what other runs did."""
+    go_on = True if state.decision.go_on else f"no ({state.decision.reason})"
+    taken = {run: [task for task, of in state.taken_over.items() if of == run] for run in sorted(set(state.taken_over.values()))}
+    others = {f"taken over from {run}": ", ".join(tasks) for run, tasks in taken.items()}
+    return {"ships": state.incumbent, "synthetic rows": synthetic_rows, "go on": go_on, **others}
+
+
 def _with_answers(shown: list[ShownRow], *models: Evaluated) -> list[ShownRow]:
     for model in models:
         shown = with_answers(shown, model.model.name, model.open_predictions)

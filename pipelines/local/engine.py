@@ -2,7 +2,6 @@
 
 import gc
 import json
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -91,7 +90,7 @@ class Engine:
         if fresh and STAGES[stage].checkpoints:
             self.directory.drop_checkpoints(name, key)
         done = Done(folder.path, {a: folder.path / a for a in STAGES[stage].outputs}, folder.parameters())
-        self.log.task(folder.path.name, done.folder, done.parameters, folder.seconds(), fresh)
+        self.log.task(folder.path.name, folder.seconds(), folder.numbers(), fresh)
         self.tasks[name] = done
         if fresh and "state" in done.outputs:
             self.on_state(done["state"])
@@ -100,8 +99,9 @@ class Engine:
         return done
 
     def _run(self, call: Call) -> None:
-        started, stage = time.monotonic(), STAGES[call.stage]
+        stage = STAGES[call.stage]
         self.log.start(call.folder.path.name)
+        call.parameters["events_uri"] = self.directory.events
         if stage.checkpoints:
             call.parameters["checkpoint_uri"] = self.directory.checkpoints(call.name, call.key)
         if stage.llm:
@@ -111,10 +111,12 @@ class Engine:
             self.servers.stop()  # they would take the cores and the memory that the SLM needs
         text = _executor_input(call)
         call.folder.begin(call.stage, call.key, text)
-        self.stage(call.stage)(Executor(text))
+        program, executor = self.stage(call.stage), Executor(text)
+        with executor.told():
+            program(executor)
         if not call.folder.output_file.exists():
             raise RuntimeError(f"{call.stage} came to its end without writing {call.folder.output_file}")
-        call.folder.end(call.stage, call.key, time.monotonic() - started)
+        call.folder.end(call.stage, call.key, executor.seconds, executor.numbers)
         gc.collect()
 
 

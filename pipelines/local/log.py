@@ -1,10 +1,9 @@
 """What a run tells the person who watches it: a line for each task, then the table."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 from rich.console import Console
+
+from pada_agent.components.core.figures import Numbers, listed, outcome
+from pada_agent.pipelines.words import spoken
 
 
 class RunLog:
@@ -18,27 +17,16 @@ class RunLog:
         self.console.print(text, markup=False)
 
     def start(self, folder: str) -> None:
-        """A task begins."""
-        self.say(f"{folder} ...")
+        """The task of this folder begins."""
+        self.say(f"{_words(folder)} ...")
 
-    def task(self, folder: str, done: Path, parameters: dict[str, Any], seconds: float, fresh: bool) -> None:
+    def task(self, folder: str, seconds: float, numbers: Numbers, fresh: bool) -> None:
         """A task is finished, now or before this start."""
-        took = f"{seconds:.0f} s" if fresh else "done before"
-        self.say(f"{folder}: {took}  {_result(done, parameters)}".rstrip())
+        said = outcome(seconds, numbers) if fresh else f"done before  {listed(numbers)}".rstrip()
+        self.say(f"{_words(folder)}: {said}")
 
 
-def _result(done: Path, parameters: dict[str, Any]) -> str:
-    accuracies = [
-        f"{split} {100 * metrics['accuracy']:.1f} % of {metrics['n']}"
-        for file in (done / "predictions" / "metrics.json", done / "report_predictions" / "metrics.json")
-        if file.exists()
-        for split, metrics in json.loads(file.read_text()).get("splits", {}).items()
-    ]
-    facts = [f"{name.replace('_', ' ')} {_plain(value)}" for name, value in parameters.items() if value != ""]
-    return ", ".join(accuracies or facts)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _words(folder: str) -> str:
+    """'08-train-1' is '08 iteration 1, train': by its number the folder is found."""
+    number, _, task = folder.partition("-")
+    return f"{number} {spoken(task)}"

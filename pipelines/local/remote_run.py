@@ -5,6 +5,7 @@
       01-prepare/ ...                   as here; then manifest.json, written last: the task is whole
       ledger/analyze_patterns/ ...      paid calls go here and nowhere else
       checkpoints/train-1-5f0c.../      of a training under way
+      events/here/ ...                  what stages tell of themselves while they run
       lease/000001.json                 who runs
 
     manifest.json                       {"files": {"task.json": "<SHA-256>", ...}, "folders": ["plan", ...]}
@@ -117,6 +118,11 @@ class RemoteRunDirectory(RunDirectory):
     def ledger(self, stage: str) -> str:
         """Paid calls are written to the URI itself: they outlive this machine."""
         return f"{self.uri}/ledger/{stage}"
+
+    @property
+    def events(self) -> str:
+        """At the URI, where others can watch the run."""
+        return f"{self.uri}/events"
 
     def checkpoints(self, task: str, key: str) -> str:
         """At the URI, for the machine that resumes the run."""

@@ -5,6 +5,7 @@
       01-prepare/task.json          {"stage": "prepare_data", "key": "5f0c...", "seconds": 1.8}
       01-prepare/executor_output.json   written last: the task is finished
       01-prepare/train_data/ ...    its artifacts
+      events/here/ ...              what stages told of themselves while they ran, each event a file
       ledger/analyze_patterns.jsonl every paid call of a stage; beside it, while it is open, a reserve for a disk that is full
       latest_state                  "05-start/state"
       report.html  report.json
@@ -26,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
@@ -104,11 +106,11 @@ class TaskFolder:
         write_atomic(self.path / "task.json", json.dumps({"stage": stage, "key": key}))
         write_atomic(self.path / "executor_input.json", executor_input)
 
-    def end(self, stage: str, key: str, seconds: float) -> None:
-        """Note how long it took and which artifacts are there. After the executor output, for nothing depends on it."""
+    def end(self, stage: str, key: str, seconds: float, numbers: Numbers) -> None:
+        """Note how long it took, what came out and which artifacts are there. Last: nothing depends on it."""
         names = json.loads(self.output_file.read_text())["artifacts"]
         wrote = [name for name in names if (self.path / name).exists()]
-        record = {"stage": stage, "key": key, "seconds": round(seconds, 1), "wrote": wrote}
+        record = {"stage": stage, "key": key, "seconds": seconds, "numbers": numbers, "wrote": wrote}
         write_atomic(self.path / "task.json", json.dumps(record))
 
     def parameters(self) -> dict[str, Any]:
@@ -119,6 +121,11 @@ class TaskFolder:
     def seconds(self) -> float:
         """How long the finished task took; 0 if it was killed before that was noted."""
         return float(json.loads((self.path / "task.json").read_text()).get("seconds", 0))
+
+    def numbers(self) -> Numbers:
+        """What came out of the finished task, by words; nothing if it was killed before that was noted."""
+        said: Numbers = json.loads((self.path / "task.json").read_text()).get("numbers", {})
+        return said
 
 
 class RunDirectory:
@@ -173,6 +180,11 @@ class RunDirectory:
     def ledger(self, stage: str) -> str:
         """The call ledger of a stage; it outlives the stage's folder, so that no call is paid twice."""
         return str(self.path / "ledger" / f"{stage}.jsonl")
+
+    @property
+    def events(self) -> str:
+        """Where the stages tell how far they are. Nothing is read there to decide what is run."""
+        return str(self.path / "events")
 
     def checkpoints(self, task: str, key: str) -> str:
         """Where the checkpoints of a training with this key go while it runs."""

@@ -77,7 +77,7 @@ def test_the_program_reads_and_writes_exactly_what_the_contract_names(stage):
     for node in ast.walk(tree):
         if isinstance(node, ast.For) and isinstance(node.target, ast.Tuple) and "OUTPUTS" in ast.unparse(node.iter):
             tables[node.target.elts[0].id] = set(program.OUTPUTS)
-    asked = {"artifacts": set(), "parameters": {"settings"} if STAGES[stage].settings.model_fields else set()}
+    asked = {"artifacts": set(), "parameters": {"work_uri"} | ({"settings"} if STAGES[stage].settings.model_fields else set())}
     made = {"artifacts": set(), "parameters": set()}
     for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
         names = names_in(call.args[0], tables) if call.args else set()

@@ -5,10 +5,13 @@ They are of an earlier release of this package, which gave the settings to every
 what tasks made that were not recorded: STAND_INS; and the inputs that stages no longer take: GONE.
 """
 
+import io
 import json
+import re
 import runpy
 import shutil
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ from llm_stub import serving
 from package_runner import mounts_below
 from whole_run import QUICKSTART, teach
 
+from pada_agent.components.backends.store.events import told
+from pada_agent.components.core.figures import outcome
 from pada_agent.components.stages import STAGES
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "kfp" / "executor_inputs"
@@ -29,6 +34,17 @@ STAND_INS = {  # by task and input: the output of another that was recorded
 GONE = {"fingerprints", "previous_synthetic_data", "baseline_adapter", "baseline_predictions"}
 GONE_FROM = {"update-state-3": {"baseline_report_predictions"}}  # of step-matched vanilla, which has a step of its own
 
+EVENTS = "s3://mlpipeline/events"
+LAST_LINES = {  # of each stage's log
+    "prepare_data": r"\d+ train rows, \d+ validation rows, \d+ selection rows, \d+ test rows, \d+ duplicates? removed",
+    "train_lora": r"\d+ steps, last loss [\d.]+, \d+ rows, \d+ of them synthetic, \d+ dropped as too long",
+    "evaluate_slm": r"((train|validation|selection|test) [\d.]+ % of \d+(, )?)+",
+    "analyze_patterns": r"\d+ failures?, \d+ analysed, \d+ patterns?, \d+ training errors?, \d+ calls, [\d,]+ tokens.*",
+    "generate_data": r"\d+ rows? written, \d+ open batch(es)?, \d+ calls?, [\d,]+ tokens.*",
+    "control_quality": r"\d+ rows? let in, \d+ refused, \d+ open batch(es)?, so far \d+ of \d+ rows, \d+ calls?, [\d,]+ tokens.*",
+    "update_state": r"ships [\w-]+, \d+ synthetic rows?, go on (yes|no \(.+\)).*",
+}
+
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason=f"EXECUTOR INPUTS OF A REAL KUBEFLOW ARE MISSING: {RECORDED}")
 
 
@@ -38,7 +54,7 @@ def stage_of(task):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """Each task of the run in its turn: what its stage was given, and how its program ended ('' is well)."""
+    """Each task of the run in its turn: what its stage was given, how its program ended ('' is well), and its log."""
     root = tmp_path_factory.mktemp("pod")
     tiny_slm.build(root / "slm", context=4096)
     ended = {}
@@ -52,6 +68,7 @@ def ran(tmp_path_factory):
             "s3://mlpipeline/models/slm": str(root / "slm"),
             "s3://mlpipeline/models/mpnet/all-mpnet-base-v2": str(root / "slm"),
             "http://llm.example/v1": stub.url,
+            EVENTS: str(root / "events"),
             "s3://mlpipeline/work3": str(root / "work"),
             "s3://mlpipeline/ship3": str(root / "shipped"),
             '"/minio/': f'"{root}/minio/',
@@ -61,6 +78,7 @@ def ran(tmp_path_factory):
             given = json.loads((RECORDED / f"{task}.json").read_text())["executor_input"]
             for name in (GONE | GONE_FROM.get(task, set())) & given["inputs"].get("artifacts", {}).keys():
                 del given["inputs"]["artifacts"][name]
+            given["inputs"]["parameterValues"]["events_uri"] = EVENTS
             text = json.dumps(given)
             for recorded, here in places.items():
                 text = text.replace(recorded, here)
@@ -74,12 +92,13 @@ def ran(tmp_path_factory):
                     shutil.copytree(made, mounted(root, given["inputs"]["artifacts"][name]))
             mounted(root, given["outputs"]["artifacts"]["executor-logs"]).parent.mkdir(parents=True)
             patch.setattr(sys, "argv", ["", "--executor-input", text])
-            error = ""
+            error, log = "", io.StringIO()
             try:
-                runpy.run_module(f"pada_agent.components.{stage_of(task)}", run_name="__main__", alter_sys=True)
+                with redirect_stderr(log):
+                    runpy.run_module(f"pada_agent.components.{stage_of(task)}", run_name="__main__", alter_sys=True)
             except SystemExit as e:
                 error = str(e.code)
-            ended[task] = (json.loads(text), error)
+            ended[task] = (json.loads(text), error, log.getvalue())
         yield ended
 
 
@@ -94,7 +113,7 @@ def test_every_stage_and_every_record_has_its_turn():
 
 @pytest.mark.parametrize("task", ORDER)
 def test_a_stage_runs_to_its_end_from_what_kubeflow_gave_it(ran, task):
-    given, error = ran[task]
+    given, error, _ = ran[task]
     assert not error
     said = json.loads(Path(given["outputs"]["outputFile"]).read_text())
     assert set(said["artifacts"]) == set(STAGES[stage_of(task)].outputs), "executor-logs is the backend's"
@@ -104,3 +123,14 @@ def test_a_stage_runs_to_its_end_from_what_kubeflow_gave_it(ran, task):
         assert (artifact["name"], artifact["uri"]) == (name, asked["uri"])
     asked = given["outputs"]["parameters"]
     assert all(Path(asked[name]["outputFile"]).is_file() for name in STAGES[stage_of(task)].values if name in asked)
+
+
+@pytest.mark.parametrize("task", ORDER)
+def test_a_stage_ends_its_log_with_its_numbers_and_tells_them(ran, task):
+    given, _, log = ran[task]
+    *_, run, name, _, _ = given["outputs"]["artifacts"]["executor-logs"]["artifacts"][0]["uri"].split("/")
+    events = [e for e in told(given["inputs"]["parameterValues"]["events_uri"], run).values() if e.task == name]
+    last = log.splitlines()[-1]
+    assert [e.kind for e in events] == ["started", "ended"]
+    assert last == outcome(events[-1].seconds, events[-1].numbers)
+    assert re.fullmatch(LAST_LINES[stage_of(task)], last.partition("  ")[2])

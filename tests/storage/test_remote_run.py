@@ -10,6 +10,7 @@ from fake_stages import Killed
 from typer.testing import CliRunner
 
 from pada_agent.components.backends.store import lease, objects
+from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines import cli
 from pada_agent.pipelines.local import remote_run
@@ -74,6 +75,7 @@ def test_what_must_outlive_the_machine_is_at_the_uri_and_artifacts_are_local(run
     given = {i["name"]: i for i in fakes.inputs}
     assert given["generate-1-1"]["parameterValues"]["ledger"] == f"{store.uri}/run/ledger/generate_data"
     assert given["train-1"]["parameterValues"]["checkpoint_uri"].startswith(f"{store.uri}/run/checkpoints/train-1-")
+    assert {event.task for event in told(f"{store.uri}/run/events", "here").values()} == set(outcome.tasks)
     uri = given["train-1"]["artifacts"]["train_data"]["artifacts"][0]["uri"]
     assert uri == str(outcome.run_dir / "01-prepare" / "train_data")
 

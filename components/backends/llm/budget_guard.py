@@ -16,6 +16,7 @@ class BudgetGuard:
 
     def __init__(self, settings: LlmSettings, limits: Sequence[Limit]) -> None:
         self.usage = Usage()
+        self.paid = Cost(0, 0, 0.0)  # of it, in this process
         self._settings, self._limits = settings, limits
         self._reserved: list[Cost] = []
         self._released = asyncio.Event()
@@ -70,7 +71,10 @@ class BudgetGuard:
         usage.paid_calls += not replayed
         usage.input_tokens += call.input_tokens
         usage.output_tokens += call.output_tokens
-        usage.usd += self._usd(call.input_tokens, call.output_tokens)
+        usd = self._usd(call.input_tokens, call.output_tokens)
+        usage.usd += usd
+        if not replayed:
+            self.paid = _added(self.paid, Cost(1, call.input_tokens + call.output_tokens, usd))
 
     def met(self, kinds: Sequence[str], overcome: bool) -> None:
         """Count the trouble of a request that is over."""
@@ -82,10 +86,14 @@ class BudgetGuard:
         if not self._limits:
             return ""
         spent = Cost(self.usage.calls, self.usage.tokens, self.usage.usd)
-        more = Cost(*map(sum, zip(*self._reserved, spent, cost, strict=True)))
+        more = _added(*self._reserved, spent, cost)
         cap = next((cap for limit in self._limits if (cap := limit.exceeded(more))), "")
         return f"the cap {cap} is reached" if cap else ""
 
     def _usd(self, input_tokens: int, output_tokens: int) -> float:
         prices = self._settings
         return (input_tokens * prices.usd_per_million_input + output_tokens * prices.usd_per_million_output) / 1e6
+
+
+def _added(*costs: Cost) -> Cost:
+    return Cost(*map(sum, zip(*costs, strict=True)))

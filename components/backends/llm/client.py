@@ -1,13 +1,13 @@
 """The LLM client: many requests at once to one endpoint that speaks the OpenAI API, each paid once.
 
     llm = open_llm(settings.teacher, settings.budget, ledger="runs/a/ledger/analyze_patterns.jsonl")
-    replies = llm.ask_all("analyse failures", requests)
+    replies = llm.ask_all("failures analysed", requests)
 
 What is in the ledger is replayed first and costs nothing; the endpoint is asked only for the rest.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -65,20 +65,30 @@ class OpenAiLlm:
         """What this client used so far; what was spent before is not in it."""
         return self._budget.usage
 
-    def ask_all(self, label: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
+    def bill(self) -> dict[str, int | float]:
+        """For `Executor.say_numbers`: calls, tokens and, at the settings' prices, USD; what an earlier try had paid is apart."""
+        paid, usage = self._budget.paid, self.usage
+        priced = self._settings.usd_per_million_input + self._settings.usd_per_million_output
+        usd = {"USD": round(paid.usd, 4)} if priced else {}
+        usd_before = {"USD paid before": round(usage.usd - paid.usd, 4)} if priced else {}
+        before = {"calls paid before": usage.replayed, **usd_before} if usage.replayed else {}
+        lost = {"requests failed": usage.failed, "requests not asked": usage.unasked}
+        return {"calls": paid.calls, "tokens": paid.tokens, **usd, **before, **{k: n for k, n in lost.items() if n}}
+
+    def ask_all(self, what: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
         """One reply for each request, in order. See core.llm_interface.Llm for what is raised and what is not."""
         exchanges = [Exchange(r, self._settings.model, self._settings.max_tokens) for r in requests]
         unasked = self.usage.unasked
-        with track(label, len(requests)) as bar:
+        with track(what, len(requests)) as bar:
             for exchange in exchanges:
                 self._replay(exchange)
                 if exchange.reply:
-                    self._close(exchange, bar)
+                    self._close(exchange, bar.find)
             todo = [e for e in exchanges if e.reply is None]
             if todo:
                 _run(self._ask(todo, bar))
         if self.usage.unasked > unasked:
-            notice(f"{label}: {self.usage.capped}; {self.usage.unasked - unasked} of {len(requests)} requests were not asked")
+            notice(f"{what}: {self.usage.capped}; {self.usage.unasked - unasked} of {len(requests)} requests were not asked")
         return [e.reply for e in exchanges if e.reply]
 
     def _replay(self, exchange: Exchange[Any]) -> None:
@@ -87,9 +97,9 @@ class OpenAiLlm:
                 self._budget.count(call, replayed=True)
             exchange.hear(call)
 
-    def _close(self, exchange: Exchange[Any], bar: Track) -> None:
+    def _close(self, exchange: Exchange[Any], count: Callable[[], None]) -> None:
         """Book an exchange that is over."""
-        bar.advance()
+        count()
         if exchange.first_key not in self._closed:
             self._closed.add(exchange.first_key)
             self.usage.silences += self._ledger.silences(exchange.first_key)
@@ -140,7 +150,7 @@ class OpenAiLlm:
             finally:
                 del self._on_their_way[key]
                 arrived.set()
-        self._close(exchange, bar)
+        self._close(exchange, bar.advance)
 
     def _told(self, group: BaseExceptionGroup[BaseException], exchanges: Sequence[Exchange[Any]]) -> BaseException:
         """The one error of many that the user is to read. That the endpoint fell silent is kept for the run's report."""

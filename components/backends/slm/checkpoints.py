@@ -103,7 +103,6 @@ class Watch(TrainerCallback):
         self._checkpoints = checkpoints
         self.progress: Track | None = None
         self._asked = False
-        self._done = 0
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -121,16 +120,13 @@ class Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A resumed run has steps behind it."""
-        self._advance(state)
+        if self.progress is not None:
+            self.progress.find(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """Called after each optimizer step."""
-        self._advance(state)
+        if self.progress is not None:
+            self.progress.advance()
         if self._asked:  # also after the last step: who asks a run to stop does not want its next task
             control.should_save = control.should_training_stop = True
         return control
-
-    def _advance(self, state: Any) -> None:
-        if self.progress is not None:
-            self.progress.advance(state.global_step - self._done)
-        self._done = state.global_step

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from pada_agent.components.backends.store.objects import names, read_all, write
+from pada_agent.components.backends.store.objects import names, read_all, write_at_once
 
 Kind = Literal["started", "progress", "ended", "failed", "stopped"]
 SUFFIX = ".json"
@@ -39,10 +39,10 @@ class Event(BaseModel):
 
 
 def tell(events_uri: str, run: str, event: Event) -> None:
-    """Write an event of a run. Raises InputError where the store refuses."""
+    """Write an event of a run. Raises InputError where the store refuses, PassingError where it may take it in a moment."""
     text = event.model_dump_json(exclude_defaults=True).encode()
     name = f"{event.time.astimezone(UTC):%Y%m%dT%H%M%S.%f}-{event.task}-{sha256(text).hexdigest()[:6]}{SUFFIX}"
-    write(f"{_folder(events_uri, run)}/{name}", text)
+    write_at_once(f"{_folder(events_uri, run)}/{name}", text)
 
 
 def told(events_uri: str, run: str, known: Collection[str] = ()) -> dict[str, Event]:

@@ -45,6 +45,11 @@ def read_all(uri: str, names: list[str]) -> list[bytes]:
 @patient
 def write(uri: str, data: bytes) -> None:
     """Write the object, or overwrite it. Raises InputError."""
+    write_at_once(uri, data)
+
+
+def write_at_once(uri: str, data: bytes) -> None:
+    """The same for who does not wait: raises PassingError where the store may take it in a moment."""
     with reached(uri, NO_BUCKET):
         files, path = open_store(uri)
         if isinstance(files, LocalFileSystem):

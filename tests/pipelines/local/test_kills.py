@@ -18,6 +18,7 @@ from forks import Death
 from llm_stub import serving
 from whole_run import ACCOUNTING, small_run, teach
 
+from pada_agent.components.backends.store.events import told
 from pada_agent.pipelines.local.run_directory import files_in
 
 TASKS = ("01-prepare", "02-train-vanilla", "04-evaluate-vanilla", "05-start", "06-analyze-1", "07-generate-1-1")
@@ -158,9 +159,25 @@ def test_killed_in_every_stage_it_ends_as_if_nothing_had_been(
     assert artifacts(run_dir) == left
     if moment == "working":
         assert log.read_text().count("resuming from checkpoint-") == 2, "both trainings, with the losses of an unbroken one"
+    check_events(run_dir, moment, number)
     again = Counter(ask.text for ask in stub.asks[before:])
     assert again.keys() == asked.keys()
     assert again.total() == asked.total() + killed_asks, "asked again is what was on its way at a kill; SIGTERM waits for it"
+
+
+def check_events(run_dir, moment, number):
+    """What the run told of each task, over all starts: it ended in the last, and no stage that was killed says how."""
+    told_of = {task.partition("-")[2]: [] for task in TASKS}
+    for event in told(f"{run_dir}/events", "here").values():
+        told_of.setdefault(event.task, []).append(event.kind)
+    stopped = ["started", "stopped"] if number == signal.SIGTERM else ["started"]
+    for task in TASKS:
+        kinds = told_of[task.partition("-")[2]]
+        outside = moment in ("begun", "marked, not noted")  # of the stage: it has not begun, or its end is told
+        times = 0 if outside else 1
+        if task in AGENTS and not outside:  # who asks on after one kill may be the one that the next is meant for
+            times = (len(kinds) - 2) // len(stopped)
+        assert kinds == [*stopped * times, "started", "ended"], task
 
 
 def test_a_second_start_by_mistake_is_one_line_and_leaves_the_first_alone(command, fork, pada, run_dir, tmp_path):

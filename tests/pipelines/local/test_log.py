@@ -1,39 +1,38 @@
 """One line for each task: what came out, and whether it ran now."""
 
 import io
-import json
 
+import pytest
 from rich.console import Console
 
 from pada_agent.pipelines.local.log import RunLog
 
 
-def line(tmp_path, parameters, seconds=12.4, fresh=True):
+@pytest.fixture
+def log():
     text = io.StringIO()
-    RunLog(Console(file=text, highlight=False)).task("04-evaluate-vanilla", tmp_path, parameters, seconds, fresh)
-    return text.getvalue()
+    made = RunLog(Console(file=text, highlight=False, soft_wrap=True))
+    made.text = text.getvalue
+    return made
 
 
-def metrics(folder, **accuracies):
-    folder.mkdir()
-    splits = {split: {"accuracy": share, "n": 80} for split, share in accuracies.items()}
-    (folder / "metrics.json").write_text(json.dumps({"splits": splits}))
+def test_a_task_is_said_with_its_folders_number_its_time_and_its_numbers(log):
+    log.start("08-generate-1-2")
+    log.task("08-generate-1-2", 72.4, {"rows written": 12, "USD": 0.031}, True)
+    log.task("04-evaluate-vanilla", 12.4, {"validation": "62.5 % of 80"}, True)
+    assert log.text().splitlines() == [
+        "08 iteration 1, generate 2 ...",
+        "08 iteration 1, generate 2: 1 min 12 s  12 rows written, USD 0.031",
+        "04 vanilla, evaluate: 12 s  validation 62.5 % of 80",
+    ]
 
 
-def test_an_evaluation_shows_its_accuracies(tmp_path):
-    metrics(tmp_path / "predictions", validation=0.625)
-    metrics(tmp_path / "report_predictions", test=0.7)
-    said = line(tmp_path, {"validation_accuracy": 0.625})
-    assert said == "04-evaluate-vanilla: 12 s  validation 62.5 % of 80, test 70.0 % of 80\n"
+def test_what_was_done_before_says_so(log):
+    log.task("01-prepare", 3.0, {"train rows": 120}, False)
+    log.task("05-start", 3.0, {}, False)
+    assert log.text().splitlines() == ["01 prepare: done before  120 train rows", "05 start: done before"]
 
 
-def test_other_tasks_show_their_output_parameters(tmp_path):
-    assert line(tmp_path, {"open_batches": 3, "go_on": True, "reason": ""}).endswith("open batches 3, go on yes\n")
-
-
-def test_what_was_done_before_says_so(tmp_path):
-    assert "done before" in line(tmp_path, {}, fresh=False)
-
-
-def test_names_in_square_brackets_are_not_markup(tmp_path):
-    assert "[bold]" in line(tmp_path, {"reason": "[bold] is a model's name"})
+def test_names_in_square_brackets_are_not_markup(log):
+    log.task("05-start", 1.0, {"ships": "[bold]"}, True)
+    assert "ships [bold]" in log.text()

@@ -1,5 +1,6 @@
 """The engine with small stages: order, resume, edits, changed settings, the lock."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from fake_stages import Killed
+from rich.console import Console
 
+from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.local import run as local
+from pada_agent.pipelines.local.log import RunLog
 from pada_agent.pipelines.local.run import Parts
 
 START = ["prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla", "start"]
@@ -101,6 +105,36 @@ def test_a_finished_run_repeats_nothing(run, fakes):
     fakes.calls.clear()
     assert state_of(run()) == first
     assert fakes.calls == []
+
+
+def test_every_task_tells_that_it_started_and_ended_and_that_decides_nothing(run, fakes, tmp_path):
+    run()
+    events = list(told(f"{tmp_path}/run/events", "here").values())
+    assert [(e.task, e.kind) for e in events] == [(name, kind) for name in fakes.calls for kind in ("started", "ended")]
+    fakes.calls.clear()
+    run()
+    assert list(told(f"{tmp_path}/run/events", "here").values()) == events, "what was done before is not told again"
+    shutil.rmtree(tmp_path / "run" / "events")
+    run()
+    assert fakes.calls == []
+
+
+def test_what_came_out_is_said_now_and_in_later_starts(run, fakes, tmp_path):
+    fakes.numbers = {"rows": 7}
+    for said in (" s  7 rows", "done before  7 rows"):
+        log = io.StringIO()
+        run(log=RunLog(Console(file=log, highlight=False, soft_wrap=True)))
+        lines = log.getvalue().splitlines()
+        assert all(line.endswith(said) for line in lines if not line.endswith(" ..."))
+        assert next(line for line in lines if "generate" in line).startswith("07 iteration 1, generate 1")
+
+
+def test_a_stage_that_fails_tells_why(run, fakes, tmp_path):
+    fakes.refuse_in = "generate-1-1"
+    with pytest.raises(InputError):
+        run()
+    last = list(told(f"{tmp_path}/run/events", "here").values())[-1]
+    assert (last.task, last.kind, last.message) == ("generate-1-1", "failed", "InputError: generate-1-1 refuses")
 
 
 @pytest.mark.parametrize("task", START + FIRST + SECOND + CONTROL)

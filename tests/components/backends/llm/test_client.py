@@ -58,6 +58,7 @@ def test_replies_come_in_order_and_are_counted(llm_stub):
     llm = opened(llm_stub, usd_per_million_input=1.0, usd_per_million_output=10.0)
     replies = llm.ask_all("rate", [ask(f"rate {n}") for n in range(30)])
     assert [r.value for r in replies] == [n % 10 + 1 for n in range(30)]
+    assert llm.bill() == {"calls": 30, "tokens": 3600, "USD": 0.009}
     assert len({r.request_hash for r in replies}) == 30
     assert not any(r.error for r in replies)
     usage = llm.usage
@@ -565,10 +566,13 @@ def test_a_second_run_pays_nothing_and_walks_the_same_path(llm_stub, tmp_path):
     assert [r.value for r in replies] == [5, 4, 2]
     assert llm_stub.paid == 5
     elsewhere = "http://127.0.0.1:9/v1"  # nobody is there: nothing is asked
-    second = open_llm(LlmSettings(model="stub", base_url=elsewhere), NO_CAPS, str(tmp_path / "ledger.jsonl"))
+    prices = {"usd_per_million_input": 1000.0, "usd_per_million_output": 0.0}
+    second = open_llm(LlmSettings(model="stub", base_url=elsewhere, **prices), NO_CAPS, str(tmp_path / "ledger.jsonl"))
     assert second.ask_all("rate", requests) == replies
     assert llm_stub.paid == 5
     assert (second.usage.calls, second.usage.paid_calls, second.usage.replayed) == (5, 0, 5)
+    paid_before = {"calls paid before": 5, "USD paid before": round(first.usage.input_tokens / 1000, 4)}
+    assert second.bill() == {"calls": 0, "tokens": 0, "USD": 0.0, **paid_before}, "nothing now"
     assert second.usage.recovered == first.usage.recovered
     assert second.usage.tokens == first.usage.tokens
 
