@@ -100,7 +100,7 @@ LAST_STEP = "step_matched"  # of update_state: nothing follows it
 _EVALUATED = ("adapter", "predictions", "report_predictions")
 _STEPS = {
     "start": Ports(("train_data", *_EVALUATED), ("baseline_report_predictions",)),
-    "merge": Ports(("train_data", "previous_state", "analyses", "plan", "checked_batches")),
+    "merge": Ports(("train_data", "previous_state", "analyses", "checked_batches")),
     "score": Ports(("train_data", "previous_state", *_EVALUATED)),
     "step_matched": Ports(("train_data", "previous_state", "adapter", "report_predictions"), ("predictions",)),
 }
@@ -147,7 +147,7 @@ STAGES: dict[str, Stage] = {
     "generate_data": Stage(
         settings=sections.GenerateData,
         image="agents",
-        inputs=Ports(("train_data", "plan"), ("checked_batches",)),
+        inputs=Ports(("train_data",), ("plan", "checked_batches")),
         outputs=("batches",),
         values=("open_batches",),
         llm="teacher",
@@ -155,7 +155,7 @@ STAGES: dict[str, Stage] = {
     "control_quality": Stage(
         settings=sections.ControlQuality,
         image="agents",
-        inputs=Ports(("train_data", "plan", "batches"), ("synthetic_data",)),
+        inputs=Ports(("train_data", "batches"), ("synthetic_data",)),
         outputs=("checked_batches",),
         values=("accepted", "open_batches"),
         llm="judge",

@@ -94,13 +94,13 @@ class _Prepared:
 
     def iterate(self, k: int, at: Position) -> None:
         """From failures to data to a new adapter, always trained from the base model; inside it the next iteration."""
-        sources = {**self.rows, "predictions": at.predictions, "state": at.state}
+        before = at.state if k > 1 else None  # no patterns yet, and nothing spent
+        sources = {**self.rows, "predictions": at.predictions, "state": before}
         analysis = self.runner.task(f"analyze-{k}", "analyze_patterns", sources, iteration=k)
         learnt = {
             **self.rows,
             "previous_state": at.state,
             "analyses": analysis["analyses"],
-            "plan": analysis["plan"],
             "checked_batches": self.write(k, analysis["plan"], at.synthetic),
         }
         merged = self.runner.task(f"merge-{k}", "update_state", learnt, step="merge", iteration=k)
@@ -116,12 +116,12 @@ class _Prepared:
     def _write(self, k: int, plan: Any, synthetic: Any) -> Any:
         checked = None
         for link in range(1, self.links + 1):
-            sources = {**self.rows, "plan": plan, "checked_batches": checked}
+            sources = {**self.rows, "plan": None if checked else plan, "checked_batches": checked}
             written = self.runner.task(f"generate-{k}-{link}", "generate_data", sources, iteration=k)
             judged = self.runner.task(
                 f"control-{k}-{link}",
                 "control_quality",
-                {**self.rows, "plan": plan, "synthetic_data": synthetic, "batches": written["batches"]},
+                {**self.rows, "synthetic_data": synthetic, "batches": written["batches"]},
                 iteration=k,
             )
             checked = judged["checked_batches"]

@@ -85,7 +85,8 @@ class FakeStages:
         ex.set_parameter("training_errors", 0)
 
     def _generate_data(self, ex: Executor, name: str) -> None:
-        text = (ex.input("plan") / "strategies.yaml").read_text()
+        checked = ex.optional_input("checked_batches")
+        text = (checked / "batches.jsonl" if checked else ex.input("plan") / "strategies.yaml").read_text()
         write_atomic(ex.output("batches") / "batches.jsonl", text)
         ex.set_parameter("open_batches", 1)
 
@@ -109,7 +110,7 @@ class FakeStages:
         ex.set_parameter("step_matched", settings.step_matched and trained and step in ("merge", "score") and not go_on)
 
     def _publish_result(self, ex: Executor, name: str) -> None:
-        ex.parameter("events_uri")
+        ex.parameter("work_uri")
         write_atomic(ex.output("report") / "report.html", "the report")
         ex.set_metadata("metrics", iterations=1)
 

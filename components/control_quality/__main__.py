@@ -1,6 +1,6 @@
 """Entry point: batches in, batches with verdicts out."""
 
-from pada_agent.components.backends.artifacts.plan import read_plan
+from pada_agent.components.backends.artifacts.plan import carry_plan, read_plan
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
@@ -30,14 +30,15 @@ def run(ex: Executor) -> None:
             "would be let in; give the train_data of this release's prepare_data"
         )
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    strategies, _, spent = read_plan(ex.input("plan", "strategies.yaml"))
+    strategies, _, spent = read_plan(source)
     earlier = ex.optional_input("synthetic_data", "synthetic.jsonl")
     known = Known(
         read_records(data / "train.jsonl", TrainRow),
         read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else [],
     )
     usage = {k: Usage.model_validate(v) for k, v in read_json(source / "usage.json").items()}
-    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), "control_quality", by_stage(spent, usage))
+    ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/control_quality")
+    llm = open_llm(settings.judge, settings.budget, ledger, "control_quality", by_stage(spent, usage))
     written = read_records(source / "batches.jsonl", Batch)
     batches = control(
         task,
@@ -56,6 +57,7 @@ def run(ex: Executor) -> None:
     out = ex.output("checked_batches", "batches.jsonl")
     if check is not None:
         write_json(out / JUDGE_CHECK_FILE, check)
+    carry_plan(source, out)
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     accepted = sum(len(b.accepted) for b in batches)

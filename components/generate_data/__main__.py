@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pada_agent.components.backends.artifacts.plan import read_plan
+from pada_agent.components.backends.artifacts.plan import carry_plan, read_plan
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
@@ -21,10 +21,11 @@ def run(ex: Executor) -> None:
     settings = ex.settings(GenerateData)
     data, iteration = ex.input("train_data", "train.jsonl"), ex.parameter("iteration", 1)
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    strategies, errors, spent = read_plan(ex.input("plan", "strategies.yaml"))
+    before = ex.optional_input("checked_batches", "batches.jsonl")
+    plan = before or ex.input("plan", "strategies.yaml")
+    strategies, errors, spent = read_plan(plan)
     train = read_records(data / "train.jsonl", TrainRow)
     sources = Sources(task, train, strategies, errors)
-    before = ex.optional_input("checked_batches", "batches.jsonl")
     if before:
         batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}
@@ -39,11 +40,13 @@ def run(ex: Executor) -> None:
         )
         batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
         usage = {}
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "generate_data", by_stage(spent, usage))
+    ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/generate_data")
+    llm = open_llm(settings.teacher, settings.budget, ledger, "generate_data", by_stage(spent, usage))
     written_before = _samples(batches)
     batches = generate(sources, batches, settings.generate, llm, iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
     out = ex.output("batches", "batches.jsonl")
+    carry_plan(plan, out)
     write_records(out / "batches.jsonl", batches)
     write_json(out / "usage.json", {k: v.model_dump() for k, v in usage.items()})
     if before and (before / JUDGE_CHECK_FILE).exists():  # the last batches carry it to update_state

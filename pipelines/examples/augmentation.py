@@ -39,9 +39,9 @@ def augmentation(settings: dict, predictions_uri: str, work_uri: str, data_versi
     rows = data.outputs["train_data"]  # and beside them the settings, for all that follow
     plan = agent("analyze_patterns", predictions=predictions.output)["plan"]
     written = agent("generate_data", plan=plan)["batches"]
-    checked = agent("control_quality", plan=plan, batches=written)["checked_batches"]
-    again = agent("generate_data", plan=plan, checked_batches=checked)["batches"]
-    agent("control_quality", plan=plan, batches=again)
+    checked = agent("control_quality", batches=written)["checked_batches"]
+    again = agent("generate_data", checked_batches=checked)["batches"]
+    agent("control_quality", batches=again)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ The SDK names tasks after their component (train-lora-3) and inputs of a group a
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from pada_agent.pipelines.kubeflow.shared_components import share, tell_apart
+from pada_agent.pipelines.kubeflow.shared_components import say_less, share, tell_apart
 from pada_agent.pipelines.kubeflow.spec_parts import (
     KINDS,
     Spec,
@@ -33,7 +33,6 @@ CHANNEL = "pipelinechannel--"  # how the SDK calls what comes into a group from 
 
 def arrange(spec: Spec, platform: Spec | None, layers: Mapping[str, Iterable[str]]) -> None:
     """Rewrite a compiled pipeline in place; `layers` are the display names of the tasks that each has."""
-    _describe_the_form_only(spec)
     _carry_in(spec)
     for dag in dags(spec):
         _rename_tasks(dag)
@@ -46,14 +45,7 @@ def arrange(spec: Spec, platform: Spec | None, layers: Mapping[str, Iterable[str
         _drop_unread_inputs(spec, group)
         _rename_inputs(spec, group, known)
     share(spec, platform)
-
-
-def _describe_the_form_only(spec: Spec) -> None:
-    """Descriptions of components stay in each component.yaml: here they would be copied into every task of every run."""
-    for component in spec["components"].values():
-        for ports in (component.get("inputDefinitions", {}), component.get("outputDefinitions", {})):
-            for port in (port for kind in KINDS for port in ports.get(kind, {}).values()):
-                port.pop("description", None)
+    say_less(spec, with_versions=platform is None)
 
 
 def _carry_in(spec: Spec) -> None:

@@ -22,7 +22,7 @@ from pada_agent.pipelines.kubeflow.pipeline import Shape, build
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 
-MANY_TASKS = 60
+MANY_TASKS = 30  # tests/components/test_recorded_inputs.py measures it
 Target = Kubernetes | Vertex
 
 
@@ -69,10 +69,10 @@ def write_package(shape: Shape, place: Target, file: Path) -> None:
     text = compile_loop(shape, place)
     spec = check_package(text, "vertex" if isinstance(place, Vertex) else "kubernetes")
     write_atomic(file, text)
-    if (tasks := containers(spec)) > MANY_TASKS:
+    if isinstance(place, Kubernetes) and (tasks := containers(spec)) > MANY_TASKS:
         notice(
-            f"{file}: {tasks} tasks; a workflow of more than about {MANY_TASKS} may outgrow what Kubernetes keeps in one object "
-            "(1.5 MiB) and can then not be retried: compile for fewer iterations or attempts"
+            f"{file}: up to {tasks} tasks; after about {MANY_TASKS} Kubeflow's own retry of a failed run ends with an error, and "
+            "its list of tasks stands still before: follow a run with `pada watch`, start it again with `pada submit --rerun 3`"
         )
 
 

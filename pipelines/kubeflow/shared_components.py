@@ -10,7 +10,7 @@ from typing import Any
 
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import tasks_of
-from pada_agent.pipelines.kubeflow.spec_parts import Spec, dags, inputs, on_kubernetes, read_of, stage_of_task, tasks_in
+from pada_agent.pipelines.kubeflow.spec_parts import KINDS, Spec, dags, inputs, on_kubernetes, read_of, stage_of_task, tasks_in
 
 
 def tell_apart(spec: Spec, platform: Spec | None) -> None:
@@ -67,6 +67,32 @@ def _rename_outputs(dag: Spec, name: str, label: str) -> None:
         for selector in how["artifactSelectors"]:
             if selector["producerSubtask"] == name:
                 selector["outputArtifactKey"] += f"_{label}"
+
+
+def say_less(spec: Spec, with_versions: bool) -> None:
+    """Leave out of each component what its tasks do not need: on Kubernetes a run's status has six copies of it for every task.
+
+    Descriptions, defaults and inputs that no task gives are in each component.yaml. Kubeflow needs no `schemaVersion` of an artifact;
+    what Vertex makes of its absence is not known, so there it stays (`with_versions`).
+    """
+    given: dict[str, list[set[str]]] = defaultdict(list)
+    for _, _, task in tasks_of(spec):
+        given[task["componentRef"]["name"]].append({name for kind in KINDS for name in inputs(task, kind)})
+    for component, by_task in given.items():
+        made = spec["components"][component]
+        for side in ("inputDefinitions", "outputDefinitions"):
+            for ports in made.get(side, {}).values():
+                for name, port in list(ports.items()):
+                    port.pop("description", None)
+                    if not with_versions:
+                        port.get("artifactType", {}).pop("schemaVersion", None)
+                    if side == "inputDefinitions" and not any(name in one for one in by_task):
+                        del ports[name]
+                    elif all(name in one for one in by_task):
+                        port.pop("isOptional", None)
+                        port.pop("defaultValue", None)
+            if side in made:
+                made[side] = {kind: ports for kind, ports in made[side].items() if ports}
 
 
 def share(spec: Spec, platform: Spec | None) -> None:

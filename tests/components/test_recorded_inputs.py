@@ -17,24 +17,35 @@ from pathlib import Path
 import pytest
 import tiny_slm
 from llm_stub import serving
+from node_status import Told, size
 from package_runner import mounts_below
 from whole_run import QUICKSTART, teach
 
 from pada_agent.components.backends.store.events import told
+from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.figures import outcome
+from pada_agent.components.core.settings import Settings
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.kubeflow.compile import MANY_TASKS
+from pada_agent.pipelines.kubeflow.package import documents_of, package_file
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "kfp" / "executor_inputs"
 ORDER = ("prepare-data", "train-lora", "evaluate-slm-2", "evaluate-slm", "update-state", "analyze-patterns", "generate-data")
 ORDER += ("control-quality", "generate-data-2", "control-quality-2", "update-state-2", "train-lora-2", "evaluate-slm-3")
 ORDER += ("update-state-3",)
+TODAY = dict(zip(ORDER, ("prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla", "start", "analyze-1"), strict=False))
+TODAY |= {"generate-data": "generate-1-1", "control-quality": "control-1-1", "generate-data-2": "generate-1-2"}
+TODAY |= {"control-quality-2": "control-1-2", "update-state-2": "merge-1", "train-lora-2": "train-1"}
+TODAY |= {"evaluate-slm-3": "evaluate-1", "update-state-3": "score-1"}
+WORK = "s3://mlpipeline/work3"
+NODE_STATUS = 1_055_000  # bytes, of a run of 12 tasks
 STAND_INS = {  # by task and input: the output of another that was recorded
     ("update-state-2", "checked_batches"): ("control-quality-2", "checked_batches"),  # the third attempt
 }
 GONE = {"fingerprints", "previous_synthetic_data", "baseline_adapter", "baseline_predictions"}
 GONE_FROM = {"update-state-3": {"baseline_report_predictions"}}  # of step-matched vanilla, which has a step of its own
+GONE_FROM |= {task: {"plan"} for task in ("generate-data-2", "control-quality", "control-quality-2", "update-state-2")}
 
-EVENTS = "s3://mlpipeline/events"
 LAST_LINES = {  # of each stage's log
     "prepare_data": r"\d+ train rows, \d+ validation rows, \d+ selection rows, \d+ test rows, \d+ duplicates? removed",
     "train_lora": r"\d+ steps, last loss [\d.]+, \d+ rows, \d+ of them synthetic, \d+ dropped as too long",
@@ -68,8 +79,7 @@ def ran(tmp_path_factory):
             "s3://mlpipeline/models/slm": str(root / "slm"),
             "s3://mlpipeline/models/mpnet/all-mpnet-base-v2": str(root / "slm"),
             "http://llm.example/v1": stub.url,
-            EVENTS: str(root / "events"),
-            "s3://mlpipeline/work3": str(root / "work"),
+            WORK: str(root / "work"),
             "s3://mlpipeline/ship3": str(root / "shipped"),
             '"/minio/': f'"{root}/minio/',
             "/tmp/kfp/": f"{root}/tmp/kfp/",
@@ -78,7 +88,7 @@ def ran(tmp_path_factory):
             given = json.loads((RECORDED / f"{task}.json").read_text())["executor_input"]
             for name in (GONE | GONE_FROM.get(task, set())) & given["inputs"].get("artifacts", {}).keys():
                 del given["inputs"]["artifacts"][name]
-            given["inputs"]["parameterValues"]["events_uri"] = EVENTS
+            given["inputs"]["parameterValues"]["work_uri"] = WORK
             text = json.dumps(given)
             for recorded, here in places.items():
                 text = text.replace(recorded, here)
@@ -129,8 +139,55 @@ def test_a_stage_runs_to_its_end_from_what_kubeflow_gave_it(ran, task):
 def test_a_stage_ends_its_log_with_its_numbers_and_tells_them(ran, task):
     given, _, log = ran[task]
     *_, run, name, _, _ = given["outputs"]["artifacts"]["executor-logs"]["artifacts"][0]["uri"].split("/")
-    events = [e for e in told(given["inputs"]["parameterValues"]["events_uri"], run).values() if e.task == name]
+    events = [e for e in told(f"{given['inputs']['parameterValues']['work_uri']}/events", run).values() if e.task == name]
     last = log.splitlines()[-1]
     assert [e.kind for e in events] == ["started", "ended"]
     assert last == outcome(events[-1].seconds, events[-1].numbers)
     assert re.fullmatch(LAST_LINES[stage_of(task)], last.partition("  ")[2])
+
+
+def test_a_task_costs_less_than_half_of_what_it_did(ran, capsys):
+    """In what Kubernetes keeps of a run, where six copies of each were three quarters of all."""
+    before, now = told_before(), told_now(ran)
+    with capsys.disabled():
+        print("\nbytes of a task's executor input and component spec in node status, six times a task")
+        for task, name in TODAY.items():
+            print(f"  {name:17}{before[task]:7}{now[task]:7}{now[task] / before[task]:5.0%}")
+        print(f"  {'all':17}{sum(before.values()):7}{sum(now.values()):7}{sum(now.values()) / sum(before.values()):7.1%}")
+    assert sum(now.values()) < sum(before.values()) / 2
+
+
+def test_the_number_of_tasks_from_which_compile_warns_follows_what_a_task_costs(ran):
+    """KFP's retry sends the whole workflow: 3.0 MB after 32 tasks of that run, where at most 2 MiB are taken."""
+    saved = 6 * (sum(told_before().values()) - sum(told_now(ran).values())) / len(ORDER)
+    a_task, rest = NODE_STATUS / 12, 3_013_308 - 32 * NODE_STATUS / 12
+    most = (2 * 1024**2 - rest) / (a_task - saved)
+    assert MANY_TASKS <= most < 1.3 * MANY_TASKS
+
+
+def told_before():
+    records = {task: json.loads((RECORDED / f"{task}.json").read_text()) for task in ORDER}
+    return {task: size(record["executor_input"], record["component_spec"]) for task, record in records.items()}
+
+
+def told_now(ran):
+    """The same tasks as the committed package would give them, with what today's stages say of their outputs."""
+    said = {TODAY[task]: json.loads(Path(given["outputs"]["outputFile"]).read_text()) for task, (given, _) in ran.items()}
+    last = {stage: next(TODAY[task] for task in reversed(ORDER) if stage_of(task) == stage) for stage in STAGES}
+
+    def metadata(name, output):
+        of = name if name in said else last["control_quality"]  # of the attempts after the second there is no record
+        return said[of]["artifacts"][output]["artifacts"][0]["metadata"]
+
+    record = json.loads((RECORDED / "prepare-data.json").read_text())["executor_input"]["inputs"]["parameterValues"]
+    whole = Settings.model_validate(record["settings"])
+    seen = json.dumps({address.key: "etag d41d8cd98f00b204e9800998ecf8427e, 5312 bytes" for address in addresses(whole)})
+    values = {"settings": record["settings"], "data_version": seen, "work_uri": WORK, "export_uri": "s3://mlpipeline/ship3"}
+    store = json.loads((RECORDED / "train-lora.json").read_text())["executor_input"]["inputs"]["artifacts"]["train_data"]
+    session = store["artifacts"][0]["metadata"]["store_session_info"]
+    spec = documents_of(package_file("kubernetes").read_text())[0]
+    defaults = {
+        name: of["defaultValue"] for name, of in spec["root"]["inputDefinitions"]["parameters"].items() if "defaultValue" in of
+    }
+    told = Told(spec, {**defaults, **values}, metadata, session)
+    return {task: size(*told.of(name)) for task, name in TODAY.items()}

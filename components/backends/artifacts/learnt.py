@@ -11,9 +11,9 @@ from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE, Jud
 from pada_agent.components.core.records import Analysis, Batch, Pattern
 
 
-def read_learnt(analyses: Path, plan: Path, checked: Path) -> Learnt:
-    """Folders of analyze_patterns (two) and control_quality. Raises InputError with the file and line that is wrong."""
-    strategies, errors, _ = read_plan(plan)
+def read_learnt(analyses: Path, checked: Path) -> Learnt:
+    """The analyses, and the checked batches with the plan they carry. Raises InputError with the file and line that is wrong."""
+    strategies, errors, _ = read_plan(checked)
     usages: dict[str, Any] = {**read_json(analyses / "usage.json"), **read_json(checked / "usage.json")}
     return Learnt(
         summary=read_json(analyses / "summary.json"),

@@ -42,18 +42,17 @@ def check(stage, sql_settings, data, tmp_path):
     """check(batches, settings=..., accepted=...) -> (checked batches, output parameters, usage)."""
 
     def start(batches: list[Batch], settings=sql_settings, accepted: list[SyntheticRow] = ()):
-        plan, source, earlier = tmp_path / "plan", tmp_path / "batches", tmp_path / "synthetic"
-        for folder in (plan, source, earlier):
+        source, earlier = tmp_path / "batches", tmp_path / "synthetic"
+        for folder in (source, earlier):
             folder.mkdir(exist_ok=True)
-        (plan / "strategies.yaml").write_text(yaml.safe_dump([STRATEGY.model_dump()]))
-        write_records(plan / "training_errors.jsonl", [])
-        write_json(plan / "spent.json", {})
+        (source / "strategies.yaml").write_text(yaml.safe_dump([STRATEGY.model_dump()]))
+        write_records(source / "training_errors.jsonl", [])
+        write_json(source / "spent.json", {})
         write_records(source / "batches.jsonl", batches)
         write_json(source / "usage.json", {"generate_data": {"calls": 4}})
         write_records(earlier / "synthetic.jsonl", accepted)
         inputs = {
             "train_data": data["train_data"],
-            "plan": plan,
             "batches": source,
             "synthetic_data": earlier,
         }

@@ -50,18 +50,17 @@ def check(stage, data, tmp_path):
     """check(settings, batches, carried=JudgeCheck, iteration=n) -> (checked batches, usage, what was measured or None)."""
 
     def start(settings, batches, carried=None, **parameters):
-        plan, source = tmp_path / "plan", tmp_path / "batches"
-        for folder in (plan, source):
-            folder.mkdir(exist_ok=True)
-        (plan / "strategies.yaml").write_text(yaml.safe_dump([]))
-        write_records(plan / "training_errors.jsonl", [])
-        write_json(plan / "spent.json", {})
+        source = tmp_path / "batches"
+        source.mkdir(exist_ok=True)
+        (source / "strategies.yaml").write_text(yaml.safe_dump([]))
+        write_records(source / "training_errors.jsonl", [])
+        write_json(source / "spent.json", {})
         write_records(source / "batches.jsonl", batches)
         write_json(source / "usage.json", {})
         (source / "judge_check.json").unlink(missing_ok=True)
         if carried:
             write_json(source / "judge_check.json", carried)
-        inputs = {"train_data": data["train_data"], "plan": plan, "batches": source}
+        inputs = {"train_data": data["train_data"], "batches": source}
         outputs, _ = stage(run, settings, inputs, **parameters)
         folder = outputs["checked_batches"]
         found = folder / "judge_check.json"
@@ -165,17 +164,16 @@ def test_it_is_measured_once_a_run_and_only_when_the_judge_is_needed(check, sett
 
 
 def test_the_next_link_carries_it_to_the_state(stage, settings, data, tmp_path, llm_stub):
-    before, plan = tmp_path / "before", tmp_path / "p"
-    for folder in (before, plan):
-        folder.mkdir()
-    (plan / "strategies.yaml").write_text("[]")
-    write_records(plan / "training_errors.jsonl", [])
-    write_json(plan / "spent.json", {})
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "strategies.yaml").write_text("[]")
+    write_records(before / "training_errors.jsonl", [])
+    write_json(before / "spent.json", {})
     write_records(before / "batches.jsonl", [batch(status="done")])
     write_json(before / "usage.json", {})
     found = {"batches": [{"kind": "good", "branch": "error", "mean": 8.0, "passed": True}]}
     write_json(before / "judge_check.json", found)
-    outputs, _ = stage(generate, settings, {"train_data": data["train_data"], "plan": plan, "checked_batches": before})
+    outputs, _ = stage(generate, settings, {"train_data": data["train_data"], "checked_batches": before})
     assert read_json(outputs["batches"] / "judge_check.json") == found
 
 

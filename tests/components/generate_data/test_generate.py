@@ -91,7 +91,7 @@ def test_batches_of_one_strategy_take_turns_with_the_near_seeds(stage, data, sql
     outputs, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
     shown = [b.seed_ids for b in read_records(outputs["batches"] / "batches.jsonl", Batch)]
     assert len(having) == len(shown) == 3 and {i for ids in shown for i in ids} == having
-    again, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan, "checked_batches": outputs["batches"]})
+    again, _ = stage(run, settings, {"train_data": data["train_data"], "checked_batches": outputs["batches"]})
     retried = [b.seed_ids for b in read_records(again["batches"] / "batches.jsonl", Batch)]
     assert all(one != two for one, two in zip(shown, retried, strict=True)), "a next attempt starts from another seed"
 
@@ -121,7 +121,7 @@ def test_the_next_link_writes_only_what_is_missing_and_tells_why(stage, data, sq
     again = batch.model_copy(update={"samples": verdicts, "feedback": "use HAVING"})
     write_records(first["batches"] / "batches.jsonl", [done, again])
     llm_stub.on("use HAVING", reply={"items": [item(9)]})
-    second, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan, "checked_batches": first["batches"]})
+    second, _ = stage(run, settings, {"train_data": data["train_data"], "checked_batches": first["batches"]})
     kept, retried = read_records(second["batches"] / "batches.jsonl", Batch)
     assert kept == done, "a finished batch passes through untouched"
     assert (retried.attempt, len(retried.samples)) == (1, 4)
@@ -142,7 +142,7 @@ def test_an_exhausted_batch_is_refilled_with_other_seeds(stage, data, sql_settin
     first, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
     (batch,) = read_records(first["batches"] / "batches.jsonl", Batch)
     write_records(first["batches"] / "batches.jsonl", [batch.model_copy(update={"status": "exhausted", "samples": []})])
-    second, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan, "checked_batches": first["batches"]})
+    second, _ = stage(run, settings, {"train_data": data["train_data"], "checked_batches": first["batches"]})
     old, new = read_records(second["batches"] / "batches.jsonl", Batch)
     assert (old.status, new.refill_of, new.wanted, new.attempt) == ("exhausted", old.id, 3, 0)
     assert new.seed_ids != old.seed_ids

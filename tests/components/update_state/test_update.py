@@ -133,10 +133,10 @@ class Loop:
             folder / "analyses" / "usage.json",
             {"analyze_patterns": Usage(calls=10, paid_calls=4, replayed=6, usd=0.5).model_dump()},
         )
-        (folder / "plan").mkdir()
-        (folder / "plan" / "strategies.yaml").write_text(yaml.safe_dump([strategy.model_dump()] * strategies))
-        write_json(folder / "plan" / "spent.json", {})
-        write_records(folder / "plan" / "training_errors.jsonl", [prediction("train", 19, False)] * errors)
+        (folder / "batches").mkdir()
+        (folder / "batches" / "strategies.yaml").write_text(yaml.safe_dump([strategy.model_dump()] * strategies))
+        write_json(folder / "batches" / "spent.json", {})
+        write_records(folder / "batches" / "training_errors.jsonl", [prediction("train", 19, False)] * errors)
         samples = [sample(number, i, "accepted" if i < accepted else "rejected") for i in range(written)]
         batches = [
             Batch(id=f"b{number}", branch="pattern", strategy_id=strategy.id, seed_ids=["t"], wanted=5, samples=samples),
@@ -149,7 +149,7 @@ class Loop:
             judged = [("good", 8), ("good", 9), ("good", 8), ("exchanged", 3), ("cut", 2), ("off_task", 1)]
             checks = [{"kind": kind, "branch": "error", "mean": mean, "passed": mean >= 7} for kind, mean in judged]
             write_json(folder / "batches" / "judge_check.json", {"batches": checks})
-        return {name: folder / name for name in ("analyses", "plan")} | {"checked_batches": folder / "batches"}
+        return {"analyses": folder / "analyses", "checked_batches": folder / "batches"}
 
     def merge(self, number: int, **options: Any) -> State:
         return self.call("merge", self.learnt(number, **options), iteration=number)
@@ -247,12 +247,7 @@ def test_a_whole_run(loop: Loop) -> None:
     assert "The judge tells good from bad" in report and ">expected " in report
     assert "Step-matched vanilla" in report and "Two steps" in report
     metadata = loop.last["artifacts"]["state"]["artifacts"][0]["metadata"]
-    assert metadata == {
-        "shipped": "iteration-1",
-        "shipped_uri": str(loop.folder / "iteration-1" / "adapter"),
-        "iterations": 2,
-        "ended": "the 2 planned iterations are done",
-    }
+    assert metadata == {"shipped": "iteration-1", "iterations": 2, "ended": "the 2 planned iterations are done"}
 
 
 def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> None:
@@ -282,7 +277,7 @@ def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
     samples = [batches[0].samples[0].model_copy(update={"row": first}), *batches[0].samples[1:]]
     write_records(learnt["checked_batches"] / "batches.jsonl", [batches[0].model_copy(update={"samples": samples}), batches[1]])
     wrong = prediction("train", 77, False).model_copy(update={"output": "the error it was written against"})
-    write_records(learnt["plan"] / "training_errors.jsonl", [wrong])
+    write_records(learnt["checked_batches"] / "training_errors.jsonl", [wrong])
     loop.call("merge", learnt, iteration=1)
     loop.score(1, right=42, validation=36)
     rows = {r.id: r for r in read_shown_rows(loop.out / "state")}
@@ -475,14 +470,14 @@ def test_refusals(loop: Loop) -> None:
     [
         (
             "start",
-            ("adapter", "predictions", "report_predictions", "plan"),
-            "step 'start' does not take .* 'plan'; it takes train_",
+            ("adapter", "predictions", "report_predictions", "analyses"),
+            "step 'start' does not take .* 'analyses'; it takes train_",
         ),
         ("start", ("predictions", "report_predictions"), "step 'start' needs the input artifact 'adapter'"),
-        ("merge", ("analyses", "plan", "previous_state"), "step 'merge' needs the input artifact 'checked_batches'"),
+        ("merge", ("analyses", "previous_state"), "step 'merge' needs the input artifact 'checked_batches'"),
         (
             "merge",
-            ("analyses", "plan", "checked_batches", "previous_state", "predictions"),
+            ("analyses", "checked_batches", "previous_state", "predictions"),
             "step 'merge' does not take the input artifact 'predictions'",
         ),
         ("step_matched", ("adapter", "previous_state", "predictions"), "step 'step_matched' needs .* 'report_predictions'"),
@@ -542,16 +537,16 @@ def test_each_step_is_kept_where_the_run_tells_of_itself_and_says_what_its_page_
 
     start = loop.evaluated("vanilla", rights(30))
     assert "taken after the models that the run starts from were evaluated; the run went on." in told(
-        loop.call("start", start, events_uri=str(events))
+        loop.call("start", start, work_uri=str(events.parent))
     )
     for number in (1, 2):
-        merged = loop.call("merge", loop.learnt(number), iteration=number, events_uri=str(events))
+        merged = loop.call("merge", loop.learnt(number), iteration=number, work_uri=str(events.parent))
         assert f"A snapshot, taken after iteration {number} was merged; the run went on." in told(merged)
         model = loop.evaluated(f"iteration-{number}", rights(40 + number))
-        scored = loop.call("score", model, iteration=number, events_uri=str(events))
+        scored = loop.call("score", model, iteration=number, work_uri=str(events.parent))
         assert f"A snapshot, taken after iteration {number} was scored; the run went on." in told(scored)
     matched = loop.evaluated("step-matched", {"selection": 60, "test": 80})
-    assert "snapshot" not in told(loop.call("step_matched", matched, events_uri=str(events)))
+    assert "snapshot" not in told(loop.call("step_matched", matched, work_uri=str(events.parent)))
 
 
 def test_the_last_step_without_a_step_matched_model_is_no_snapshot(tmp_path: Path) -> None:
@@ -566,10 +561,10 @@ def test_a_place_for_events_that_cannot_be_written_does_not_fail_a_step(
     loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    loop.call("start", loop.evaluated("vanilla", rights(30)), events_uri=str(tmp_path / "file"))
+    loop.call("start", loop.evaluated("vanilla", rights(30)), work_uri=str(tmp_path / "file"))
     assert loop.parameters["go_on"] is True
     said = capsys.readouterr().err
-    assert "state and report of this step are not kept below events_uri, which changes nothing else: " in said
+    assert "state and report of this step are not kept below work_uri, which changes nothing else: " in said
 
 
 def test_an_earlier_release_said_nothing_of_the_step_matched_model(tmp_path: Path) -> None:

@@ -216,14 +216,17 @@ def test_a_wrong_option_is_one_line_and_writes_nothing(options, message, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_package_that_may_be_too_large_is_written_with_a_word_about_it(tmp_path, capsys, monkeypatch):
+def test_a_package_whose_runs_outgrow_kubeflow_is_written_with_a_word_about_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 15)
     write_package(SMALL, Kubernetes(), tmp_path / "short.yaml")
     assert not capsys.readouterr().err
     monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 14)
     write_package(SMALL, Kubernetes(), tmp_path / "long.yaml")
-    assert "15 tasks" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "up to 15 tasks; after about 14 Kubeflow's own retry of a failed run ends" in said and "--rerun" in said
     check_package((tmp_path / "long.yaml").read_text(), "kubernetes")
+    write_package(SMALL, Vertex(), tmp_path / "vertex.yaml")
+    assert not capsys.readouterr().err, "Vertex AI keeps its runs elsewhere"
 
 
 def test_a_package_for_the_other_target_is_refused():

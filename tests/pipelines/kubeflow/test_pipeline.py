@@ -102,7 +102,7 @@ def test_the_step_matched_model_is_left_out_where_the_settings_say_so(follow, fa
 
 @pytest.mark.parametrize(
     ("as_compiled", "taken_over"),
-    [(False, 46), (True, 6)],  # as compiled, update_state runs each time: with it all but the models without synthetic rows
+    [(False, 46), (True, 15)],  # as compiled, update_state runs each time: with it whatever follows from a state
 )
 def test_the_same_run_again_takes_over_what_the_first_one_did(fakes, settings, tmp_path, monkeypatch, as_compiled, taken_over):
     monkeypatch.setattr("os.fsync", lambda fd: None)
