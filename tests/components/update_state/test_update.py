@@ -90,7 +90,7 @@ class Loop:
     def outcome(self) -> dict[str, Any]:
         """The output parameters, and what the state's metadata say of the end."""
         (state,) = self.last["artifacts"]["state"]["artifacts"]
-        return {**self.parameters, "reason": state["metadata"]["ended"], "shipped": state["metadata"]["shipped"]}
+        return {**self.parameters, "reason": state["metadata"].get("ended", ""), "shipped": state["metadata"]["shipped"]}
 
     def evaluated(
         self, name: str, right: Mapping[str, int], group: Callable[[str, int], str] = lambda s, i: ""
