@@ -1,5 +1,6 @@
 """Record files between stages: JSONL, one record per line, UTF-8, written whole or not at all."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,8 +27,12 @@ def read_records(path: Path, model: type[M]) -> list[M]:
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> None:
     """Write a JSONL file, atomically. The same records give the same bytes."""
-    lines = (json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
-    write_atomic(path, _utf8("".join(lines)))
+    write_atomic(path, _lines(records))
+
+
+def records_sha256(records: Iterable[BaseModel]) -> str:
+    """SHA-256 of the file that `write_records` makes of them."""
+    return hashlib.sha256(_lines(records)).hexdigest()
 
 
 def read_record(path: Path, model: type[M]) -> M:
@@ -51,6 +56,10 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON value or a pydantic model, indented, atomically."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     write_atomic(path, _utf8(json.dumps(plain, indent=1, ensure_ascii=False) + "\n"))
+
+
+def _lines(records: Iterable[BaseModel]) -> bytes:
+    return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
 
 
 def _open(path: Path) -> Any:

@@ -1,15 +1,17 @@
 """Entry point: state and what is new in, state, accepted rows and report out."""
 
 from pathlib import Path
+from typing import Any
 
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
+from pada_agent.components.backends.artifacts.exported import facts_of, put_beside
 from pada_agent.components.backends.artifacts.learnt import read_learnt
 from pada_agent.components.backends.artifacts.origins import taken_over
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.backends.store.export import publish, shipped
-from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.backends.store.transfer import fetch
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated
@@ -58,7 +60,7 @@ def run(ex: Executor) -> None:
     write_records(ex.output("synthetic_data") / "synthetic.jsonl", rows)
     write_atomic(ex.output("report"), render(state, shown))
     if uri := str(ex.parameter("export_uri", "")):
-        _export(ex, uri, state, last=step == LAST_STEP)
+        _export(ex, uri, state, facts_of(state, data) if state.incumbent else {}, last=step == LAST_STEP)
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", steps.step_matched_next(state, step, settings.step_matched))
     ex.set_parameter("reason", state.decision.reason)
@@ -69,23 +71,20 @@ def run(ex: Executor) -> None:
     ex.finish()
 
 
-def _export(ex: Executor, uri: str, state: State, last: bool) -> None:
-    """Hand over the adapter if it is what this step decided to ship; the report and the rows that made it lie beside it.
+def _export(ex: Executor, uri: str, state: State, facts: dict[str, Any], last: bool) -> None:
+    """Hand over the adapter if it is what this step decided to ship; state, report and the rows that made it lie beside it.
 
     A pipeline may take over all steps but the `last` one from an earlier run: it sees whether the adapter is still there.
     """
     adapter = ex.optional_input("adapter", "train.json")
     if state.incumbent:
         chosen = state.model(state.incumbent)
-        accuracies = {split: round(m.accuracy, 4) for split, m in chosen.metrics.items()}
-        facts = {"slm": state.run.slm, "task": state.run.task, "accuracy": accuracies, "adapter_uri": chosen.adapter_uri}
         if adapter and chosen.adapter_uri == ex.input_uri("adapter"):
             publish(adapter, uri, chosen.name, facts)
         elif last and (shipped(uri) or {}).get("facts") != facts:
             with OwnFolder("pada-adapter-") as folder:
                 publish(_fetched(chosen.adapter_uri, folder, uri), uri, chosen.name, facts)
-    put(ex.output("report"), f"{uri}/report.html")
-    put(ex.output("synthetic_data") / "synthetic.jsonl", f"{uri}/synthetic.jsonl")
+    put_beside(uri, ex.output("state") / STATE_FILE, ex.output("report"), ex.output("synthetic_data") / "synthetic.jsonl")
 
 
 def _fetched(adapter_uri: str, folder: Path, uri: str) -> Path:
