@@ -19,7 +19,14 @@ from kubernetes.client import models as kubernetes_models
 
 RECORDED = Path(__file__).with_suffix(".json")
 ROOT = "V1beta1InferenceService"
-KEPT = (ROOT, "V1beta1InferenceServiceSpec", "V1beta1PredictorSpec", "V1beta1ModelSpec", "V1beta1ModelFormat", "V1beta1StorageUri")
+KEPT = (
+    ROOT,
+    "V1beta1InferenceServiceSpec",
+    "V1beta1PredictorSpec",
+    "V1beta1ModelSpec",
+    "V1beta1ModelFormat",
+    "V1beta1StorageUri",
+)
 PLAIN = {"str": str, "int": int, "bool": bool, "float": float, "object": object, "ResourceQuantity": str}
 
 
@@ -79,7 +86,9 @@ def _file(kind: str) -> str:
 
 
 def _recorded(code: str) -> dict[str, Any]:
-    types, names = (ast.literal_eval(re.search(rf"{word} = (\{{.*?\}})", code, re.DOTALL)[1]) for word in ("openapi_types", "attribute_map"))
+    types, names = (
+        ast.literal_eval(re.search(rf"{word} = (\{{.*?\}})", code, re.DOTALL)[1]) for word in ("openapi_types", "attribute_map")
+    )
     required = re.findall(r"Invalid value for `(\w+)`, must not be `None`", code)
     return {"fields": {names[name]: types[name] for name in types}, "required": [names[name] for name in required]}
 

@@ -59,9 +59,10 @@ def register(exported: Exported, name: str, registry: Registry) -> str:
         return asyncio.run(all_of_it())
     except (ApiException, ValueError) as e:  # the latter for an answer that is none of a registry
         said = " ".join(str(getattr(e, "body", "") or getattr(e, "reason", "") or e).split())[:300]
+        status = getattr(e, "status", "") or "no answer of a registry"
         raise InputError(
-            f"{registry.url}: the registry refused ({getattr(e, 'status', '') or 'no answer of one'}: {said}); check the address, "
-            "the token, and that the client model-registry is of the server's release"
+            f"{registry.url}: the registry refused ({status}: {said}); check the address, the token, and that the client "
+            "model-registry is of the server's release"
         ) from e
     except (aiohttp.ClientError, TimeoutError, ssl.SSLError, OSError) as e:
         raise InputError(f"{registry.url}: the registry cannot be reached ({type(e).__name__}: {e})") from e

@@ -308,6 +308,8 @@ def test_a_control_scored_with_its_iteration_takes_the_place_of_the_one_before(t
 
 def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Path) -> None:
     uri = str(tmp_path / "export")
+    data = {"train": {"source": "gs://data/train.jsonl", "sha256": "9a03"}}
+    write_json(loop.folder / "train_data" / "manifest.json", {"data": data, "versions": {"pada-agent": "0.1.0"}})
     untuned = loop.evaluated("untuned", {"selection": 1, "test": 2})
     vanilla = loop.evaluated("vanilla", rights(30))
     loop.call("start", {**vanilla, **beside(untuned)}, export_uri=uri)
@@ -321,7 +323,10 @@ def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Pat
     kept = fetch_shipped(uri, tmp_path / "fetched")
     assert (kept / "weights").read_text() == "2"
     assert shipped(uri)["facts"]["accuracy"]["selection"] == round(50 / 60, 4)
+    facts = shipped(uri)["facts"]
+    assert (facts["data"], facts["pada_agent"], facts["seed"]) == (data, "0.1.0", loop.settings.seed)
     assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report").read_text()
+    assert (tmp_path / "export" / "state.json").read_text() == (loop.out / "state" / "state.json").read_text()
     assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
 
 

@@ -67,7 +67,7 @@ def test_model_version_and_artifact(exported, server):
     assert kept["test_accuracy"] == {"double_value": 0.8, "metadataType": "MetadataDoubleValue"}
     assert kept["run_finished"] == {"bool_value": True, "metadataType": "MetadataBoolValue"}
     assert kept["data_train"] == {"string_value": "gs://data/train.jsonl", "metadataType": "MetadataStringValue"}
-    assert {key: list(value.values())[0] for key, value in kept.items() if "Int" not in value["metadataType"]} == {
+    assert {key: next(iter(value.values())) for key, value in kept.items() if "Int" not in value["metadataType"]} == {
         key: value for key, value in properties(exported).items() if type(value) is not int
     }
     artifact = posted(server, "model_versions/2/artifacts").json
@@ -100,7 +100,9 @@ def test_the_same_version_of_another_place(exported, server):
 
 def test_a_registry_that_refuses_or_is_not_there(exported, http_stub):
     http_stub.on("GET", f"{API}/registered_model", {"code": "401", "message": "no token"}, status=401)
-    with pytest.raises(InputError, match=r"127.0.0.1:\d+: the registry refused \(401: .*no token.*\); check the address, the token"):
+    with pytest.raises(
+        InputError, match=r"127.0.0.1:\d+: the registry refused \(401: .*no token.*\); check the address, the token"
+    ):
         register(exported, "sql", Registry(http_stub.url))
     for path, page in (("ui", "<html>Sign in</html>"), ("other", {"kind": "Other"})):
         http_stub.on("GET", f"/{path}{API}/registered_model", page)
@@ -141,5 +143,7 @@ def test_without_step_matched_the_gain_is_over_vanilla_once(exported):
 
 def test_a_run_of_one_machine_has_no_source_in_kubeflow(exported, server):
     server = server()
-    register(replace(exported, facts={**exported.facts, "adapter_uri": "/runs/a/06-train-1/adapter"}), "sql", Registry(server.url))
+    register(
+        replace(exported, facts={**exported.facts, "adapter_uri": "/runs/a/06-train-1/adapter"}), "sql", Registry(server.url)
+    )
     assert "modelSourceKind" not in posted(server, "model_versions/2/artifacts").json
