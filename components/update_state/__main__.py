@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
-from pada_agent.components.backends.artifacts.exported import facts_of, put_beside
+from pada_agent.components.backends.artifacts.exported import exported_state, facts_of, put_beside
 from pada_agent.components.backends.artifacts.learnt import read_learnt
 from pada_agent.components.backends.artifacts.origins import taken_over
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.backends.store.export import publish, shipped
 from pada_agent.components.backends.store.transfer import fetch
@@ -19,10 +20,11 @@ from pada_agent.components.core.records import SyntheticRow, TrainRow
 from pada_agent.components.core.report.page import render
 from pada_agent.components.core.report.shown_rows import ROWS_FILE
 from pada_agent.components.core.settings import UpdateState
-from pada_agent.components.core.state import STATE_FILE, Kind, RunFacts, State
+from pada_agent.components.core.state import STATE_FILE, Earlier, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.stages import LAST_STEP
 from pada_agent.components.update_state import steps
+from pada_agent.components.update_state.earlier import look_up, prints
 
 
 def run(ex: Executor) -> None:
@@ -52,6 +54,7 @@ def run(ex: Executor) -> None:
         baseline = _read(ex, settings, *steps.baseline_model(step), 0, "baseline_") if beside else None
         if step == "start":
             state, shown = steps.begin(state, settings, task, train, model, baseline)
+            state = _look_back(state, settings.earlier, model)
         else:
             state, shown = steps.record((state, shown), settings, step, model, baseline)
     state = state.model_copy(update={"taken_over": earlier_runs})
@@ -69,6 +72,22 @@ def run(ex: Executor) -> None:
     ex.set_metadata("state", shipped=state.incumbent, shipped_uri=uri, iterations=len(state.iterations))
     ex.set_metadata("synthetic_data", rows=len(rows))
     ex.finish()
+
+
+def _look_back(state: State, uri: str, model: Evaluated) -> State:
+    """With what is to be known of this run's validation rows, and of an earlier run's patterns if the settings name one.
+
+    That one may be away, or nothing lie there yet: no reason to end a run, but one to be told in its report.
+    """
+    state = state.model_copy(update={"row_prints": prints(model.open_predictions.get("validation", ()))})
+    if not uri:
+        return state
+    try:
+        found = look_up(exported_state(uri), uri, state)
+    except InputError as e:
+        notice(f"earlier: {e}")
+        found = Earlier(uri=uri, problem=str(e))
+    return state.model_copy(update={"earlier": found})
 
 
 def _export(ex: Executor, uri: str, state: State, facts: dict[str, Any], last: bool) -> None:

@@ -72,7 +72,7 @@ def read_exported(uri: str) -> Exported:
     pointer = shipped(uri)
     if pointer is None:
         raise InputError(f"{uri}: no adapter was exported here; give the --export-uri of a run, or --run-dir to export one")
-    state = _state(uri)
+    state = exported_state(uri)
     name, facts = pointer["name"], pointer["facts"]
     if state.model(name).adapter_uri != facts.get("adapter_uri"):
         raise InputError(
@@ -82,7 +82,9 @@ def read_exported(uri: str) -> Exported:
     return Exported(uri, name, pointer["folder"], facts, state, config, training)
 
 
-def _state(uri: str) -> State:
+def exported_state(uri: str) -> State:
+    """The state that lies at `uri`. Raises InputError if there is none."""
+    uri = uri.rstrip("/")
     if read(f"{uri}/{STATE_FILE}") is None:
         raise InputError(f"{uri}: {STATE_FILE} is missing; it was exported by an older release, or a run is at it just now")
     with OwnFolder("pada-export-") as folder:

@@ -330,6 +330,36 @@ def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Pat
     assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_new_run_says_what_became_of_the_patterns_of_the_one_that_it_replaces(loop: Loop, tmp_path: Path) -> None:
+    uri = str(tmp_path / "export")
+    later = Loop(tmp_path / "later", earlier=uri)
+
+    def start() -> State:
+        later.last = {}
+        return later.call("start", later.evaluated("vanilla", rights(30, validation=36)), export_uri=uri)
+
+    state = start()
+    assert state.earlier is not None
+    assert "export: state.json is missing" in state.earlier.problem
+    assert "could not be looked up" in (later.out / "report").read_text()
+    shutil.rmtree(uri)
+    loop.begin()
+    loop.merge(1)
+    shown = loop.evaluated("iteration-1", rights(50))
+    loop.call("score", shown, iteration=1, export_uri=uri)  # its pattern: validation rows 32 to 39
+    for _ in range(2):  # a stage that is started again finds its own export there
+        state = start()
+        assert state.earlier is not None
+        (pattern,) = state.earlier.patterns
+        assert (pattern.name, pattern.rows, pattern.failing, pattern.outcome) == ("Two steps", 8, 4, "shrinking")
+    report = (later.out / "report").read_text()
+    assert "Patterns of the earlier run" in report
+    assert "smaller" in report
+    assert "its synthetic rows are not trained on" in report
+    assert state.synthetic_rows == []
+    assert "Patterns of the earlier run" not in (loop.out / "report").read_text()
+
+
 def test_the_last_step_mends_an_export_that_steps_taken_over_did_not_make(loop: Loop, tmp_path: Path) -> None:
     uri = str(tmp_path / "export")
     loop.begin()
