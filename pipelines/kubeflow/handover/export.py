@@ -13,6 +13,9 @@ from pada_agent.pipelines.kubeflow.handover.kserve import TUNED, Service, manife
 from pada_agent.pipelines.kubeflow.handover.model_registry import Registry, register
 
 
+_ONLY_FOR = {"kserve": ("namespace", "service_account", "base_model"), "model_registry": ("token_env", "ca_cert")}
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The options of the command; empty ones are not wanted, or left to their defaults."""
@@ -30,6 +33,7 @@ class Wanted:
 
 def take_on(export_uri: str, wanted: Wanted, say: Callable[[str], object]) -> None:
     """Say what lies at `export_uri`, write the service's file and register the model, as wanted. Raises InputError."""
+    _check_options(wanted)
     token = os.environ.get(wanted.token_env, "") if wanted.token_env else ""
     if wanted.token_env and not token:
         raise InputError(f"--token-env {wanted.token_env}: that variable is empty")
@@ -43,6 +47,16 @@ def take_on(export_uri: str, wanted: Wanted, say: Callable[[str], object]) -> No
         say(f"The adapter was trained on {exported.training.get('source') or exported.training.get('base_model')}")
     if wanted.model_registry:
         say(f"{wanted.model_registry}: {register(exported, name, Registry(wanted.model_registry, token, wanted.ca_cert))}")
+
+
+def _check_options(wanted: Wanted) -> None:
+    """No option may be given in vain."""
+    for option, given in (("kserve", bool(wanted.kserve)), ("model_registry", bool(wanted.model_registry))):
+        for name in () if given else _ONLY_FOR[option]:
+            if getattr(wanted, name):
+                raise InputError(
+                    f"--{name.replace('_', '-')}: is for --{option.replace('_', '-')}; give that too, or leave it out"
+                )
 
 
 def _line(exported: Exported) -> str:

@@ -53,8 +53,12 @@ def test_the_command_says_what_it_exported(pada, tmp_path, monkeypatch):
     assert "KServe cannot fetch the adapter from there; export it to gs:// or s3://" in said
     assert not (tmp_path / "service.yaml").exists()
     monkeypatch.delenv("REGISTRY_TOKEN", raising=False)
-    code, _, said = pada("export", "--export-uri", tmp_path / "export", "--token-env", "REGISTRY_TOKEN")
+    registry = ("--model-registry", "http://127.0.0.1:1", "--token-env", "REGISTRY_TOKEN")
+    code, _, said = pada("export", "--export-uri", tmp_path / "export", *registry)
     assert (code, said) == (1, "pada: --token-env REGISTRY_TOKEN: that variable is empty")
+    for option, part in (("--namespace", "--kserve"), ("--base-model", "--kserve"), ("--ca-cert", "--model-registry")):
+        code, _, said = pada("export", "--export-uri", tmp_path / "export", option, "x")
+        assert (code, said) == (1, f"pada: {option}: is for {part}; give that too, or leave it out")
     state = json.loads((tmp_path / "export" / "state.json").read_text())
     write_json(tmp_path / "export" / "state.json", {**state, "decision": {"go_on": True, "reason": ""}})
     _, out, _ = pada("export", "--export-uri", tmp_path / "export")
