@@ -12,7 +12,6 @@ from pada_agent.components.core.figures import percent
 from pada_agent.pipelines.kubeflow.handover.kserve import TUNED, Service, manifest
 from pada_agent.pipelines.kubeflow.handover.model_registry import Registry, register
 
-
 _ONLY_FOR = {"kserve": ("namespace", "service_account", "base_model"), "model_registry": ("token_env", "ca_cert")}
 
 
