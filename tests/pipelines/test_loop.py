@@ -39,6 +39,7 @@ READ_BY = {
     "budget": LLM,
     "step_matched": {"update_state"},
     "seed": ALL - {"prepare_data"},
+    "earlier": {"update_state"},
 }
 
 
