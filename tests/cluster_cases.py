@@ -66,7 +66,7 @@ def compile_telling(folder: Path) -> dict[str, Path]:
     from kfp import compiler, dsl
 
     def component(stage: str, name: str) -> Any:
-        def run(settings: dict, events_uri: str):  # type: ignore[no-untyped-def]
+        def run(settings: dict, work_uri: str):  # type: ignore[no-untyped-def]
             command = ["python", "-m", f"pada_agent.components.{stage}"]
             return dsl.ContainerSpec(image="registry.example/pada-agent/slm:0.1.0", command=command)
 
@@ -77,9 +77,9 @@ def compile_telling(folder: Path) -> dict[str, Path]:
 
     @dsl.pipeline(name="improvement-loop")
     def loop(settings: dict, work_uri: str, dry: bool = False):  # type: ignore[no-untyped-def]
-        first = prepare(settings=settings, events_uri=f"{work_uri}/events")
+        first = prepare(settings=settings, work_uri=work_uri)
         with dsl.If(dry == False, name="iteration-1"):  # noqa: E712
-            train(settings=settings, events_uri=f"{work_uri}/events").after(first)
+            train(settings=settings, work_uri=work_uri).after(first)
 
     packages = {target: folder / f"telling.{target}.yaml" for target in ("kubernetes", "vertex")}
     for file in packages.values():

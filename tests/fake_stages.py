@@ -110,7 +110,7 @@ class FakeStages:
         ex.set_parameter("step_matched", settings.step_matched and trained and step in ("merge", "score") and not go_on)
 
     def _publish_result(self, ex: Executor, name: str) -> None:
-        ex.parameter("events_uri")
+        ex.parameter("work_uri")
         write_atomic(ex.output("report") / "report.html", "the report")
         ex.set_metadata("metrics", iterations=1)
 

@@ -80,7 +80,7 @@ class Run:
         }
         output_file = self.root / "minio" / artifact("result", "output_metadata.json", self.name).partition("://")[2]
         given = {
-            "inputs": {"parameterValues": {"events_uri": self.events_uri, "export_uri": "", **parameters}},
+            "inputs": {"parameterValues": {"work_uri": self.events_uri.removesuffix("/events"), "export_uri": "", **parameters}},
             "outputs": {"artifacts": slots, "outputFile": str(output_file)},
         }
         with pytest.MonkeyPatch.context() as patch, mounts_below(self.root):

@@ -35,7 +35,8 @@ def run(ex: Executor) -> None:
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
     spent = state.usage_by_stage if state else {}
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "analyze_patterns", spent)
+    ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/analyze_patterns")
+    llm = open_llm(settings.teacher, settings.budget, ledger, "analyze_patterns", spent)
     findings = analyze(
         task,
         validation,

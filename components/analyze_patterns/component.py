@@ -17,7 +17,7 @@ def analyze_patterns(
     iteration: int = 1,
     ledger: str = "",
     settings: dict = None,
-    events_uri: str = "",
+    work_uri: str = "",
 ):
     """Finds out why the model fails: analyses and clusters its failures, names each pattern, drafts a strategy against it.
 
@@ -27,8 +27,8 @@ def analyze_patterns(
         train_data: from prepare_data; with its fingerprints, strategies that quote held-out text are drafted again.
         state: from the previous iteration.
         iteration: number of the iteration, from 1.
-        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
-        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty: below work_uri, or nowhere.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:
         analyses: for the report; they hold validation text, which no generator may see.

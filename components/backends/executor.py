@@ -128,6 +128,16 @@ class Executor:
             raise InputError(f"input parameter '{name}' is missing")
         return _whole_numbers(value)
 
+    def below_work_uri(self, name: str) -> str:
+        """Where the run keeps `name`; '' if it has no `work_uri`."""
+        work_uri = str(self.parameter("work_uri", "")).rstrip("/")
+        return f"{work_uri}/{name}" if work_uri else ""
+
+    @property
+    def events_uri(self) -> str:
+        """Where the stages of a run tell how far they are; '' for nowhere."""
+        return self.below_work_uri("events")
+
     def input(self, name: str, holds: str = "") -> Path:
         """Path of an input artifact that must be there; see `optional_input`."""
         path = self.optional_input(name, holds)
@@ -271,10 +281,10 @@ class Executor:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """The block is the stage: tell below `events_uri` that it started, how far it is, and how it ended."""
+        """The block is the stage: tell at `events_uri` that it started, how far it is, and how it ended."""
         started = time.monotonic()
         outputs = [self.output_uri(name) for name in self._outputs.get("artifacts", {})]
-        with telling(str(self.parameter("events_uri", "")), outputs) as teller:
+        with telling(self.events_uri, outputs) as teller:
             yield
             self.seconds = round(time.monotonic() - started, 1)
             teller.tell("ended", seconds=self.seconds, numbers=self.numbers)

@@ -37,7 +37,8 @@ def run(ex: Executor) -> None:
         read_records(earlier / "synthetic.jsonl", SyntheticRow) if earlier else [],
     )
     usage = {k: Usage.model_validate(v) for k, v in read_json(source / "usage.json").items()}
-    llm = open_llm(settings.judge, settings.budget, ex.parameter("ledger", ""), "control_quality", by_stage(spent, usage))
+    ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/control_quality")
+    llm = open_llm(settings.judge, settings.budget, ledger, "control_quality", by_stage(spent, usage))
     written = read_records(source / "batches.jsonl", Batch)
     batches = control(
         task,

@@ -16,7 +16,7 @@ def control_quality(
     iteration: int = 1,
     ledger: str = "",
     settings: dict = None,
-    events_uri: str = "",
+    work_uri: str = "",
 ):
     """Lets in rows that are right, on the pattern, new, no leak and good in the judge's eyes; returns the rest with the reason.
 
@@ -26,8 +26,8 @@ def control_quality(
         batches: from generate_data; they carry their plan.
         synthetic_data: rows accepted in earlier iterations.
         iteration: number of the iteration, from 1.
-        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
-        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty: below work_uri, or nowhere.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:
         checked_batches: a verdict on every sample, and the plan they were written by.

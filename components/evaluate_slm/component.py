@@ -16,7 +16,7 @@ def evaluate_slm(
     splits: str = "train,validation,selection,test",
     name: str = "model",
     settings: dict = None,
-    events_uri: str = "",
+    work_uri: str = "",
 ):
     """Generates answers greedily and scores them as the task says, with intervals. Code that a model wrote runs in a sandbox.
 
@@ -27,7 +27,7 @@ def evaluate_slm(
         adapter: from train_lora; without it the base model is evaluated.
         splits: separated by commas.
         name: what the report calls the model.
-        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:
         predictions: on train and validation, which the analysis may read.

@@ -40,7 +40,8 @@ def run(ex: Executor) -> None:
         )
         batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
         usage = {}
-    llm = open_llm(settings.teacher, settings.budget, ex.parameter("ledger", ""), "generate_data", by_stage(spent, usage))
+    ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/generate_data")
+    llm = open_llm(settings.teacher, settings.budget, ledger, "generate_data", by_stage(spent, usage))
     written_before = _samples(batches)
     batches = generate(sources, batches, settings.generate, llm, iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage

@@ -15,7 +15,7 @@ def generate_data(
     iteration: int = 1,
     ledger: str = "",
     settings: dict = None,
-    events_uri: str = "",
+    work_uri: str = "",
 ):
     """Has the teacher write training rows against the patterns; with checked batches, only the rows still missing from them.
 
@@ -25,8 +25,8 @@ def generate_data(
         plan: from analyze_patterns, to begin with; checked batches carry it.
         checked_batches: from the previous control_quality; those that are not open pass through.
         iteration: number of the iteration, from 1.
-        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty keeps none.
-        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        ledger: where paid calls are kept: a file, or a gs://, s3:// or minio:// folder; empty: below work_uri, or nowhere.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:
         batches: samples waiting for a verdict, and the plan they were written by.

@@ -31,7 +31,7 @@ def prepare_data(
     budget_usd: Optional[float] = None,
     teacher_key: str = "",
     judge_key: str = "",
-    events_uri: str = "",
+    work_uri: str = "",
 ):
     """Prepares train, validation, selection and test rows: checked, and without duplicates across splits.
 
@@ -39,7 +39,7 @@ def prepare_data(
         settings: section `task`, or all settings of a run, which are then all checked and handed to other stages in train_data.
         max_iterations: how many iterations the pipeline is compiled for; settings that ask for more are refused. 0: no limit.
         data_version: what lies at the settings' addresses, for a pipeline's cache; what `pada submit` wrote is checked.
-        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
         task: in place of settings' task.name.
         train: in place of settings' task.train.
         validation: in place of settings' task.validation.

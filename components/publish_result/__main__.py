@@ -26,10 +26,10 @@ from pada_agent.components.publish_result.ending import lead, troubles, unheard
 
 def run(ex: Executor) -> None:
     """Read, judge, publish."""
-    events_uri = str(ex.parameter("events_uri"))
+    events_uri = ex.events_uri
     here = place_of(ex.output_uri("report"))
     if not events_uri:
-        raise InputError("events_uri: missing; give the folder that the other stages were given")
+        raise InputError("work_uri: missing; give the folder that the other stages were given")
     if here is None:
         raise InputError(f"{ex.output_uri('report')}: no run can be told from this URI")
     events = [event for event in told(events_uri, here.run).values() if event.task != here.task]

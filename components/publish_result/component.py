@@ -7,7 +7,7 @@ from pada_agent.components.images import image
 
 @dsl.container_component
 def publish_result(
-    events_uri: str,
+    work_uri: str,
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     adapter: dsl.Output[dsl.Model],
@@ -19,7 +19,7 @@ def publish_result(
     did.
 
     Args:
-        events_uri: gs://, s3:// or minio:// folder below which the run's stages told how far they were; the one they were given.
+        work_uri: gs://, s3:// or minio:// folder of the run, the one that the other stages were given: what they told is there.
         export_uri: gs://, s3:// or minio:// folder that update_state exported to, if it did; the adapter is taken from there.
 
     Returns:

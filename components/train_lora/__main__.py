@@ -23,7 +23,9 @@ def run(ex: Executor) -> None:
     data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     output = ex.output("adapter", ADAPTER_FILE)
-    checkpoints = Checkpoints(ex.parameter("checkpoint_uri", "") or ex.beside_output("adapter", ".checkpoints"))
+    name = str(ex.parameter("name", "")) or "adapter"
+    kept = str(ex.parameter("checkpoint_uri", "")) or ex.below_work_uri(f"checkpoints/{name}")
+    checkpoints = Checkpoints(kept or ex.beside_output("adapter", ".checkpoints"))
 
     with whole_directory(output) as folder:
 
@@ -31,7 +33,7 @@ def run(ex: Executor) -> None:
             return fit(examples, settings, folder, checkpoints, ex.parameter("max_steps", 0))
 
         facts = train(
-            ex.parameter("name", "") or "adapter",
+            name,
             task,
             read_records(data / "train.jsonl", TrainRow),
             read_records(synthetic / "synthetic.jsonl", SyntheticRow) if synthetic else [],

@@ -15,7 +15,7 @@ def train_lora(
     max_steps: int = 0,
     checkpoint_uri: str = "",
     settings: dict = None,
-    events_uri: str = "",
+    work_uri: str = "",
 ):
     """Fine-tunes a small language model with LoRA, always from the base model. A retry resumes from the last checkpoint.
 
@@ -25,8 +25,9 @@ def train_lora(
         synthetic_data: accepted rows, trained on as well.
         name: what the report calls the model.
         max_steps: optimizer steps; 0: as many as the epochs take.
-        checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty keeps them in the pod, where no retry finds them.
-        events_uri: gs://, s3:// or minio:// folder below which it tells how far it is, an object an event; empty tells nothing.
+        checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty: below work_uri, or in the pod, where no retry finds
+            them.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:
         adapter: PEFT adapter and train.json.

@@ -73,19 +73,19 @@ def run(ex: Executor) -> None:
     ended = {"ended": state.decision.reason} if state.decision.reason else {}
     ex.set_metadata("state", shipped=state.incumbent, iterations=len(state.iterations), **ended)
     ex.finish()
-    if events_uri := str(ex.parameter("events_uri", "")):
-        _keep(ex, events_uri, state, shown, page)
+    if ex.events_uri:
+        _keep(ex, state, shown, page)
 
 
-def _keep(ex: Executor, events_uri: str, state: State, shown: list[ShownRow], page: str) -> None:
+def _keep(ex: Executor, state: State, shown: list[ShownRow], page: str) -> None:
     """After the outputs: a state that is kept is that of a step which came to its end."""
     here = place_of(ex.output_uri("state"))
     try:
         if here is None:
             raise InputError(f"{ex.output_uri('state')}: no run can be told from this URI")
-        keep(events_uri, here.run, state, shown, page)
+        keep(ex.events_uri, here.run, state, shown, page)
     except InputError as e:
-        notice(f"state and report of this step are not kept below events_uri, which changes nothing else: {e}")
+        notice(f"state and report of this step are not kept below work_uri, which changes nothing else: {e}")
 
 
 def _export_adapter(ex: Executor, uri: str, state: State, last: bool) -> None:

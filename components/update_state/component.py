@@ -23,7 +23,7 @@ def update_state(
     baseline_report_predictions: dsl.Input[dsl.Dataset] = None,
     iteration: int = 0,
     export_uri: str = "",
-    events_uri: str = "",
+    work_uri: str = "",
     settings: dict = None,
 ):
     """Keeps the run's state, merges accepted rows, decides what is shipped and whether to go on, writes the report.
@@ -41,8 +41,8 @@ def update_state(
         baseline_report_predictions: of the untuned model on selection and test, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs://, s3:// or minio:// folder that holds the adapter to ship; empty exports nothing.
-        events_uri: gs://, s3:// or minio:// folder below which the stage tells how far it is, an object an event; empty tells
-            nothing. State and report of the step are kept there too.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event, and keeps state and
+            report of the step; empty tells nothing.
 
     Returns:
         state: what the run knows so far, and the rows that its report shows.

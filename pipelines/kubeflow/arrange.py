@@ -44,8 +44,8 @@ def arrange(spec: Spec, platform: Spec | None, layers: Mapping[str, Iterable[str
     for group in inside_out(spec):
         _drop_unread_inputs(spec, group)
         _rename_inputs(spec, group, known)
-    say_less(spec, with_versions=platform is None)
     share(spec, platform)
+    say_less(spec, with_versions=platform is None)
 
 
 def _carry_in(spec: Spec) -> None:

@@ -167,7 +167,7 @@ class Package:
     @property
     def tells(self) -> bool:
         """Whether its tasks tell how far they are, below `work_uri`."""
-        return any("events_uri" in task.get("inputs", {}).get("parameters", {}) for _, _, task in tasks_of(self.spec))
+        return any("work_uri" in task.get("inputs", {}).get("parameters", {}) for _, _, task in tasks_of(self.spec))
 
     @property
     def attempts(self) -> int:

@@ -66,7 +66,7 @@ class Layout:
         """A task, placed and named as on one machine. An artifact that is not there must not be passed at all."""
         component = getattr(import_module(f"pada_agent.components.{stage}.component"), stage)
         given = {key: artifact for key, artifact in artifacts.items() if artifact is not None}
-        task = component(**given, **parameters, **self._own(stage, str(parameters.get("name", ""))))
+        task = component(**given, **parameters, **self._own(stage))
         task.set_display_name(name)
         self.place(task, stage)
         if self._layer:
@@ -96,17 +96,12 @@ class Layout:
         """All pairs are laid out; those after the last open batch only pass through."""
         return True
 
-    def _own(self, stage: str, model: str) -> dict[str, Any]:
-        """What the table of stages says that a stage is given besides."""
-        known = STAGES[stage]
-        own: dict[str, Any] = {"events_uri": f"{self.work_uri}/events"} if stage in {"update_state", "publish_result"} else {}
+    def _own(self, stage: str) -> dict[str, Any]:
+        """What a stage is given besides."""
+        own: dict[str, Any] = {"work_uri": self.work_uri}  # a call is known by what was asked: all tasks share a stage's ledger
         if stage == "prepare_data":
             own |= {**self.configured, "max_iterations": self.shape.max_iterations, "data_version": self.data_version}
-        if known.llm:
-            own["ledger"] = f"{self.work_uri}/ledger/{stage}"  # all tasks of a stage share it: a call is known by what was asked
-        if known.checkpoints:
-            own["checkpoint_uri"] = f"{self.work_uri}/checkpoints/{model}"
-        if known.exports:
+        if STAGES[stage].exports:
             own["export_uri"] = self.export_uri
         return own
 

@@ -101,7 +101,7 @@ class Engine:
     def _run(self, call: Call) -> None:
         stage = STAGES[call.stage]
         self.log.start(call.folder.path.name)
-        call.parameters["events_uri"] = self.directory.events
+        call.parameters["work_uri"] = self.directory.work_uri
         if stage.checkpoints:
             call.parameters["checkpoint_uri"] = self.directory.checkpoints(call.name, call.key)
         if stage.llm:

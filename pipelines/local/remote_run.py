@@ -120,9 +120,9 @@ class RemoteRunDirectory(RunDirectory):
         return f"{self.uri}/ledger/{stage}"
 
     @property
-    def events(self) -> str:
-        """At the URI, where others can watch the run."""
-        return f"{self.uri}/events"
+    def work_uri(self) -> str:
+        """The URI, where others can watch the run."""
+        return self.uri
 
     def checkpoints(self, task: str, key: str) -> str:
         """At the URI, for the machine that resumes the run."""

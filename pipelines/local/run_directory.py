@@ -182,9 +182,9 @@ class RunDirectory:
         return str(self.path / "ledger" / f"{stage}.jsonl")
 
     @property
-    def events(self) -> str:
-        """Where the stages tell how far they are. Nothing is read there to decide what is run."""
-        return str(self.path / "events")
+    def work_uri(self) -> str:
+        """Below it the stages tell how far they are. Nothing is read there to decide what is run."""
+        return str(self.path)
 
     def checkpoints(self, task: str, key: str) -> str:
         """Where the checkpoints of a training with this key go while it runs."""

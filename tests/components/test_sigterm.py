@@ -85,7 +85,7 @@ def ask_for_the_result(run):
     task.mkdir()
     outputs = {name: {"artifacts": [{"name": name, "uri": str(task / name)}]} for name in STAGES["publish_result"].outputs}
     given = {
-        "inputs": {"parameterValues": {"events_uri": str(run / "events")}},
+        "inputs": {"parameterValues": {"work_uri": str(run)}},
         "outputs": {"artifacts": outputs, "outputFile": str(task / "executor_output.json")},
     }
     (task / "executor_input.json").write_text(json.dumps(given))

@@ -70,7 +70,11 @@ def start(sources, tmp_path):
     begun = []
 
     def begin(events_uri, environment=None, **parameters):
-        values = {"settings": STAGES["generate_data"].sections(settings), "events_uri": events_uri, **parameters}
+        values = {
+            "settings": STAGES["generate_data"].sections(settings),
+            "work_uri": events_uri.removesuffix("/events"),
+            **parameters,
+        }
         inputs = {name: {"artifacts": [{"uri": str(folder / name)}]} for name in ("train_data", "plan")}
         task = tmp_path / "07-generate-1-1"
         given = {

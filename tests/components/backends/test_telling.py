@@ -195,7 +195,7 @@ executor.main(run)
 )
 def test_a_program_that_fails_says_one_sentence_everywhere(body, message, traceback, tmp_path):
     given = {
-        "inputs": {"parameterValues": {"events_uri": f"{tmp_path}/events"}},
+        "inputs": {"parameterValues": {"work_uri": str(tmp_path)}},
         "outputs": {"artifacts": {"plan": {"artifacts": [{"uri": f"{KUBEFLOW}/plan"}]}}, "outputFile": f"{tmp_path}/out.json"},
     }
     (tmp_path / "program.py").write_text(STAGE.format(body))

@@ -250,5 +250,5 @@ def test_a_state_that_cannot_be_read_hides_no_failure(run, capsys):
 
 
 def test_without_a_place_to_read_it_ends_in_one_line(run, capsys):
-    with pytest.raises(SystemExit, match=r"InputError: events_uri: missing; give the folder that the other stages were given"):
-        run.publish(capsys, events_uri="")
+    with pytest.raises(SystemExit, match=r"InputError: work_uri: missing; give the folder that the other stages were given"):
+        run.publish(capsys, work_uri="")

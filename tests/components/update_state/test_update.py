@@ -537,16 +537,16 @@ def test_each_step_is_kept_where_the_run_tells_of_itself_and_says_what_its_page_
 
     start = loop.evaluated("vanilla", rights(30))
     assert "taken after the models that the run starts from were evaluated; the run went on." in told(
-        loop.call("start", start, events_uri=str(events))
+        loop.call("start", start, work_uri=str(events.parent))
     )
     for number in (1, 2):
-        merged = loop.call("merge", loop.learnt(number), iteration=number, events_uri=str(events))
+        merged = loop.call("merge", loop.learnt(number), iteration=number, work_uri=str(events.parent))
         assert f"A snapshot, taken after iteration {number} was merged; the run went on." in told(merged)
         model = loop.evaluated(f"iteration-{number}", rights(40 + number))
-        scored = loop.call("score", model, iteration=number, events_uri=str(events))
+        scored = loop.call("score", model, iteration=number, work_uri=str(events.parent))
         assert f"A snapshot, taken after iteration {number} was scored; the run went on." in told(scored)
     matched = loop.evaluated("step-matched", {"selection": 60, "test": 80})
-    assert "snapshot" not in told(loop.call("step_matched", matched, events_uri=str(events)))
+    assert "snapshot" not in told(loop.call("step_matched", matched, work_uri=str(events.parent)))
 
 
 def test_the_last_step_without_a_step_matched_model_is_no_snapshot(tmp_path: Path) -> None:
@@ -561,10 +561,10 @@ def test_a_place_for_events_that_cannot_be_written_does_not_fail_a_step(
     loop: Loop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    loop.call("start", loop.evaluated("vanilla", rights(30)), events_uri=str(tmp_path / "file"))
+    loop.call("start", loop.evaluated("vanilla", rights(30)), work_uri=str(tmp_path / "file"))
     assert loop.parameters["go_on"] is True
     said = capsys.readouterr().err
-    assert "state and report of this step are not kept below events_uri, which changes nothing else: " in said
+    assert "state and report of this step are not kept below work_uri, which changes nothing else: " in said
 
 
 def test_an_earlier_release_said_nothing_of_the_step_matched_model(tmp_path: Path) -> None:
