@@ -195,11 +195,13 @@ def test_a_failed_run_ends_with_the_sentence_that_its_stage_told(kfp, submit, sa
     assert lines[-2:] == ["run: failed", f"failed: prepare: {SENTENCE}"]
 
 
-def test_the_sentence_comes_with_the_command_that_shows_the_log(kfp, submit, said):
+@pytest.mark.parametrize("multi_user, namespace", [(False, "kubeflow"), (True, "pada-agent")])
+def test_the_sentence_comes_with_the_command_that_shows_the_log(kfp, submit, said, multi_user, namespace):
+    kfp.instead("GET", f"{API}/healthz", {"multi_user": multi_user})
     said(f"failed train-1 {SENTENCE}")
     kfp.on("GET", RUN, {"run_id": "r1", "state": "FAILED", "run_details": nodes()})
     pod = "loop-x7k2p-retry-system-container-impl-12"
-    assert submit()[1][-1] == f"failed: iteration 1, train: {SENTENCE}   ->   kubectl -n kubeflow logs {pod} -c main"
+    assert submit()[1][-1] == f"failed: iteration 1, train: {SENTENCE}   ->   kubectl -n {namespace} logs {pod} -c main"
 
 
 def test_a_task_that_was_lost(kfp, submit, said):
