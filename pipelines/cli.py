@@ -195,6 +195,43 @@ def submit(
 
 
 @app.command()
+def export(
+    export_uri: Annotated[
+        str, typer.Option("--export-uri", help="where the adapter to ship is: gs://, s3://, minio:// or a path")
+    ],
+    run_dir: Annotated[str, typer.Option("--run-dir", help="first export there what this run of one machine ships")] = "",
+    kserve: Annotated[
+        Path | None, typer.Option("--kserve", help="write an InferenceService that serves it with vLLM into this file")
+    ] = None,
+    model_registry: Annotated[str, typer.Option("--model-registry", help="URL of a Model Registry to register it in")] = "",
+    name: Annotated[str, typer.Option("--name", help="of the service and the registered model; default: pada-<task>")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", help="kserve: default, whatever kubectl is told")] = "",
+    service_account: Annotated[str, typer.Option("--service-account", help="kserve: that may read the store")] = "",
+    gpus: Annotated[int, typer.Option("--gpus", min=0, help="kserve: of nvidia.com/gpu")] = 1,
+    base_model: Annotated[
+        str, typer.Option("--base-model", help="kserve: hub id, gs:// or s3://; default: the one that the adapter was trained on")
+    ] = "",
+    token_env: Annotated[
+        str, typer.Option("--token-env", help="model registry: name of the variable that holds a token, never the token")
+    ] = "",
+    ca_cert: Annotated[
+        str, typer.Option("--ca-cert", help="model registry: file of the authority that signed its certificate")
+    ] = "",
+) -> None:
+    """Take on the adapter that a run ships: serve it with KServe, register it in Kubeflow's Model Registry."""
+    from pada_agent.pipelines.kubeflow.handover.export import Wanted, take_on
+    from pada_agent.pipelines.local.hand_over import hand_over
+
+    if run_dir:
+        hand_over(run_dir, export_uri)
+    take_on(
+        export_uri,
+        Wanted(kserve, model_registry, name, namespace, service_account, gpus, base_model, token_env, ca_cert),
+        typer.echo,
+    )
+
+
+@app.command()
 def study(
     config: Config,
     out: Annotated[Path, typer.Option("--out", help="folder for the runs, study.json and the table")],

@@ -1,5 +1,6 @@
 """Record files between stages: JSONL, one record per line, UTF-8, written whole or not at all."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,11 @@ def write_records(path: Path, records: Iterable[BaseModel]) -> None:
     write_atomic(path, record_lines(records))
 
 
+def records_sha256(records: Iterable[BaseModel]) -> str:
+    """SHA-256 of the file that `write_records` makes of them."""
+    return hashlib.sha256(record_lines(records)).hexdigest()
+
+
 def record_lines(records: Iterable[BaseModel]) -> bytes:
     """What a JSONL file of these records holds. The same records give the same bytes."""
     return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
@@ -56,6 +62,10 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON value or a pydantic model, indented, atomically."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     write_atomic(path, _utf8(json.dumps(plain, indent=1, ensure_ascii=False) + "\n"))
+
+
+def _lines(records: Iterable[BaseModel]) -> bytes:
+    return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
 
 
 def _open(path: Path) -> Any:

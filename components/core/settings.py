@@ -186,6 +186,9 @@ class Settings(Section):
     budget: BudgetSettings = BudgetSettings()
     step_matched: bool = Field(default=True, description="also train vanilla for as many steps as the last adapter had")
     seed: int = Field(default=0, ge=0)
+    earlier: str = Field(
+        default="", description="export place of an earlier run: the report says what became of its patterns; no row is taken"
+    )
 
 
 class PrepareData(Section):
@@ -263,3 +266,4 @@ class UpdateState(Section):
     budget: BudgetSettings
     step_matched: bool = True
     seed: int = 0
+    earlier: str = ""

@@ -130,6 +130,26 @@ class IterationRecord(Record):
         return max(0, self.wanted - self.accepted)
 
 
+class EarlierPattern(Record):
+    """A pattern that an earlier run left, looked up among this run's validation rows."""
+
+    name: str
+    description: str = ""
+    prints: list[str] = Field(default_factory=list, description="hashes of the validation rows that failed then")
+    rows: int = Field(default=0, description="of these, how many are validation rows now")
+    failing: int = Field(default=0, description="of the rows now, how many the model that the run starts from gets wrong")
+    outcome: Trend | None = Field(default=None, description="None where none of the rows is left")
+
+
+class Earlier(Record):
+    """An earlier run whose patterns were looked up, or why they were not."""
+
+    uri: str
+    shipped: str = ""
+    patterns: list[EarlierPattern] = Field(default_factory=list)
+    problem: str = ""
+
+
 class Decision(Record):
     """Whether another iteration is worth it, and if not, why."""
 
@@ -148,6 +168,8 @@ class State(Record):
     iterations: list[IterationRecord] = Field(default_factory=list)
     incumbent: str = Field(default="", description="the model that would be shipped now")
     decision: Decision = Decision()
+    row_prints: dict[str, str] = Field(default_factory=dict, description="of each validation row, a hash of what it says")
+    earlier: Earlier | None = Field(default=None, description="the patterns of the run that the setting `earlier` names")
     taken_over: dict[str, str] = Field(
         default_factory=dict,
         description="by task, the earlier run it ran in, where a pipeline took over its results",

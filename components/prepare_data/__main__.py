@@ -2,16 +2,18 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from pada_agent.components.backends.artifacts.row_sources import read_rows
 from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.backends.executor import SETTINGS_FILE, Executor, main
 from pada_agent.components.backends.files import whole_directory, write_atomic
-from pada_agent.components.backends.record_files import write_json, write_records
+from pada_agent.components.backends.record_files import records_sha256, write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
@@ -41,6 +43,7 @@ def run(ex: Executor) -> None:
         try_scorer(task, rows[:most], run_code)
     versions = {name: version(name) for name in ("pada-agent", "rapidfuzz")}
     facts = {"version": 1, "task": task.name, "split_seed": settings.task.split_seed, "versions": versions}
+    facts["data"] = _data(data, sources)
     with whole_directory(ex.output("train_data", "train.jsonl")) as folder:
         write_records(folder / "train.jsonl", data.train)
         assets = _write_assets(task, folder / "assets")
@@ -84,6 +87,12 @@ def _facts(data: Prepared, splits: Iterable[str], sources: dict[str, str], folde
         "removed": [removal.model_dump() for removal in data.removed if removal.split in splits],
         "files": {f"{split}.jsonl": _sha256(folder / f"{split}.jsonl") for split in splits},
     }
+
+
+def _data(data: Prepared, sources: dict[str, str]) -> dict[str, dict[str, str]]:
+    """By split, where its rows came from and the hash of those that are used: what tells one version of the data from another."""
+    rows: list[tuple[str, Sequence[BaseModel]]] = [("train", data.train), *data.held_out.items()]
+    return {s: {"source": sources[s] or sources["validation"], "sha256": records_sha256(of)} for s, of in rows}
 
 
 def _sha256(path: Path) -> str:

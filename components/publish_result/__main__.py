@@ -18,7 +18,7 @@ from pada_agent.components.core.places import Place, place_of
 from pada_agent.components.core.report.facts import Facts, Lead
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.page import render, render_lead
-from pada_agent.components.core.report.summary import one_line, summary
+from pada_agent.components.core.report.summary import summary, worded
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
 from pada_agent.components.core.state import ModelRecord, State
 from pada_agent.components.publish_result.ending import lead, troubles, unheard
@@ -43,15 +43,15 @@ def run(ex: Executor) -> None:
         other, shown = _newest(events_uri, here.run)
         above = unheard(here.run, other)
     write_atomic(ex.output("report"), _page(shown, facts, above))
-    ended = f"{found[0].kind}: {found[0].task}: {found[0].sentence}" if found else above.headline if above else ""
+    ended = {found[0].kind: f"{found[0].task}: {found[0].sentence}"} if found else {"ended": above.headline} if above else {}
     numbers = summary(facts) if facts else {}
     numbers |= {f"{trouble.kind}: {trouble.task}": 1 for trouble in found}
     write_json(ex.output("metrics"), numbers)
     ex.set_metadata("metrics", **numbers)
-    ex.set_metadata("report", run=here.run, ended=ended or "well")
+    ex.set_metadata("report", run=here.run, **(ended or {"ended": "well"}))
     ex.set_metadata("adapter", **_adapter(ex, str(ex.parameter("export_uri", "")), state, here))
+    ex.say_numbers({**ended, **(worded(facts) if facts else {})})
     ex.finish()
-    notice("; ".join(filter(None, (ended, one_line(facts) if facts else ""))))
 
 
 def _kept(events_uri: str, name: str) -> Kept | None:

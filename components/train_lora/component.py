@@ -25,8 +25,7 @@ def train_lora(
         synthetic_data: accepted rows, trained on as well.
         name: what the report calls the model.
         max_steps: optimizer steps; 0: as many as the epochs take.
-        checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty: below work_uri, or in the pod, where no retry finds
-            them.
+        checkpoint_uri: gs://, s3:// or minio:// folder for checkpoints; empty: below work_uri, else in the pod, for no retry.
         work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:

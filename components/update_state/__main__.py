@@ -1,8 +1,10 @@
 """Entry point: state and what is new in, state, accepted rows and report out."""
 
 from pathlib import Path
+from typing import Any
 
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
+from pada_agent.components.backends.artifacts.exported import exported_state, facts_of, put_beside
 from pada_agent.components.backends.artifacts.kept import keep
 from pada_agent.components.backends.artifacts.learnt import read_learnt
 from pada_agent.components.backends.artifacts.origins import taken_over
@@ -11,7 +13,6 @@ from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_records, record_lines, write_json, write_records
 from pada_agent.components.backends.store.export import publish, shipped
-from pada_agent.components.backends.store.objects import write
 from pada_agent.components.backends.store.transfer import fetch
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
@@ -21,10 +22,11 @@ from pada_agent.components.core.records import TrainRow
 from pada_agent.components.core.report.page import render
 from pada_agent.components.core.report.shown_rows import ROWS_FILE, ShownRow
 from pada_agent.components.core.settings import UpdateState
-from pada_agent.components.core.state import STATE_FILE, Kind, RunFacts, State
+from pada_agent.components.core.state import STATE_FILE, Earlier, Kind, RunFacts, State
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.stages import LAST_STEP
 from pada_agent.components.update_state import steps
+from pada_agent.components.update_state.earlier import look_up, prints
 
 ROWS = "synthetic.jsonl"
 
@@ -53,6 +55,7 @@ def run(ex: Executor) -> None:
             untuned = ex.optional_input("baseline_report_predictions", "metrics.json")
             baseline = read_evaluated("untuned", "untuned", 0, [untuned], None, settings.evaluate) if untuned else None
             state, shown = steps.begin(state, settings, task, train, model, baseline)
+            state = _look_back(state, settings.earlier, model)
         else:
             state, shown = steps.record((state, shown), settings, step, model)
     state = state.model_copy(update={"taken_over": earlier_runs})
@@ -64,9 +67,9 @@ def run(ex: Executor) -> None:
         ex.set_metadata("synthetic_data", rows=len(state.synthetic_rows))
     write_atomic(ex.output("report_so_far"), page)
     if uri := str(ex.parameter("export_uri", "")):
-        _export_adapter(ex, uri, state, last=step == LAST_STEP)
-        write(f"{uri}/report.html", page.encode())
-        write(f"{uri}/{ROWS}", rows)
+        facts = facts_of(state, data) if state.incumbent else {}
+        _export_adapter(ex, uri, state, facts, last=step == LAST_STEP)
+        put_beside(uri, ex.output("state") / STATE_FILE, page, rows)
     ex.say_numbers(steps.numbers(state, len(state.synthetic_rows)))
     ex.set_parameter("go_on", state.decision.go_on)
     ex.set_parameter("step_matched", state.step_matched_due)
@@ -88,7 +91,23 @@ def _keep(ex: Executor, state: State, shown: list[ShownRow], page: str) -> None:
         notice(f"state and report of this step are not kept below work_uri, which changes nothing else: {e}")
 
 
-def _export_adapter(ex: Executor, uri: str, state: State, last: bool) -> None:
+def _look_back(state: State, uri: str, model: Evaluated) -> State:
+    """With what is to be known of this run's validation rows, and of an earlier run's patterns if the settings name one.
+
+    That one may be away, or nothing lie there yet: no reason to end a run, but one to be told in its report.
+    """
+    state = state.model_copy(update={"row_prints": prints(model.open_predictions.get("validation", ()))})
+    if not uri:
+        return state
+    try:
+        found = look_up(exported_state(uri), uri, state)
+    except InputError as e:
+        notice(f"earlier: {e}")
+        found = Earlier(uri=uri, problem=str(e))
+    return state.model_copy(update={"earlier": found})
+
+
+def _export_adapter(ex: Executor, uri: str, state: State, facts: dict[str, Any], last: bool) -> None:
     """Hand over the adapter if it is what this step decided to ship.
 
     A pipeline may take over all steps but the `last` one from an earlier run: it sees whether the adapter is still there.
@@ -96,8 +115,6 @@ def _export_adapter(ex: Executor, uri: str, state: State, last: bool) -> None:
     adapter = ex.optional_input("adapter", "train.json")
     if state.incumbent:
         chosen = state.model(state.incumbent)
-        accuracies = {split: round(m.accuracy, 4) for split, m in chosen.metrics.items()}
-        facts = {"slm": state.run.slm, "task": state.run.task, "accuracy": accuracies, "adapter_uri": chosen.adapter_uri}
         if adapter and chosen.adapter_uri == ex.input_uri("adapter"):
             publish(adapter, uri, chosen.name, facts)
         elif last and (shipped(uri) or {}).get("facts") != facts:

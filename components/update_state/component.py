@@ -41,8 +41,8 @@ def update_state(
         baseline_report_predictions: of the untuned model on selection and test, at the start.
         iteration: from 1; 0 at the start.
         export_uri: gs://, s3:// or minio:// folder that holds the adapter to ship; empty exports nothing.
-        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event, and keeps state and
-            report of the step; empty tells nothing.
+        work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event, and keeps state
+            and report of the step; empty: nowhere.
 
     Returns:
         state: what the run knows so far, and the rows that its report shows.

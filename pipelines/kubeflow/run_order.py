@@ -91,6 +91,9 @@ def check_settings(package: Package, settings: Settings) -> None:
             check_uri(address.key, address.value, target)
         elif address.is_path:
             _check_mounted(package, address)
+    if settings.earlier and "://" not in settings.earlier:
+        raise InputError(f"earlier: {settings.earlier} is on no volume; give a {' or '.join(SCHEMES[target])} URI")
+    check_uri("earlier", settings.earlier, target)
     for role in ("teacher", "judge"):
         _check_endpoint(role, getattr(settings, role), target)
         _check_key(role, getattr(settings, role), package)

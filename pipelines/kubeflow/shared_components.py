@@ -72,8 +72,8 @@ def _rename_outputs(dag: Spec, name: str, label: str) -> None:
 def say_less(spec: Spec, with_versions: bool) -> None:
     """Leave out of each component what its tasks do not need: on Kubernetes a run's status has six copies of it for every task.
 
-    Descriptions, defaults and inputs that no task gives are in each component.yaml. Kubeflow needs no `schemaVersion` of an artifact;
-    what Vertex makes of its absence is not known, so there it stays (`with_versions`).
+    Descriptions, defaults and inputs that no task gives are in each component.yaml. Kubeflow needs no `schemaVersion` of an
+    artifact; what Vertex makes of its absence is not known, so there it stays (`with_versions`).
     """
     given: dict[str, list[set[str]]] = defaultdict(list)
     for _, _, task in tasks_of(spec):

@@ -24,8 +24,9 @@ from whole_run import QUICKSTART, teach
 from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.figures import outcome
+from pada_agent.components.core.form import parameters_of
 from pada_agent.components.core.settings import Settings
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import MANY_TASKS
 from pada_agent.pipelines.kubeflow.package import documents_of, package_file
 
@@ -38,6 +39,7 @@ TODAY |= {"generate-data": "generate-1-1", "control-quality": "control-1-1", "ge
 TODAY |= {"control-quality-2": "control-1-2", "update-state-2": "merge-1", "train-lora-2": "train-1"}
 TODAY |= {"evaluate-slm-3": "evaluate-1", "update-state-3": "score-1"}
 WORK = "s3://mlpipeline/work3"
+KEPT_BELOW = {"ledger", "checkpoint_uri"}  # which a package no longer gives: stages find their places below work_uri
 NODE_STATUS = 1_055_000  # bytes, of a run of 12 tasks
 STAND_INS = {  # by task and input: the output of another that was recorded
     ("update-state-2", "checked_batches"): ("control-quality-2", "checked_batches"),  # the third attempt
@@ -88,7 +90,8 @@ def ran(tmp_path_factory):
             given = json.loads((RECORDED / f"{task}.json").read_text())["executor_input"]
             for name in (GONE | GONE_FROM.get(task, set())) & given["inputs"].get("artifacts", {}).keys():
                 del given["inputs"]["artifacts"][name]
-            given["inputs"]["parameterValues"]["work_uri"] = WORK
+            values = given["inputs"]["parameterValues"]
+            given["inputs"]["parameterValues"] = {k: v for k, v in values.items() if k not in KEPT_BELOW} | {"work_uri": WORK}
             text = json.dumps(given)
             for recorded, here in places.items():
                 text = text.replace(recorded, here)
@@ -146,6 +149,12 @@ def test_a_stage_ends_its_log_with_its_numbers_and_tells_them(ran, task):
     assert re.fullmatch(LAST_LINES[stage_of(task)], last.partition("  ")[2])
 
 
+@pytest.mark.parametrize("stage", LLM_STAGES)
+def test_paid_replies_are_kept_below_the_folder_of_the_run(ran, stage):
+    work = {given["inputs"]["parameterValues"]["work_uri"] for given, _, _ in ran.values()}
+    assert (Path(*work) / "ledger" / stage).is_file()
+
+
 def test_a_task_costs_less_than_half_of_what_it_did(ran, capsys):
     """In what Kubernetes keeps of a run, where six copies of each were three quarters of all."""
     before, now = told_before(), told_now(ran)
@@ -172,17 +181,17 @@ def told_before():
 
 def told_now(ran):
     """The same tasks as the committed package would give them, with what today's stages say of their outputs."""
-    said = {TODAY[task]: json.loads(Path(given["outputs"]["outputFile"]).read_text()) for task, (given, _) in ran.items()}
-    last = {stage: next(TODAY[task] for task in reversed(ORDER) if stage_of(task) == stage) for stage in STAGES}
+    said = {TODAY[task]: json.loads(Path(given["outputs"]["outputFile"]).read_text()) for task, (given, _, _) in ran.items()}
 
     def metadata(name, output):
-        of = name if name in said else last["control_quality"]  # of the attempts after the second there is no record
-        return said[of]["artifacts"][output]["artifacts"][0]["metadata"]
+        of = name if name in said else TODAY["control-quality-2"]  # of the attempts after the second there is no record
+        made = said[of]["artifacts"]  # as the stage calls them; a package may have labelled them
+        return made[output if output in made else output.rpartition("_")[0]]["artifacts"][0]["metadata"]
 
     record = json.loads((RECORDED / "prepare-data.json").read_text())["executor_input"]["inputs"]["parameterValues"]
     whole = Settings.model_validate(record["settings"])
     seen = json.dumps({address.key: "etag d41d8cd98f00b204e9800998ecf8427e, 5312 bytes" for address in addresses(whole)})
-    values = {"settings": record["settings"], "data_version": seen, "work_uri": WORK, "export_uri": "s3://mlpipeline/ship3"}
+    values = {**parameters_of(whole), "data_version": seen, "work_uri": WORK, "export_uri": "s3://mlpipeline/ship3"}
     store = json.loads((RECORDED / "train-lora.json").read_text())["executor_input"]["inputs"]["artifacts"]["train_data"]
     session = store["artifacts"][0]["metadata"]["store_session_info"]
     spec = documents_of(package_file("kubernetes").read_text())[0]

@@ -39,6 +39,7 @@ READ_BY = {
     "budget": LLM,
     "step_matched": {"update_state"},
     "seed": ALL - {"prepare_data"},
+    "earlier": {"update_state"},
 }
 
 
@@ -86,7 +87,7 @@ def sources(given: dict[str, Any]) -> dict[str, str]:
     return {name: uri.rsplit("/", 2)[-2].split("-", 1)[1] for name, uri in uris.items()}
 
 
-WHERE = {"ledger", "checkpoint_uri", "export_uri", "events_uri", "work_uri"}  # places differ
+WHERE = {"ledger", "checkpoint_uri", "export_uri", "work_uri"}  # places differ
 WHERE |= {"max_iterations", "data_version"}  # only a package has them
 WHERE |= {"settings", *SETTING_OF}  # on Kubeflow prepare_data is given the whole run's, and the others find them beside its rows
 

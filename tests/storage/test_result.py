@@ -85,6 +85,6 @@ def test_a_failed_run_and_an_adapter_of_an_earlier_run_in_a_store(place, state, 
     run.tell("train-2", "failed", message="ModelError: out of memory")
     run.keep(after(state.model_copy(update={"models": models}), 3, 1))
     result = run.publish(capsys)
-    assert result.artifacts["report"]["metadata"]["ended"] == "failed: train-2: ModelError: out of memory"
+    assert result.artifacts["report"]["metadata"]["failed"] == "train-2: ModelError: out of memory"
     assert [p.name for p in result.places["adapter"].iterdir()] == ["adapter_config.json"]
     assert result.artifacts["adapter"]["uri"] == artifact("result", "adapter")

@@ -17,6 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from pada_agent.components.backends.files import room_at
 from pada_agent.components.backends.progress import track
+from pada_agent.components.backends.record_files import read_json, write_json
 from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
 from pada_agent.components.backends.slm.cpu.causal_attention import use_causal_blocks
 from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
@@ -26,7 +27,7 @@ from pada_agent.components.backends.slm.shared_prefix import cache_word, can_sha
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import TrainLora
-from pada_agent.components.core.slm_interface import Example, Training
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Training
 
 
 def fit(
@@ -58,6 +59,7 @@ def fit(
         raise ModelError(f"training diverged: the loss is not a number at step {_first_bad(losses)}; lower train.learning_rate")
     if trainer.args.should_save:
         model.save_pretrained(adapter)
+        _name_base(adapter, settings.slm.model)
         _prove_change(slm, model, rows, adapter)
     return Training(
         base_model=settings.slm.model,
@@ -74,6 +76,15 @@ def fit(
         dropped_too_long=dropped,
         changed_outputs=True,
     )
+
+
+def _name_base(adapter: Path, name: str) -> None:
+    """PEFT writes where the base model lay on this machine; who takes the adapter on needs its name.
+
+    Not before it saves: it would ask the hub for a model of that name, at each checkpoint too.
+    """
+    config = adapter / ADAPTER_FILE
+    write_json(config, {**read_json(config), "base_model_name_or_path": name})
 
 
 def _first_bad(losses: Sequence[float]) -> int:

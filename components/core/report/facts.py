@@ -162,6 +162,26 @@ class Changes(Record):
     lines: list[Line]
 
 
+class EarlierPatternFacts(Record):
+    """A pattern of an earlier run: rows that failed `then`, how many of them are `rows` now, how many are `failing`."""
+
+    name: str
+    description: str
+    then: int
+    rows: int
+    failing: int
+    outcome: Trend | None
+
+
+class EarlierFacts(Record):
+    """An earlier run whose patterns were looked up, or the `problem` with that."""
+
+    uri: str
+    shipped: str
+    patterns: list[EarlierPatternFacts]
+    problem: str
+
+
 class Glance(Record):
     """A question with its answer in one line, and the section with the rest ('' if the page has none)."""
 
@@ -203,6 +223,7 @@ class Measured(Record):
     axis: Axis
     changes: Changes
     taken_over: dict[str, str]
+    earlier: EarlierFacts | None
 
 
 class Facts(Measured):

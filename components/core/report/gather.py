@@ -11,6 +11,8 @@ from pada_agent.components.core.report.facts import (
     Axis,
     Cause,
     Comparison,
+    EarlierFacts,
+    EarlierPatternFacts,
     Facts,
     IterationFacts,
     Measured,
@@ -21,7 +23,7 @@ from pada_agent.components.core.report.facts import (
 )
 from pada_agent.components.core.report.glance import glance
 from pada_agent.components.core.report.verdict import STEP_MATCHED, empty, notes, verdict
-from pada_agent.components.core.state import IterationRecord, ModelRecord, State
+from pada_agent.components.core.state import Earlier, IterationRecord, ModelRecord, State
 from pada_agent.components.core.statistics import holm, paired_bootstrap, paired_test
 
 REPORTED_SPLIT = "test"
@@ -51,6 +53,7 @@ def gather(state: State) -> Facts:
         axis=_axis([m.test for m in models if m.test]),
         changes=changes(state),
         taken_over=state.taken_over,
+        earlier=_earlier(state.earlier),
     )
     return Facts(
         **dict(measured), glance=glance(measured), verdict=verdict(measured), empty=empty(measured), notes=notes(measured)
@@ -157,6 +160,13 @@ def _pattern(state: State, record: IterationRecord, pattern: Pattern, strategy: 
         accepted=sum(len(b.accepted) for b in record.batches if strategy and b.strategy_id == strategy.id),
         analyses=[Cause(root_cause=a.root_cause, scenario=a.scenario) for a in causes[:ANALYSES]],
     )
+
+
+def _earlier(found: Earlier | None) -> EarlierFacts | None:
+    if found is None:
+        return None
+    patterns = [EarlierPatternFacts(**p.model_dump(exclude={"prints"}), then=len(p.prints)) for p in found.patterns]
+    return EarlierFacts(uri=found.uri, shipped=found.shipped, patterns=patterns, problem=found.problem)
 
 
 def _usage(state: State) -> UsageFacts:

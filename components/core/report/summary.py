@@ -1,6 +1,6 @@
-"""A run in a handful of numbers: what is compared between runs, and the line that a log ends with."""
+"""A run in a handful of numbers: for whoever compares runs, and for the line that a log ends with."""
 
-from pada_agent.components.core.figures import p_value, percent, plural, points
+from pada_agent.components.core.figures import p_value, percent, points
 from pada_agent.components.core.report.facts import Comparison, Facts, ModelFacts
 
 ACCURACY = "test accuracy"
@@ -23,15 +23,15 @@ def summary(facts: Facts) -> dict[str, float]:
     }
 
 
-def one_line(facts: Facts) -> str:
-    """The same as a person reads it."""
-    shown = [f"{name} {percent(share)}" for name, share in _accuracies(facts).items()]
-    parts = [f"{ACCURACY} {', '.join(shown)} ({facts.shipped})"] if shown else []
+def worded(facts: Facts) -> dict[str, int | float | str]:
+    """The same as a person reads it in a line, by words (`figures.listed`)."""
+    shown = ", ".join(f"{name} {percent(share)}" for name, share in _accuracies(facts).items())
+    said: dict[str, int | float | str] = {ACCURACY: f"{shown} ({facts.shipped})"} if shown else {}
     if over := _gain(facts):
         interval = f"{points(over.low)} to {points(over.high)}"
-        parts.append(f"gain over {over.to} {points(over.difference)} points ({interval}, p\u00a0{p_value(over.p)})")
-    rows = plural(sum(i.accepted for i in facts.iterations), "synthetic row")
-    return "; ".join([*parts, f"{plural(len(facts.iterations), 'iteration')}, {rows}, {facts.usage.total.usd:.2f} USD"])
+        said[f"gain over {over.to}"] = f"{points(over.difference)} points ({interval}, p\u00a0{p_value(over.p)})"
+    rows = sum(i.accepted for i in facts.iterations)
+    return {**said, "iterations": len(facts.iterations), "synthetic rows": rows, "USD": facts.usage.total.usd}
 
 
 def _accuracies(facts: Facts) -> dict[str, float]:

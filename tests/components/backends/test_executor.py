@@ -225,8 +225,8 @@ def test_an_executor_input_of_another_release_is_refused_by_name(tmp_path):
     text = json.dumps({"inputs": {"artifacts": {"state": slot, "train_data": slot}}, "outputs": {"outputFile": "x"}})
     said = one_line(start("update_state", text))
     assert "unknown input artifact 'state'" in said and "previous_state" in said and "compile the package" in said
-    text = json.dumps({"inputs": {"artifacts": {"train_data": slot}}, "outputs": {"outputFile": "x"}})
-    assert "no input artifact 'plan'" in one_line(start("generate_data", text))
+    text = json.dumps({"inputs": {"artifacts": {"plan": slot}}, "outputs": {"outputFile": "x"}})
+    assert "no input artifact 'train_data'" in one_line(start("generate_data", text))
 
 
 @pytest.mark.parametrize("stage", STAGES)

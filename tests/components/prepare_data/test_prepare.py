@@ -154,6 +154,13 @@ class TestOutputs:
                 names = sorted(json.loads(line)["id"] for line in content.splitlines())
                 assert manifest["splits"][split]["ids_sha256"] == hashlib.sha256("\n".join(names).encode()).hexdigest()
                 assert manifest["splits"][split]["rows"] == len(names)
+            assert set(manifest["data"]) == {"train", "validation", "selection", "test"}
+            assert {name: kept["source"] for name, kept in manifest["data"].items() if name != "selection"} == {
+                name: str(tmp_path / f"{name}.jsonl") for name in ("train", "validation", "test")
+            }
+            assert manifest["data"]["selection"]["source"] == str(tmp_path / "validation.jsonl")  # set aside from there
+            for split in splits:
+                assert manifest["data"][split]["sha256"] == manifest["files"][f"{split}.jsonl"]
         train = read_json(out / "train_data" / "manifest.json")["splits"]["train"]
         assert (train["source"], train["read"], train["asked"]) == (str(tmp_path / "train.jsonl"), 30, 12)
 

@@ -116,8 +116,8 @@ def test_a_stage_that_failed_comes_first_and_then_what_was_reached(run, begun, c
     assert "store was away" not in said
     assert result.metrics["failed: evaluate-2"] == 1 and result.metrics["iterations"] == 1
     assert all(type(value) in (int, float) for value in result.metrics.values()), "else a later launcher fails the task"
-    assert result.artifacts["report"]["metadata"]["ended"] == f"failed: evaluate-2: {NO_MEMORY}"
-    assert result.log.splitlines()[-1].strip().startswith(f"failed: evaluate-2: {NO_MEMORY}; test accuracy untuned")
+    assert result.artifacts["report"]["metadata"]["failed"] == f"evaluate-2: {NO_MEMORY}"
+    assert f" s  failed evaluate-2: {NO_MEMORY}, test accuracy untuned" in result.log.splitlines()[-1]
     assert result.artifacts["adapter"]["metadata"]["final"] is False
 
 
@@ -145,7 +145,7 @@ def test_a_failure_before_anything(run, capsys):
     assert result.metrics == {"failed: prepare": 1}
     assert result.artifacts["adapter"]["metadata"] == {"shipped": "", "note": "this run came to no model to ship"}
     assert not list(result.places["adapter"].iterdir())
-    assert result.log.splitlines()[-1].strip() == "failed: prepare: InputError: s3://b/train.jsonl: <b>no such bucket</b>"
+    assert result.log.splitlines()[-1].endswith(" s  failed prepare: InputError: s3://b/train.jsonl: <b>no such bucket</b>")
 
 
 def test_a_task_that_never_started(run, begun, capsys):
@@ -169,6 +169,7 @@ def test_an_event_that_was_lost_makes_no_failure_of_a_run_that_is_over(run, stat
     run.keep(state)
     result = run.publish(capsys)
     assert result.page == render(state, rows_of(state))
+    assert result.artifacts["report"]["metadata"]["ended"] == "well" and "lost: train-1" not in result.metrics
 
 
 @pytest.mark.parametrize("others", [True, False])

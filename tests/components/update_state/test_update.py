@@ -17,6 +17,7 @@ from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import estimate
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.figures import listed
 from pada_agent.components.core.records import (
     Analysis,
     Batch,
@@ -68,7 +69,9 @@ class Loop:
         values = {"settings": STAGES["update_state"].sections(self.settings), "step": step, **parameters}
         artifacts = {n: self._slot(p, uris) for n, p in inputs.items()}
         outputs = {"artifacts": slots, "outputFile": str(out / "executor_output.json")}
-        run(Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs})))
+        ex = Executor(json.dumps({"inputs": {"parameterValues": values, "artifacts": artifacts}, "outputs": outputs}))
+        run(ex)
+        self.said = listed(ex.numbers)
         self.last = json.loads((out / "executor_output.json").read_text())
         self.out = out
         return State.load(out / "state")
@@ -87,7 +90,7 @@ class Loop:
     def outcome(self) -> dict[str, Any]:
         """The output parameters, and what the state's metadata say of the end."""
         (state,) = self.last["artifacts"]["state"]["artifacts"]
-        return {**self.parameters, "reason": state["metadata"]["ended"], "shipped": state["metadata"]["shipped"]}
+        return {**self.parameters, "reason": state["metadata"].get("ended", ""), "shipped": state["metadata"]["shipped"]}
 
     def evaluated(
         self, name: str, right: Mapping[str, int], group: Callable[[str, int], str] = lambda s, i: ""
@@ -235,6 +238,7 @@ def test_a_whole_run(loop: Loop) -> None:
         "reason": "the 2 planned iterations are done",
         "shipped": "iteration-1",
     }
+    assert loop.said == "ships iteration-1, 6 synthetic rows, go on no (the 2 planned iterations are done)"
     assert not state.iterations[1].promotion.promoted
 
     state = loop.call("step_matched", loop.evaluated("step-matched", {"selection": 60, "test": 80}))
@@ -255,6 +259,7 @@ def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> Non
     uris = {"adapter": f"{runs}/earlier/train-lora/adapter", "state": f"{runs}/now/update-state/state"}
     state = loop.call("start", loop.evaluated("vanilla", rights(30)), uris)
     assert state.taken_over == {"train-vanilla": "earlier"}
+    assert loop.said == "ships vanilla, 0 synthetic rows, go on yes, taken over from earlier train-vanilla"
     said = (loop.out / "report_so_far").read_text()
     assert "Taken over from run earlier, with the same inputs, and paid there: train-vanilla." in said
     later = {name: f"{runs}/last/update-state/{name}" for name in ("state", "previous")}
@@ -291,6 +296,8 @@ def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
 
 def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Path) -> None:
     uri = str(tmp_path / "export")
+    data = {"train": {"source": "gs://data/train.jsonl", "sha256": "9a03"}}
+    write_json(loop.folder / "train_data" / "manifest.json", {"data": data, "versions": {"pada-agent": "0.1.0"}})
     untuned = loop.evaluated("untuned", {"selection": 1, "test": 2})
     vanilla = loop.evaluated("vanilla", rights(30))
     loop.call("start", {**vanilla, **beside(untuned)}, export_uri=uri)
@@ -304,8 +311,41 @@ def test_the_export_always_holds_what_is_to_be_shipped(loop: Loop, tmp_path: Pat
     kept = fetch_shipped(uri, tmp_path / "fetched")
     assert (kept / "weights").read_text() == "2"
     assert shipped(uri)["facts"]["accuracy"]["selection"] == round(50 / 60, 4)
+    facts = shipped(uri)["facts"]
+    assert (facts["data"], facts["pada_agent"], facts["seed"]) == (data, "0.1.0", loop.settings.seed)
     assert (tmp_path / "export" / "report.html").read_text() == (loop.out / "report_so_far").read_text()
+    assert (tmp_path / "export" / "state.json").read_text() == (loop.out / "state" / "state.json").read_text()
     assert len((tmp_path / "export" / "synthetic.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_new_run_says_what_became_of_the_patterns_of_the_one_that_it_replaces(loop: Loop, tmp_path: Path) -> None:
+    uri = str(tmp_path / "export")
+    later = Loop(tmp_path / "later", earlier=uri)
+
+    def start() -> State:
+        later.last = {}
+        return later.call("start", later.evaluated("vanilla", rights(30, validation=36)), export_uri=uri)
+
+    state = start()
+    assert state.earlier is not None
+    assert "export: state.json is missing" in state.earlier.problem
+    assert "could not be looked up" in (later.out / "report_so_far").read_text()
+    shutil.rmtree(uri)
+    loop.begin()
+    loop.merge(1)
+    shown = loop.evaluated("iteration-1", rights(50))
+    loop.call("score", shown, iteration=1, export_uri=uri)  # its pattern: validation rows 32 to 39
+    for _ in range(2):  # a stage that is started again finds its own export there
+        state = start()
+        assert state.earlier is not None
+        (pattern,) = state.earlier.patterns
+        assert (pattern.name, pattern.rows, pattern.failing, pattern.outcome) == ("Two steps", 8, 4, "shrinking")
+    report = (later.out / "report_so_far").read_text()
+    assert "Patterns of the earlier run" in report
+    assert "smaller" in report
+    assert "its synthetic rows are not trained on" in report
+    assert state.synthetic_rows == []
+    assert "Patterns of the earlier run" not in (loop.out / "report_so_far").read_text()
 
 
 def test_a_pipeline_that_asks_for_the_state_alone_gets_the_same_state_and_export(tmp_path: Path) -> None:

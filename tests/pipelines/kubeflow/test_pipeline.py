@@ -159,11 +159,10 @@ def test_agents_never_get_held_out_rows_or_report_predictions(follow, fakes):
 
 def test_what_is_paid_and_trained_is_kept_below_the_runs_own_uri(follow, fakes, tmp_path):
     follow()
-    work = str(tmp_path / "work")
-    assert inputs_of(fakes, "generate-3-2")["parameterValues"]["ledger"] == f"{work}/ledger/generate_data"
-    assert inputs_of(fakes, "train-2")["parameterValues"]["checkpoint_uri"] == f"{work}/checkpoints/iteration-2"
-    places = [i["parameterValues"].get("checkpoint_uri") for i in fakes.inputs]
-    assert len({p for p in places if p}) == sum(bool(p) for p in places) == 5, "each training has a place of its own"
+    given = {i["name"]: i["parameterValues"] for i in fakes.inputs}
+    assert {values["work_uri"] for values in given.values()} == {str(tmp_path / "work")}
+    trained = [values["name"] for name, values in given.items() if name.startswith("train-")]
+    assert len(set(trained)) == len(trained) == 5, "the checkpoints of each training are below a name of its own"
 
 
 @pytest.mark.parametrize("failing", ["prepare", "train-2"])

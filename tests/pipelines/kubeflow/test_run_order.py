@@ -206,6 +206,17 @@ def test_a_server_may_know_its_model_by_a_path(arguments, tmp_path):
     assert (settings["teacher"]["model"], settings["judge"]["model"]) == ("./teacher.gguf", "/opt/judge")
 
 
+def test_an_earlier_run_must_be_exported_to_a_store(tmp_path, packages):
+    for target, place, expected in (
+        ("kubernetes", "/exports/a", "earlier: /exports/a is on no volume; give a gs:// or s3:// or minio:// URI"),
+        ("vertex", "s3://b/x", "earlier: s3://b/x cannot be read on vertex; give a gs:// URI"),
+    ):
+        settings = read_config(write_config(tmp_path / "config.yaml", ON_VERTEX if target == "vertex" else None))
+        with pytest.raises(InputError) as caught:
+            arguments_for(read_package(packages[target], target), settings.model_copy(update={"earlier": place}), NO_URIS, ())
+        assert str(caught.value) == expected
+
+
 @pytest.mark.parametrize(
     "changes, target, expected",
     [

@@ -166,18 +166,18 @@ def test_killed_in_every_stage_it_ends_as_if_nothing_had_been(
 
 
 def check_events(run_dir, moment, number):
-    """What the run told of each task, over all starts: it ended in the last, and no stage that was killed says how."""
-    told_of = {task.partition("-")[2]: [] for task in TASKS}
+    """What the run told of each task, over all starts: each ended, and of each that was killed in its stage how it did."""
+    told_of = {}
     for event in told(f"{run_dir}/events", "here").values():
         told_of.setdefault(event.task, []).append(event.kind)
-    stopped = ["started", "stopped"] if number == signal.SIGTERM else ["started"]
-    for task in TASKS:
-        kinds = told_of[task.partition("-")[2]]
-        outside = moment in ("begun", "marked, not noted")  # of the stage: it has not begun, or its end is told
-        times = 0 if outside else 1
-        if task in AGENTS and not outside:  # who asks on after one kill may be the one that the next is meant for
-            times = (len(kinds) - 2) // len(stopped)
-        assert kinds == [*stopped * times, "started", "ended"], task
+    assert {task.partition("-")[2] for task in TASKS} <= told_of.keys()
+    broken, deaths = ["started", "stopped"] if number == signal.SIGTERM else ["started"], 0
+    for task, kinds in told_of.items():
+        times = (len(kinds) - 2) // len(broken)
+        assert kinds == [*broken * times, "started", "ended"], task
+        deaths += times
+    outside = moment in ("begun", "marked, not noted")  # of the stage: it has not begun, or its end is told
+    assert deaths == (0 if outside else len(TASKS))
 
 
 def test_a_second_start_by_mistake_is_one_line_and_leaves_the_first_alone(command, fork, pada, run_dir, tmp_path):

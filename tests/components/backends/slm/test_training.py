@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from pada_agent.components.backends.record_files import read_json, write_json
 from pada_agent.components.backends.slm import training as lora_training
 from pada_agent.components.backends.slm.checkpoints import Checkpoints
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
@@ -299,6 +300,16 @@ def test_max_steps_goes_over_the_rows_as_often_as_it_takes(tmp_path, tiny_slm):
     made, _ = run(tmp_path, tiny_slm, max_steps=9)
     assert made.steps == len(made.losses) == 9
     assert made.epochs == pytest.approx(36 / 11, abs=0.001)
+
+
+def test_the_adapter_names_its_base_model_as_the_settings_do(tmp_path, tiny_slm, monkeypatch):
+    monkeypatch.setenv("PADA_MODELS", str(tmp_path / "models"))
+    size = sum(p.stat().st_size for p in tiny_slm.rglob("*") if p.is_file())
+    marker = {"name": "org/slm", "source": "model hub", "sha256": "5b1f", "file": "", "path": str(tiny_slm), "size": size}
+    write_json(tmp_path / "models" / "org--slm" / "source.json", marker)
+    _, adapter = run(tmp_path, "org/slm", max_steps=2)
+    config = read_json(adapter / "adapter_config.json")
+    assert (config["base_model_name_or_path"], config["r"], config["peft_type"]) == ("org/slm", 4, "LORA")
 
 
 def test_each_row_is_trained_once_a_pass_and_micro_batches_have_like_lengths():

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from pada_agent.components.core.patterns.pattern_rules import Trend
 from pada_agent.components.core.report.facts import Lead
 from pada_agent.components.core.report.page import render, render_lead
 from pada_agent.components.core.report.shown_rows import ShownRow
-from pada_agent.components.core.state import State
+from pada_agent.components.core.state import Earlier, EarlierPattern, State
 from tests.browser import Browser, open_browser
 from tests.components.core.conftest import HOSTILE
 
@@ -34,6 +35,9 @@ def browser(window: Browser) -> Browser:
 
 def worse(state: State, rows: Sequence[ShownRow]) -> tuple[State, list[ShownRow]]:
     """The same run by models and data that mean harm."""
+    outcomes: tuple[Trend | None, ...] = ("fixed", "shrinking", "persistent", None)
+    patterns = [EarlierPattern(name=HOSTILE, description=HOSTILE, prints=["a"], rows=1, outcome=o) for o in outcomes]
+    state = state.model_copy(update={"earlier": Earlier(uri="gs://bucket/adapter", patterns=patterns)})
     old, new = (json.dumps(text)[1:-1] for text in (HOSTILE, WORSE))
     changed = State.model_validate_json(state.model_dump_json().replace(old, new))
     return changed, [ShownRow.model_validate_json(row.model_dump_json().replace(old, new)) for row in rows]

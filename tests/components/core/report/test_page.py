@@ -18,7 +18,7 @@ from pada_agent.components.core.report.excerpts import Excerpt
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.page import render
 from pada_agent.components.core.report.shown_rows import PLACES, ShownRow
-from pada_agent.components.core.state import Decision, ModelRecord, State
+from pada_agent.components.core.state import Decision, Earlier, EarlierPattern, ModelRecord, State
 from pada_agent.components.core.statistics import mcnemar_exact
 
 VOID = {"meta", "br", "path", "img", "link", "input", "hr"}
@@ -427,7 +427,7 @@ def test_the_keys_of_report_json_stay(finished_state: State) -> None:
     found = facts(finished_state)
     assert list(found) == [
         "run", "finished", "reason", "shipped", "shipped_uri", "baseline", "grouped", "models", "iterations", "usage",
-        "judge_check", "axis", "changes", "taken_over", "glance", "verdict", "empty", "notes",
+        "judge_check", "axis", "changes", "taken_over", "earlier", "glance", "verdict", "empty", "notes",
     ]  # fmt: skip
     assert list(found["models"][0]) == [
         "name", "kind", "iteration", "adapter_uri", "steps", "rows", "synthetic_rows", "dropped_rows", "train_seconds",
@@ -441,3 +441,30 @@ def test_the_keys_of_report_json_stay(finished_state: State) -> None:
         "unwritten", "judged", "model", "promotion",
     ]  # fmt: skip
     assert list(found["usage"]) == ["stages", "total", "expected", "train_seconds", "evaluate_seconds"]
+
+
+def test_an_earlier_run_s_patterns_are_told_in_words(finished_state: State) -> None:
+    outcomes = {"gone": ("fixed", 0), "smaller": ("shrinking", 1), "still there": ("persistent", 4), "not known": (None, 0)}
+    patterns = [
+        EarlierPattern(
+            name=f"<script>{words}</script>", prints=list("abcde"), rows=4 * bool(outcome), failing=failing, outcome=outcome
+        )
+        for words, (outcome, failing) in outcomes.items()
+    ]
+    earlier = Earlier(uri="gs://bucket/adapter", patterns=patterns)
+    html = render(finished_state.model_copy(update={"earlier": earlier}))
+    page = Page(html)
+    section = html[html.index('id="earlier"') :].partition("</section>")[0]
+    rows = [Page(row).text.split() for row in re.findall(r"<tr><th scope=\"row\">.*?</tr>", section, re.DOTALL)]
+    assert [row[-len(words.split()) :] for row, words in zip(rows[:3], outcomes, strict=False)] == [
+        words.split() for words in list(outcomes)[:3]
+    ]
+    assert "its rows are not among the validation rows any more" in Page(section.partition("</h2>")[2]).text
+    assert "the earlier adapter and its synthetic rows are not trained on" in page.text
+    assert facts(finished_state.model_copy(update={"earlier": earlier}))["earlier"]["patterns"][1] == {
+        "name": "<script>smaller</script>", "description": "", "then": 5, "rows": 4, "failing": 1, "outcome": "shrinking",
+    }  # fmt: skip
+    assert page.tags.count("script") == Page(render(finished_state)).tags.count("script")
+    away = finished_state.model_copy(update={"earlier": Earlier(uri="gs://bucket/adapter", problem="nothing <b>there</b>")})
+    assert "could not be looked up: nothing <b>there</b>" in Page(render(away)).text
+    assert 'id="earlier"' not in render(finished_state)

@@ -1,0 +1,103 @@
+"""What lies at an export place beside the adapter, and what its pointer says: for whoever takes the adapter on.
+
+<uri>/shipped.json          the pointer (store/export.py); its facts, for a reader that has nothing else of the run:
+
+    {"slm": "org/slm", "task": "text_to_sql", "seed": 0, "accuracy": {"test": 0.71}, "adapter_uri": "gs://root/.../adapter",
+     "data": {"train": {"source": "gs://data/train.jsonl", "sha256": "9a0364b9..."}}, "pada_agent": "0.1.0"}
+
+<uri>/state.json  report.html  synthetic.jsonl      as of the last step of the run that wrote here
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pada_agent.components.backends.record_files import read_json
+from pada_agent.components.backends.store.export import shipped
+from pada_agent.components.backends.store.objects import read, write
+from pada_agent.components.backends.store.transfer import fetch
+from pada_agent.components.backends.temporary import OwnFolder
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.slm_interface import ADAPTER_FILE
+from pada_agent.components.core.state import STATE_FILE, State
+
+MANIFEST = "manifest.json"  # of train_data
+REPORT, ROWS, TRAINING = "report.html", "synthetic.jsonl", "train.json"
+
+
+def facts_of(state: State, train_data: Path) -> dict[str, Any]:
+    """What the pointer to the adapter that `state` ships says; without data where somebody else than prepare_data made them."""
+    chosen = state.model(state.incumbent)
+    manifest = read_json(train_data / MANIFEST) if (train_data / MANIFEST).exists() else {}
+    return {
+        "slm": state.run.slm,
+        "task": state.run.task,
+        "seed": state.run.seed,
+        "accuracy": {split: round(m.accuracy, 4) for split, m in chosen.metrics.items()},
+        "adapter_uri": chosen.adapter_uri,
+        "data": manifest.get("data", {}),
+        "pada_agent": manifest.get("versions", {}).get("pada-agent", ""),
+    }
+
+
+def put_beside(uri: str, state: Path, report: str, rows: bytes) -> None:
+    """Put the state's file, the report and the rows of a run beside its adapter at `uri`. Raises InputError."""
+    uri = uri.rstrip("/")
+    write(f"{uri}/{REPORT}", report.encode())
+    write(f"{uri}/{ROWS}", rows)
+    write(f"{uri}/{STATE_FILE}", state.read_bytes())
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A shipped adapter. `folder` never changes; `facts` are the pointer's, `config` is PEFT's, `training` is train.json."""
+
+    uri: str
+    name: str
+    folder: str
+    facts: Mapping[str, Any]
+    state: State
+    config: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+    @property
+    def adapter_uri(self) -> str:
+        """Where the adapter's files are."""
+        return f"{self.uri}/{self.folder}"
+
+
+def read_exported(uri: str) -> Exported:
+    """What lies at `uri`. Raises InputError if nothing does, or not all of it by now."""
+    uri = uri.rstrip("/")
+    pointer = shipped(uri)
+    if pointer is None:
+        raise InputError(f"{uri}: no adapter was exported here; give the --export-uri of a run, or --run-dir to export one")
+    state = exported_state(uri)
+    name, facts = pointer["name"], pointer["facts"]
+    if state.model(name).adapter_uri != facts.get("adapter_uri"):
+        raise InputError(
+            f"{uri}: {STATE_FILE} is not of the run that exported {pointer['folder']}; try again when that has ended"
+        )
+    config, training = (_json(f"{uri}/{pointer['folder']}/{file}") for file in (ADAPTER_FILE, TRAINING))
+    return Exported(uri, name, pointer["folder"], facts, state, config, training)
+
+
+def exported_state(uri: str) -> State:
+    """The state that lies at `uri`. Raises InputError if there is none."""
+    uri = uri.rstrip("/")
+    if read(f"{uri}/{STATE_FILE}") is None:
+        raise InputError(f"{uri}: {STATE_FILE} is missing; it was exported by an older release, or a run is at it just now")
+    with OwnFolder("pada-export-") as folder:
+        return State.load(fetch(f"{uri}/{STATE_FILE}", folder).parent)
+
+
+def _json(uri: str) -> dict[str, Any]:
+    try:
+        value = json.loads(read(uri) or b"")
+    except ValueError as e:
+        raise InputError(f"{uri}: missing, or not JSON ({e}); export again") from e
+    if not isinstance(value, dict):
+        raise InputError(f"{uri}: not an object; export again")
+    return value
