@@ -127,17 +127,25 @@ class Followed(PackageRun):
     ) -> Ran:
         self.key, self.attempts = task["key"], 0
         self.pod_settings = self.platform.get(component["executorLabel"], {})
-        detail = {"task_id": str(uuid.uuid4()), "display_name": self.key, "state": "RUNNING"}
-        self.kfp_run.tasks.append(detail)
+        number = 10 * len(self.kfp_run.tasks)  # Argo's nodes: a task's driver, the task itself, and in it what is tried
+        driver, detail, executor, attempt = (
+            {"task_id": str(uuid.uuid4()), "display_name": name, "state": "RUNNING", "pod_name": f"loop-{number + place}"}
+            for place, name in enumerate((f"{self.key}-driver", self.key, "executor", "executor(0)"))
+        )
+        for above, below in ((driver, detail), (detail, executor), (executor, attempt)):
+            above["child_tasks"] = [{"pod_name": below["pod_name"]}]
+        self.kfp_run.tasks += [driver | {"state": "SUCCEEDED"}, detail, executor, attempt]
         for uri in handed.values():
             if not self.local(uri).exists():  # an importer's: nobody here has written it
                 fetch(uri.replace("minio://", "s3://", 1), self.local(uri).parent)
         try:
             ran = super()._task(task, component, given, handed)
         except TaskFailed:
-            detail |= {"state": "FAILED", "pod_name": self.pod}
+            for each in (detail, executor, attempt):
+                each["state"] = "FAILED"
             raise
-        detail["state"] = "SUCCEEDED"
+        for each in (detail, executor, attempt):
+            each["state"] = "SUCCEEDED"
         return ran
 
     def _place(self, task: str) -> str:

@@ -10,6 +10,8 @@ from small_state import finished, keep, without_new_data
 from stores import gs_store
 
 from pada_agent.components.backends.store.events import Event, tell
+from pada_agent.components.core.errors import PassingError
+from pada_agent.pipelines import follow
 from pada_agent.pipelines.kubeflow import failures
 from pada_agent.pipelines.kubeflow import watch as run_watch
 
@@ -193,11 +195,13 @@ def test_a_failed_run_ends_with_the_sentence_that_its_stage_told(kfp, submit, sa
     assert lines[-2:] == ["run: failed", f"failed: prepare: {SENTENCE}"]
 
 
-def test_the_sentence_comes_with_the_command_that_shows_the_log(kfp, submit, said):
+@pytest.mark.parametrize("multi_user, namespace", [(False, "kubeflow"), (True, "pada-agent")])
+def test_the_sentence_comes_with_the_command_that_shows_the_log(kfp, submit, said, multi_user, namespace):
+    kfp.instead("GET", f"{API}/healthz", {"multi_user": multi_user})
     said(f"failed train-1 {SENTENCE}")
     kfp.on("GET", RUN, {"run_id": "r1", "state": "FAILED", "run_details": nodes()})
     pod = "loop-x7k2p-retry-system-container-impl-12"
-    assert submit()[1][-1] == f"failed: iteration 1, train: {SENTENCE}   ->   kubectl -n kubeflow logs {pod} -c main"
+    assert submit()[1][-1] == f"failed: iteration 1, train: {SENTENCE}   ->   kubectl -n {namespace} logs {pod} -c main"
 
 
 def test_a_task_that_was_lost(kfp, submit, said):
@@ -237,15 +241,36 @@ def test_without_events_the_list_of_tasks_is_said_in_words(kfp, submit, refusing
     ]
 
 
-def test_an_address_that_only_the_cluster_sees_is_asked_again_later(kfp, submit, store, said, monkeypatch):
+def test_an_address_that_only_the_cluster_sees_is_asked_again_later_and_said_once(kfp, submit, refusing, monkeypatch):
+    monkeypatch.setattr(run_watch, "_FIRST_PAUSE", 0.0)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     running = {"state": "RUNNING", "run_details": FROZEN}
     kfp.on("GET", RUN, steps((running, nothing), (running, nothing), ({"state": "FAILED", "run_details": FROZEN}, nothing)))
-    lines = submit(uri="minio://mlpipeline/w")[1]
-    assert len([line for line in lines if "cannot be read from here" in line and "cannot be reached" in line]) == 1
+    _, lines, error = submit(uri="minio://mlpipeline/w")
+    assert error == "", "nobody waits for it"
+    assert len([line for line in lines if "cannot be read from here" in line and "EndpointConnectionError" in line]) == 1
     assert lines[1:3] == ["prepare: running", "run: running"]
     assert lines[-1] == f"The run failed: its backend does not say why; see {kfp.url}/#/runs/details/r1"
+
+
+def test_a_store_that_answers_again_is_read_again(kfp, submit, refusing, store, said, monkeypatch):
+    monkeypatch.setattr(run_watch, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", store.endpoint)
+    away = iter([True, True, False, False, False])
+    told = follow.told
+
+    def answer(*arguments):
+        if next(away):
+            raise PassingError("gs://b/w: cannot be reached")
+        return told(*arguments)
+
+    monkeypatch.setattr(follow, "told", answer)
+    said("started prepare")
+    running = {"state": "RUNNING", "run_details": FROZEN}
+    kfp.on("GET", RUN, steps((running, nothing), (running, nothing), (running, nothing), ({"state": "CANCELED"}, nothing)))
+    _, lines, _ = submit(uri=store.uri)
+    assert lines[1:] == ["prepare: running", "run: running", "prepare: started", "run: cancelled", "The run was cancelled."]
 
 
 @pytest.mark.parametrize("way", ["api", "ui"])
