@@ -166,6 +166,8 @@ class Followed(PackageRun):
 
     def _attempt(self, container: Container, arguments: list[str], attempt: int) -> int | None:
         """The exit code; None if the pod was deleted."""
+        if self.kfp_run.stopped:  # a run that is terminated has no last task either
+            raise TaskFailed("terminated")
         self.pod = f"loop-{self.kfp_run.run_id[:8]}-{self.key}-{attempt}"
         self.of.core.create_namespaced_pod(self.of.namespace, self._pod(container, arguments, attempt))
         while True:
