@@ -58,8 +58,10 @@ def test_pods_die_a_run_is_taken_over_a_config_fails_and_nothing_is_left(cluster
     before = remains(cluster)
     said, _ = (process := start(ONLY="deletions again failing")).communicate(timeout=300)
     assert process.returncode == 0, said
-    for stage in ("train-lora", "evaluate-slm", "generate-data"):
-        assert f" of {stage} at work" in said
+    for task in ("train-vanilla", "evaluate-untuned", "generate-1-1"):
+        assert f" of {task} at work" in said
+    assert "| failed: prepare: InputError: " in said and "generate 1: started again (attempt 2)" in said
+    assert "executor" not in said and "-driver" not in said
     assert "its final state is that of the cluster" in said
     rows = {
         line.split()[0]: line.split()[1:]
