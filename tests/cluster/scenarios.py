@@ -121,7 +121,7 @@ def again(stage: Stage) -> None:
     paid = len(stage.asks()) - before
     check(paid == 0, f"the teacher was asked {paid} times for what the ledger of the first run holds")
     names = shown_names(outcome.spec)
-    ran = [names[task] for task in names if task in seen_tasks(outcome)]
+    ran = sorted(names[task] for task in names if task in seen_tasks(outcome))
     state, _ = stage.desk.bucket.last_state(outcome.run_id)
     say(f"  the last state says: taken over {state['taken_over']}")
     check(sorted(ran) == ["result", "score-step-matched"], f"with the same inputs these tasks ran again: {', '.join(ran)}")
