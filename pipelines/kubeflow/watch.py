@@ -16,9 +16,7 @@ SUCCEEDED, FAILED = "SUCCEEDED", "FAILED"
 _ENDED = frozenset({SUCCEEDED, FAILED, "CANCELED", "CANCELLED", "SKIPPED"})
 POLL_SECONDS = 10.0
 PATIENCE_SECONDS = 600.0
-_FIRST_PAUSE = (
-    60.0  # before a store that could not be reached is asked again; it doubles, for it may be one that nobody sees from here
-)
+_FIRST_PAUSE = 60.0  # before a store that is away is asked again; it doubles: it may be one that nobody sees from here
 
 
 class Interruption(Exception):

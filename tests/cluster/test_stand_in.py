@@ -60,6 +60,8 @@ def test_pods_die_a_run_is_taken_over_a_config_fails_and_nothing_is_left(cluster
     assert process.returncode == 0, said
     for task in ("train-vanilla", "evaluate-untuned", "generate-1-1"):
         assert f" of {task} at work" in said
+    assert "| failed: prepare: InputError: " in said and "generate 1: started again (attempt 2)" in said
+    assert "executor" not in said and "-driver" not in said
     assert "its final state is that of the cluster" in said
     rows = {
         line.split()[0]: line.split()[1:]
