@@ -23,7 +23,7 @@ def compile_packages(folder: Path) -> dict[str, Path]:
     from kfp import compiler, dsl, kubernetes
 
     @dsl.container_component
-    def analyze(settings: dict, work_uri: str, max_iterations: int):  # type: ignore[no-untyped-def]
+    def analyze(settings: dict, place: str, max_iterations: int):  # type: ignore[no-untyped-def]
         return dsl.ContainerSpec(
             image="registry.example/pada-agent/analysis:0.1.0", command=["python", "-m", "pada_agent.components.analyze_patterns"]
         )
@@ -45,7 +45,7 @@ def compile_packages(folder: Path) -> dict[str, Path]:
             dry: bool = False,
             names: list = [],  # noqa: B006
         ):
-            first = analyze(settings=settings, work_uri=work_uri, max_iterations=3)
+            first = analyze(settings=settings, place=work_uri, max_iterations=3)  # called work_uri, the task would tell events
             first.set_accelerator_type("nvidia.com/gpu" if target == "kubernetes" else "NVIDIA_L4").set_accelerator_limit(1)
             with dsl.If(dry == False, name="iteration-2"):  # noqa: E712
                 again = control(settings=settings, export_uri=export_uri)
