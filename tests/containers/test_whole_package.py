@@ -31,6 +31,7 @@ from pada_agent.components.core.state import State
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
+from pada_agent.pipelines.kubeflow.package import stage_of
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Placement
@@ -67,10 +68,16 @@ class Cluster:
         run.run(**parameters_of(Settings.model_validate(settings)), **uris, data_version="1")
         return run
 
+    def report(self) -> str:
+        """What `result` published."""
+        (report,) = self.root.rglob("*-result/report")
+        return report.read_text()
+
     def start(self, container: Container) -> int:
         """One container, as its pod would be; returns its exit code."""
-        stage = container.command[-1].removeprefix("pada_agent.components.")
-        pod = self.pods[f"exec-{stage.replace('_', '-')}"]
+        stage = container.stage
+        executors = self.spec["deploymentSpec"]["executors"]
+        pod = next(self.pods[label] for label, one in executors.items() if stage_of(one["container"]) == stage)
         assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
         secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
         assert secrets == ({KEYS[role]} if (role := STAGES[stage].llm) else set())
@@ -146,6 +153,8 @@ class Cluster:
         trained = run.local(run.tasks[f"train-{chosen.removeprefix('iteration-')}"].artifacts["adapter"])
         weights = "adapter_model.safetensors"
         assert (copy / weights).read_bytes() == (trained / weights).read_bytes()
+        published = run.local(run.tasks["result"].artifacts["adapter"])
+        assert (published / weights).read_bytes() == (trained / weights).read_bytes()
 
     def state_below(self, run: PackageRun) -> Path:
         """A folder that points to the last state as a run directory does."""
@@ -255,7 +264,7 @@ def test_a_container_of_each_stage_is_killed_and_the_run_reaches_its_limit_as_if
     killed = cluster(kill=set(STAGES))
     run = killed.run(given)
     assert killed.kill == set(), "these were never caught at work"
-    assert sorted(code for _, code in killed.ran) == [0] * 47 + [137] * len(STAGES)
+    assert sorted(code for _, code in killed.ran) == [0] * 48 + [137] * len(STAGES)
     assert iterations(run) == ["score-1", "score-2", "score-3"]
     assert reason(run) == "the 3 planned iterations are done"
     assert state_of(killed.state_below(run)) == state_of(local())
@@ -290,16 +299,18 @@ def test_a_stage_that_fails_fails_the_run_and_the_operator_is_told_why(cluster, 
     given = settings()
     with pytest.raises(TaskFailed, match="train-vanilla: exit code 1 after 1 tries"):
         here.run({**given, "slm": {"model": "/nowhere"}}, retries=False)
-    assert here.ran == [("prepare", 0), ("train-vanilla", 1)]
-    assert here.messages[-1].startswith("ModelError: model /nowhere: there is no such file or folder")
+    assert here.ran == [("prepare", 0), ("train-vanilla", 1), ("result", 0)]
+    assert here.messages[1].startswith("ModelError: model /nowhere: there is no such file or folder")
+    assert "ModelError: model /nowhere: there is no such file or folder" in here.report()
 
 
 def test_more_iterations_than_the_package_has_are_refused_at_once_after_its_retries(cluster, settings):
     here = cluster()
     with pytest.raises(TaskFailed, match="prepare: exit code 1 after 4 tries"):
         here.run(settings(loop={"iterations": 4}))
-    assert here.ran == [("prepare", 1)] * 4
-    assert "loop.iterations is 4, but this pipeline is compiled for 3" in here.messages[-1]
+    assert here.ran == [("prepare", 1)] * 4 + [("result", 0)]
+    assert "loop.iterations is 4, but this pipeline is compiled for 3" in here.messages[3]
+    assert "loop.iterations is 4, but this pipeline is compiled for 3" in here.report()
 
 
 def test_the_images_of_the_package_are_the_images_that_were_built(cluster, images):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -14,14 +15,14 @@ from pada_agent.components.core.form import FIELDS
 from pada_agent.components.images import image
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop, write_components, write_package
-from pada_agent.pipelines.kubeflow.package import documents_of, package_file, tasks_of
+from pada_agent.pipelines.kubeflow.package import documents_of, package_file, stage_of, tasks_of
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import USER, Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import read_placement
 
 SMALL = Shape(max_iterations=1, attempts=1)
-GPU_STAGES = {f"exec-{name.replace('_', '-')}" for name, stage in STAGES.items() if stage.resources.gpu}
+GPU_STAGES = {name for name, stage in STAGES.items() if stage.resources.gpu}
 
 
 @cache
@@ -37,6 +38,11 @@ def executors_on_kubernetes():
     return documents("kubernetes")[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
+def stages(target="kubernetes"):
+    """The stage of each executor, by its label: some have several."""
+    return {label: stage_of(e["container"]) for label, e in documents(target)[0]["deploymentSpec"]["executors"].items()}
+
+
 @pytest.mark.parametrize(("target", "place"), [("kubernetes", Kubernetes()), ("vertex", Vertex())])
 def test_the_committed_package_is_what_the_source_says(target, place):
     assert without_sdk_version(package_file(target).read_text()) == without_sdk_version(compile_loop(Shape(), place)), (
@@ -48,8 +54,8 @@ def test_the_committed_package_is_what_the_source_says(target, place):
 def test_the_package_is_small_enough_to_be_retried(target):
     text = package_file(target).read_text()
     spec = check_package(text, target)
-    assert containers(spec) == 59  # at most 47 of them run: of five places for the step-matched model one
-    assert len(text.encode()) < 180_000
+    assert containers(spec) == 48  # all of which a run may have: step-matched, which has five places, is written once
+    assert len(text.encode()) < 110_000
 
 
 def test_no_code_no_install_and_no_key_travels_in_a_package():
@@ -62,11 +68,10 @@ def test_no_code_no_install_and_no_key_travels_in_a_package():
 
 
 def test_all_but_what_exports_may_be_taken_over_from_an_earlier_run():
-    assert [name for name, stage in STAGES.items() if not stage.cached] == ["update_state"]
-    spec = documents("kubernetes")[0]
+    assert [name for name, stage in STAGES.items() if not stage.cached] == ["update_state", "publish_result"]
+    spec, of = documents("kubernetes")[0], stages()
     for _, name, task in tasks_of(spec):
-        stage = task["componentRef"]["name"].removeprefix("comp-").replace("-", "_")
-        if "condition" not in stage:
+        if stage := of.get(spec["components"][task["componentRef"]["name"]].get("executorLabel")):
             assert bool(task["cachingOptions"].get("enableCache")) == STAGES[stage].cached, name
             assert task["retryPolicy"]["maxRetryCount"] == STAGES[stage].retry.count, name
 
@@ -74,7 +79,8 @@ def test_all_but_what_exports_may_be_taken_over_from_an_earlier_run():
 def test_gpu_is_asked_for_by_training_and_evaluation_alone():
     executors = documents("kubernetes")[0]["deploymentSpec"]["executors"]
     asks = {name for name, e in executors.items() if "accelerator" in e["container"]["resources"]}
-    assert asks == GPU_STAGES
+    assert {stages()[name] for name in asks} == GPU_STAGES
+    assert asks == {name for name, stage in stages().items() if stage in GPU_STAGES}
     for name in asks:
         assert executors[name]["container"]["resources"]["accelerator"] == {
             "count": "1", "resourceCount": "1", "resourceType": "nvidia.com/gpu", "type": "nvidia.com/gpu",
@@ -87,18 +93,20 @@ def test_gpu_is_asked_for_by_training_and_evaluation_alone():
 
 
 def test_each_agent_gets_its_own_key_and_no_other():
-    keys = {}
-    for name, config in executors_on_kubernetes().items():
-        keys[name] = {e["envVar"] for s in config["secretAsEnv"] if not s.get("optional") for e in s["keyToEnv"]}
-    assert keys == {
-        "exec-prepare-data": set(),
-        "exec-train-lora": set(),
-        "exec-evaluate-slm": set(),
-        "exec-update-state": set(),
-        "exec-analyze-patterns": {"TEACHER_API_KEY"},
-        "exec-generate-data": {"TEACHER_API_KEY"},
-        "exec-control-quality": {"JUDGE_API_KEY"},
+    expected = {
+        "prepare_data": set(),
+        "train_lora": set(),
+        "evaluate_slm": set(),
+        "update_state": set(),
+        "publish_result": set(),
+        "analyze_patterns": {"TEACHER_API_KEY"},
+        "generate_data": {"TEACHER_API_KEY"},
+        "control_quality": {"JUDGE_API_KEY"},
     }
+    assert set(stages().values()) == expected.keys()
+    for label, config in executors_on_kubernetes().items():
+        keys = {e["envVar"] for s in config["secretAsEnv"] if not s.get("optional") for e in s["keyToEnv"]}
+        assert keys == expected[stages()[label]], label
 
 
 def test_every_pod_has_a_deadline_a_user_and_the_labels_of_the_network_policies():
@@ -106,7 +114,7 @@ def test_every_pod_has_a_deadline_a_user_and_the_labels_of_the_network_policies(
         assert int(config["activeDeadlineSeconds"]) >= 3600, name
         assert config["securityContext"] == {"runAsUser": str(USER), "runAsGroup": str(USER), "runAsNonRoot": True}
         labels = config["podMetadata"]["labels"]
-        assert labels["pada-agent/stage"] == name.removeprefix("exec-")
+        assert labels["pada-agent/stage"] == stages()[name].replace("_", "-")
         asks_llm = any(not secret.get("optional") for secret in config["secretAsEnv"])
         assert labels["pada-agent/egress"] == ("llm" if asks_llm else "storage")
 
@@ -122,7 +130,7 @@ def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate()
     resources = spec["deploymentSpec"]["executors"]["exec-train-lora"]["container"]["resources"]
     assert resources["accelerator"]["resourceType"] == "{{$.inputs.parameters['pipelinechannel--accelerator_type']}}"
     # Followed from each training task outwards, the parameter leads to the run's own.
-    inside = {task["componentRef"]["name"]: (dag, task) for dag, _, task in tasks_of(spec)}
+    inside = {task["componentRef"]["name"]: (dag, task) for dag, _, task in reversed(list(tasks_of(spec)))}
     for dag, name, task in tasks_of(spec):
         if task["componentRef"]["name"] != "comp-train-lora":
             continue
@@ -137,10 +145,9 @@ def test_vertex_takes_machine_and_accelerator_as_parameters_through_every_gate()
 
 def test_an_attempt_that_takes_all_its_time_leaves_room_for_the_next():
     """Argo starts no attempt later than this after the first one's start: it is no longest pause."""
-    spec = documents("kubernetes")[0]
+    spec, of = documents("kubernetes")[0], stages()
     for _, name, task in tasks_of(spec):
-        stage = task["componentRef"]["name"].removeprefix("comp-").replace("-", "_")
-        if stage in STAGES:
+        if stage := of.get(spec["components"][task["componentRef"]["name"]].get("executorLabel")):
             retry, attempt = task["retryPolicy"], STAGES[stage].resources.timeout_seconds
             assert int(retry["backoffMaxDuration"][:-1]) > (retry["maxRetryCount"] + 1) * attempt, name
     longest = {
@@ -151,7 +158,7 @@ def test_an_attempt_that_takes_all_its_time_leaves_room_for_the_next():
 
 def test_only_stages_that_reach_a_hub_get_its_token():
     given = {
-        name.removeprefix("exec-").replace("-", "_")
+        stages()[name]
         for name, config in executors_on_kubernetes().items()
         if any(pair["envVar"] == "HF_TOKEN" for secret in config["secretAsEnv"] for pair in secret["keyToEnv"])
     }
@@ -176,8 +183,14 @@ def test_components_of_another_registry(tmp_path):
 def test_tasks_that_are_equal_share_one_component():
     for target in ("kubernetes", "vertex"):
         spec = documents(target)[0]
-        assert len(spec["deploymentSpec"]["executors"]) == 7
-        assert len([c for c in spec["components"].values() if "executorLabel" in c]) == 7
+        # Four stages have one; evaluation has it by model, update_state by step, generation and control by attempt.
+        assert Counter(stages(target).values()) == {
+            **dict.fromkeys(("prepare_data", "train_lora", "analyze_patterns", "publish_result"), 1),
+            "evaluate_slm": 3,
+            **dict.fromkeys(("update_state", "generate_data", "control_quality"), 4),
+        }
+        assert len([c for c in spec["components"].values() if "executorLabel" in c]) == 19
+        assert len([c for c in spec["components"].values() if "dag" in c]) == 12, "step-matched once"
 
 
 def test_the_step_matched_model_has_its_place():
@@ -217,13 +230,13 @@ def test_a_wrong_option_is_one_line_and_writes_nothing(options, message, tmp_pat
 
 
 def test_a_package_whose_runs_outgrow_kubeflow_is_written_with_a_word_about_it(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 15)
+    monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 16)
     write_package(SMALL, Kubernetes(), tmp_path / "short.yaml")
     assert not capsys.readouterr().err
-    monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 14)
+    monkeypatch.setattr("pada_agent.pipelines.kubeflow.compile.MANY_TASKS", 15)
     write_package(SMALL, Kubernetes(), tmp_path / "long.yaml")
     said = capsys.readouterr().err
-    assert "up to 15 tasks; after about 14 Kubeflow's own retry of a failed run ends" in said and "--rerun" in said
+    assert "up to 16 tasks; after about 15 Kubeflow's own retry of a failed run ends" in said and "--rerun" in said
     check_package((tmp_path / "long.yaml").read_text(), "kubernetes")
     write_package(SMALL, Vertex(), tmp_path / "vertex.yaml")
     assert not capsys.readouterr().err, "Vertex AI keeps its runs elsewhere"

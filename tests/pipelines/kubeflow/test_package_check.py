@@ -18,16 +18,16 @@ def executor(spec, stage="train-lora"):
     return spec["deploymentSpec"]["executors"][f"exec-{stage}"]["container"]
 
 
-def task(spec, name):
-    return spec["root"]["dag"]["tasks"][name]
+def task(spec, name="train-vanilla", layer="comp-prepare-and-start"):
+    return spec["components"][layer]["dag"]["tasks"][name]
 
 
 def rename_component(spec):
-    task(spec, "train-lora")["componentRef"]["name"] = "comp-train-lorax"
+    task(spec)["componentRef"]["name"] = "comp-train-lorax"
 
 
 def drop_executor(spec):
-    del spec["deploymentSpec"]["executors"]["exec-generate-data"]
+    del spec["deploymentSpec"]["executors"]["exec-generate-data-1"]
 
 
 def add_executor(spec):
@@ -60,14 +60,14 @@ def count_as_a_number(spec):
 
 def rename_task(name):
     def damage(spec):
-        tasks = spec["root"]["dag"]["tasks"]
-        tasks[name] = tasks.pop("prepare-data")
+        tasks = spec["components"]["comp-prepare-and-start"]["dag"]["tasks"]
+        tasks[name] = tasks.pop("prepare")
 
     return damage
 
 
 def display_as_a_driver(spec):
-    task(spec, "train-lora")["taskInfo"]["name"] = "evaluate-slm-driver"
+    task(spec)["taskInfo"]["name"] = "evaluate-slm-driver"
 
 
 def install_at_start(spec):
@@ -83,24 +83,24 @@ def more_arguments(spec):
 
 
 def unknown_argument(spec):
-    task(spec, "train-lora")["inputs"]["parameters"]["learning_rate"] = {"runtimeValue": {"constant": 0.1}}
+    task(spec)["inputs"]["parameters"]["learning_rate"] = {"runtimeValue": {"constant": 0.1}}
 
 
 def needed_input_gone(spec):
-    del task(spec, "train-lora")["inputs"]["artifacts"]["train_data"]
+    del task(spec)["inputs"]["artifacts"]["train_data"]
 
 
 def output_that_is_not_made(spec):
-    task(spec, "train-lora")["inputs"]["artifacts"]["train_data"]["taskOutputArtifact"]["outputArtifactKey"] = "rows"
+    task(spec)["inputs"]["artifacts"]["train_data"]["taskOutputArtifact"]["outputArtifactKey"] = "rows"
 
 
 def input_from_nowhere(spec):
-    inner = spec["components"]["comp-condition-1"]["dag"]["tasks"]["train-lora-2"]
-    inner["inputs"]["artifacts"]["train_data"] = {"componentInputArtifact": "pipelinechannel--rows"}
+    inner = task(spec, "train-1", "comp-train-and-score-1")
+    inner["inputs"]["artifacts"]["train_data"] = {"componentInputArtifact": "rows"}
 
 
 def waits_for_nobody(spec):
-    task(spec, "train-lora")["dependentTasks"].append("train-everything")
+    task(spec)["dependentTasks"].append("train-everything")
 
 
 def unused_component(spec):
@@ -110,7 +110,7 @@ def unused_component(spec):
 def same_container(spec):
     spec["components"]["comp-again"] = {**copy.deepcopy(spec["components"]["comp-train-lora"]), "executorLabel": "exec-again"}
     spec["deploymentSpec"]["executors"]["exec-again"] = copy.deepcopy(spec["deploymentSpec"]["executors"]["exec-train-lora"])
-    task(spec, "train-lora")["componentRef"]["name"] = "comp-again"
+    task(spec)["componentRef"]["name"] = "comp-again"
 
 
 def unknown_field(spec):
@@ -120,8 +120,8 @@ def unknown_field(spec):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (rename_component, "task 'train-lora' refers to component 'comp-train-lorax', which is not there"),
-        (drop_executor, "executor 'exec-generate-data' is not defined"),
+        (rename_component, "task 'train-vanilla' refers to component 'comp-train-lorax', which is not there"),
+        (drop_executor, "executor 'exec-generate-data-1' is not defined"),
         (add_executor, "executor 'exec-more' is defined but not used"),
         (foreign_image, "image 'python:3.11' is not pada-agent/slm with a tag or a digest"),
         (wrong_role, "image 'registry.example/pada-agent/agents:0.1.0' is not pada-agent/slm with a tag or a digest"),
@@ -134,11 +134,11 @@ def unknown_field(spec):
         (install_at_start, "its command is ['sh', '-c', 'pip install torch"),
         (unknown_stage, "not python -m pada_agent.components.<stage>"),
         (more_arguments, "its arguments are ['--executor-input', '{{$}}', '--verbose']"),
-        (unknown_argument, "task 'train-lora' passes 'learning_rate', which its component does not take"),
-        (needed_input_gone, "task 'train-lora' does not pass 'train_data'"),
-        (output_that_is_not_made, "task 'train-lora': 'train_data' comes from prepare-data, which does not make it"),
-        (input_from_nowhere, "comes from the input 'pipelinechannel--rows' of 'comp-condition-1', which is not there"),
-        (waits_for_nobody, "task 'train-lora' waits for 'train-everything', which is not beside it"),
+        (unknown_argument, "task 'train-vanilla' passes 'learning_rate', which its component does not take"),
+        (needed_input_gone, "task 'train-vanilla' does not pass 'train_data'"),
+        (output_that_is_not_made, "task 'train-vanilla': 'train_data' comes from prepare, which does not make it"),
+        (input_from_nowhere, "comes from the input 'rows' of 'comp-train-and-score-1', which is not there"),
+        (waits_for_nobody, "task 'train-vanilla' waits for 'train-everything', which is not beside it"),
         (unused_component, "component 'comp-more' is not used by any task"),
         (same_container, "have the same container"),
         (unknown_field, "not a pipeline spec"),

@@ -13,7 +13,7 @@ from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.kubernetes_names import LONGEST_LABEL
-from pada_agent.pipelines.kubeflow.package import documents_of, package_file, read_package, tasks_of
+from pada_agent.pipelines.kubeflow.package import documents_of, package_file, read_package, stage_of, tasks_of
 from pada_agent.pipelines.kubeflow.package_check import check_package
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
@@ -30,7 +30,7 @@ def compiled(name):
     text = compile_loop(Shape(2, 1), Kubernetes(read_placement(FOLDER / f"{name}.yaml")))
     spec = check_package(text, "kubernetes")
     executors = documents_of(text)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    label = {stage: f"exec-{stage.replace('_', '-')}" for stage in STAGES}
+    label = {stage_of(executor["container"]): name for name, executor in spec["deploymentSpec"]["executors"].items()}
     containers = {stage: spec["deploymentSpec"]["executors"][label[stage]]["container"] for stage in STAGES}
     return containers, {stage: executors[label[stage]] for stage in STAGES}, spec
 
