@@ -307,7 +307,7 @@ def package(tmp_path):
             },
         },
     }
-    write_package(Shape(), Kubernetes(Placement.model_validate(placement)), tmp_path / "loop.yaml")
+    write_package(Shape(1, 1), Kubernetes(Placement.model_validate(placement)), tmp_path / "loop.yaml")
     return tmp_path / "loop.yaml"
 
 
