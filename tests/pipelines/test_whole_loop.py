@@ -84,7 +84,7 @@ def test_a_run_killed_twice_ends_like_one_that_was_not(start, stub, tmp_path):
     kill_when(start(broken), lambda: sum(WRITING in ask.text for ask in stub.asks[len(asks) :]) >= 2)
     kill_when(start(broken), lambda: list(broken.glob("checkpoints/train-1-*/run.json")))
     out, err = finish_quietly(start(broken))
-    assert "train-vanilla: done before" in out
+    assert "vanilla, train: done before" in out
     assert "resuming from checkpoint" in err
 
     assert state_of(broken) == state_of(tmp_path / "whole")

@@ -58,7 +58,7 @@ def test_a_run_that_moves_from_machine_to_machine_ends_like_one_that_did_not(unb
     kill_when(begin_on(tmp_path / "a", config, uri), lambda: sum(WRITING in text for text in asks()) >= 2)
     kill_when(begin_on(tmp_path / "b", config, uri), lambda: has_checkpoint(uri, "train-1"))
     out, err = finish(begin_on(tmp_path / "c", config, uri))
-    assert "train-vanilla: done before" in out and "control-1-1: done before" in out
+    assert "vanilla, train: done before" in out and "iteration 1, control 1: done before" in out
     assert "resuming from checkpoint" in err
     assert set(asks()) == set(asked)
     assert len(asks()) <= len(asked) + 1  # the one on its way when the first process died
