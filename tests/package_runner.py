@@ -185,8 +185,10 @@ class PackageRun:
             self.tasks[name] = Ran({}, {"artifact": given["uri"]})
             return self.tasks[name]
         container = executor_spec["container"]
-        # As KFP's driver: same container, parameters, input artifacts (it has their ids) and outputs.
-        fingerprint = json.dumps([container, values, handed, sorted(kinds), sorted(declared)], sort_keys=True)
+        # As KFP's driver: of one pipeline, with the same container, parameters, input artifacts (it has their ids) and outputs.
+        fingerprint = json.dumps(
+            [self.spec["pipelineInfo"]["name"], container, values, handed, sorted(kinds), sorted(declared)], sort_keys=True
+        )
         if task.get("cachingOptions", {}).get("enableCache") and fingerprint in self.cache:
             self.tasks[name], artifacts = self.cache[fingerprint]
             self._known |= artifacts
