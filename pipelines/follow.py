@@ -11,13 +11,13 @@ from datetime import datetime
 
 from rich.console import Console
 
+from pada_agent.components.backends.artifacts.kept import REPORT_FILE, kept_state
 from pada_agent.components.backends.patience import without_patience
-from pada_agent.components.backends.store.events import Event, runs, told
-from pada_agent.components.backends.store.objects import read
+from pada_agent.components.backends.store.events import Event, events_below, folder_of, runs, told
 from pada_agent.components.core.errors import InputError, PassingError
 from pada_agent.components.core.figures import duration
 from pada_agent.components.core.places import HERE
-from pada_agent.components.core.state import STATE_FILE, State
+from pada_agent.components.core.state import State
 from pada_agent.pipelines.loop import STEP_MATCHED
 from pada_agent.pipelines.results import show
 from pada_agent.pipelines.words import line, spoken
@@ -108,9 +108,7 @@ class Following:
 
     def state(self) -> State | None:
         """The run's last state, None before there is one. Raises InputError."""
-        uri = f"{self.events_uri}/{self.run}/{STATE_FILE}"
-        text = read(uri)
-        return State.parse(text, uri) if text is not None else None
+        return kept_state(self.events_uri, self.run)
 
     def show_results(self) -> None:
         """Print the table of results and the report's address. Raises PadaError if there is no new data."""
@@ -119,11 +117,12 @@ class Following:
         except InputError as e:
             self.say(f"The results cannot be read from here: {e}")
             return
+        folder = folder_of(self.events_uri, self.run)
         if state is None:
-            self.say(f"There is no state at {self.events_uri}/{self.run}: its results are where the run took them over from")
+            self.say(f"There is no state at {folder}: its results are where the run took them over from")
             return
-        place = self.events_uri.rpartition("/")[0] if self.run == HERE else f"{self.events_uri}/{self.run}"
-        show(state, f"{place}/report.html", Console(highlight=False, soft_wrap=True))
+        place = self.events_uri.rpartition("/")[0] if self.run == HERE else folder
+        show(state, f"{place}/{REPORT_FILE}", Console(highlight=False, soft_wrap=True))
 
 
 def follow(place: str, run: str = "", once: bool = False, say: Say = print) -> bool:
@@ -131,7 +130,7 @@ def follow(place: str, run: str = "", once: bool = False, say: Say = print) -> b
 
     Without `run` the one that told something last. `once`: only what is known now. Raises PadaError.
     """
-    events_uri = f"{place.rstrip('/')}/events"
+    events_uri = events_below(place)
     following = Following(events_uri, run or _newest(events_uri, say), say)
     try:
         over = _until_over(following, once)

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from small_state import model
+
 from pada_agent.components.backends.record_files import write_json
-from pada_agent.components.core.records import Prediction, Score
-from pada_agent.components.core.state import Decision, IterationRecord, ModelRecord, RunFacts, State
-from pada_agent.components.core.statistics import summarise
+from pada_agent.components.core.state import Decision, IterationRecord, Kind, ModelRecord, RunFacts, State
 
 RUN_ID = "0b5f6f5e-6a58-4c2e-9a37-2f1d6f0f7c11"
 KFP_ADAPTER = f"gs://root/artifacts/improvement-loop/{RUN_ID}/train-1/9d1c2a34-5b6c-4d7e-8f90-a1b2c3d4e5f6/adapter"
@@ -50,18 +50,6 @@ def finished_run(folder: Path) -> Path:
     return folder
 
 
-def _model(name: str, kind: Any, right: int, adapter_uri: str = "") -> ModelRecord:
-    outcomes = {f"row-{i}": i < right for i in range(100)}
-    rows = [
-        Prediction(id=i, split="test", prompt="", output="", reference="", score=Score(correct=ok, valid=True))
-        for i, ok in outcomes.items()
-    ]
-    return ModelRecord(
-        name=name,
-        kind=kind,
-        iteration=int(kind == "candidate"),
-        adapter_uri=adapter_uri,
-        steps=40,
-        metrics={"test": summarise(rows), "selection": summarise(rows)},
-        outcomes={"test": outcomes, "selection": outcomes},
-    )
+def _model(name: str, kind: Kind, right: int, adapter_uri: str = "") -> ModelRecord:
+    trained = {"adapter_uri": adapter_uri, "steps": 40}
+    return model(name, kind, right, int(kind == "candidate")).model_copy(update=trained)

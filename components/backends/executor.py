@@ -29,6 +29,7 @@ from pada_agent.components.backends.files import room_at, write_atomic
 from pada_agent.components.backends.mounts import local_path
 from pada_agent.components.backends.progress import notice, quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
+from pada_agent.components.backends.store.events import events_below
 from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.backends.telling import sentence, telling
 from pada_agent.components.core.errors import InputError, PadaError
@@ -136,7 +137,8 @@ class Executor:
     @property
     def events_uri(self) -> str:
         """Where the stages of a run tell how far they are; '' for nowhere."""
-        return self.below_work_uri("events")
+        work_uri = str(self.parameter("work_uri", "")).rstrip("/")
+        return events_below(work_uri) if work_uri else ""
 
     def input(self, name: str, holds: str = "") -> Path:
         """Path of an input artifact that must be there; see `optional_input`."""

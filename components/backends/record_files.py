@@ -64,10 +64,6 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, _utf8(json.dumps(plain, indent=1, ensure_ascii=False) + "\n"))
 
 
-def _lines(records: Iterable[BaseModel]) -> bytes:
-    return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
-
-
 def _open(path: Path) -> Any:
     try:
         return path.open("rb")

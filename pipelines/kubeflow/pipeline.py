@@ -24,7 +24,7 @@ from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.form import form, with_form
 from pada_agent.pipelines.kubeflow.placement import KEYS, Kubernetes, Parameters, Vertex
-from pada_agent.pipelines.loop import PREPARE, Loop
+from pada_agent.pipelines.loop import Loop
 
 NAME = "pada-agent-improvement-loop"
 Place = Callable[[dsl.PipelineTask, str], None]  # a task, and the stage it runs
@@ -58,7 +58,6 @@ class Layout:
     data_version: Any
     work_uri: Any
     export_uri: Any
-    prepared: _Task | None = field(default=None, init=False)
     layers: dict[str, list[str]] = field(default_factory=dict, init=False)  # tasks by layer, for arrange.py
     _layer: str = field(default="", init=False)
 
@@ -73,10 +72,7 @@ class Layout:
             self.layers[self._layer].append(name)
         if after is not None:
             task.after(after.task)
-        laid = _Task(task)
-        if name == PREPARE:
-            self.prepared = laid
-        return laid
+        return _Task(task)
 
     def when(self, condition: Any, name: str, body: Callable[[], None]) -> None:
         """A gate."""

@@ -11,6 +11,7 @@ from posixpath import normpath
 from typing import Any
 from urllib.parse import urlsplit
 
+from pada_agent.components.backends.store.events import events_below
 from pada_agent.components.core.addresses import STORES, Address, addresses, bucket_of
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.form import FIELDS, parameters_of
@@ -40,7 +41,7 @@ class Order:
     def events_uri(self) -> str:
         """Where the run's tasks tell how far they are; '' if they do not."""
         work_uri = str(self.arguments.get("work_uri", ""))
-        return f"{work_uri}/events" if work_uri and self.package.tells else ""
+        return events_below(work_uri) if work_uri and self.package.tells else ""
 
 
 def arguments_for(

@@ -6,6 +6,7 @@ Kubeflow's compiler knows a component by its container: tasks with other ports n
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any
 
 from pada_agent.components.stages import STAGES
@@ -45,11 +46,11 @@ def tell_apart(spec: Spec, platform: Spec | None) -> None:
 def _copied(spec: Spec, platform: Spec | None, task: Spec, label: str) -> str:
     """The name of a copy of a task's component, whose container is told `label`."""
     original = task["componentRef"]["name"]
-    component = json.loads(json.dumps(spec["components"][original]))
+    component = deepcopy(spec["components"][original])
     old, new = component["executorLabel"], f"exec-{stage_of_task(spec, task).replace('_', '-')}-{label}".replace("_", "-")
     component["executorLabel"] = new
     for executors in filter(None, (spec["deploymentSpec"]["executors"], on_kubernetes(platform))):
-        executors[new] = json.loads(json.dumps(executors[old]))
+        executors[new] = deepcopy(executors[old])
     container = spec["deploymentSpec"]["executors"][new]["container"]
     container["args"] = [*container["args"], "--label", label]
     name = new.replace("exec-", "comp-", 1)

@@ -47,6 +47,16 @@ def uri(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"{request.param}://{found.uri.partition('://')[2]}"
 
 
+@pytest.fixture(params=["folder", "gs", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty folder here, and one in each of the two stores, which this process may write."""
+    if request.param == "folder":
+        yield str(tmp_path / "work")
+        return
+    with request.getfixturevalue(f"{request.param}_server").elsewhere().used() as found:
+        yield found.uri
+
+
 @pytest.fixture
 def s3(s3_server: Store) -> Iterator[Store]:
     with s3_server.elsewhere().used() as found:

@@ -7,7 +7,6 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from small_state import finished, keep
 
 from pada_agent.components.backends.store.events import Event, tell
@@ -21,15 +20,6 @@ follow.POLL_SECONDS = 0.05
 sys.argv = ["pada", "watch", *sys.argv[1:]]
 cli.main()
 """
-
-
-@pytest.fixture(params=["folder", "gs", "s3"])
-def place(request, tmp_path):
-    if request.param == "folder":
-        yield str(tmp_path / "work")
-        return
-    with request.getfixturevalue(f"{request.param}_server").elsewhere().used() as found:
-        yield found.uri
 
 
 def tell_step(place, number, run="r1"):

@@ -12,15 +12,6 @@ from pada_agent.components.core.state import Decision
 from tests.components.core.conftest import a_finished_state, rows_of
 
 
-@pytest.fixture(params=["folder", "gs", "s3"])
-def place(request, tmp_path):
-    if request.param == "folder":
-        yield str(tmp_path / "work")
-        return
-    with request.getfixturevalue(f"{request.param}_server").elsewhere().used() as found:
-        yield found.uri
-
-
 @pytest.fixture(scope="module")
 def state():
     return of_run(a_finished_state())

@@ -28,7 +28,6 @@ from pada_agent.components.backends import progress
 progress.SOONEST = progress.LATEST = 0.0
 runpy.run_module("pada_agent.components.generate_data", run_name="__main__", alter_sys=True)
 """
-PLACES = ("folder", "gs", "s3")
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +54,9 @@ def sources(teacher, tmp_path_factory):
     return settings, folder
 
 
-@pytest.fixture(params=PLACES)
-def place(request, tmp_path):
-    if request.param == "folder":
-        yield str(tmp_path / "work" / "events")
-        return
-    with request.getfixturevalue(f"{request.param}_server").elsewhere().used() as found:
-        yield f"{found.uri}/events"
+@pytest.fixture
+def events_uri(place):
+    return f"{place}/events"
 
 
 @pytest.fixture
@@ -93,48 +88,48 @@ def start(sources, tmp_path):
         process.communicate()
 
 
-def wait_for(kind, place, process):
-    while not (events := [e for e in told(place, "here").values() if e.kind == kind]):
+def wait_for(kind, events_uri, process):
+    while not (events := [e for e in told(events_uri, "here").values() if e.kind == kind]):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     return events
 
 
-def test_a_stage_is_followed_while_it_works_and_after_it_was_killed(place, start):
-    process = start(place)
-    (started,) = wait_for("started", place, process)
+def test_a_stage_is_followed_while_it_works_and_after_it_was_killed(events_uri, start):
+    process = start(events_uri)
+    (started,) = wait_for("started", events_uri, process)
     assert (started.task, started.numbers) == ("generate-1-1", {})
-    seen = wait_for("progress", place, process)
+    seen = wait_for("progress", events_uri, process)
     assert process.poll() is None, "it is still at work"
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    left = list(told(place, "here").values())
+    left = list(told(events_uri, "here").values())
     assert {e.kind for e in left} == {"started", "progress"}, "nobody says how a killed stage ended"
     last = left[-1]
     assert last.what == "batches written" and seen[0].done <= last.done < last.total == 12
-    again = start(place)
+    again = start(events_uri)
     assert again.wait() == 0
     log = again.stderr.read()
-    ended = list(told(place, "here").values())[-1]
+    ended = list(told(events_uri, "here").values())[-1]
     assert (ended.kind, ended.numbers["calls"] + ended.numbers["calls paid before"]) == ("ended", 12)
     assert log.splitlines()[-1] == outcome(ended.seconds, ended.numbers)
 
 
-def test_a_stage_that_is_stopped_says_so(place, start):
-    process = start(place)
-    wait_for("progress", place, process)
+def test_a_stage_that_is_stopped_says_so(events_uri, start):
+    process = start(events_uri)
+    wait_for("progress", events_uri, process)
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=30)
     assert process.returncode == 143
-    last = list(told(place, "here").values())[-1]
+    last = list(told(events_uri, "here").values())[-1]
     assert (last.kind, last.message) == ("stopped", log.splitlines()[-1])
 
 
-def test_a_stage_that_fails_says_why(place, start):
-    process = start(place, settings={"task": {"name": "gsm8k"}})
+def test_a_stage_that_fails_says_why(events_uri, start):
+    process = start(events_uri, settings={"task": {"name": "gsm8k"}})
     _, log = process.communicate(timeout=60)
     assert process.returncode == 1
-    last = list(told(place, "here").values())[-1]
+    last = list(told(events_uri, "here").values())[-1]
     assert last.kind == "failed" and last.message.startswith("InputError: settings: ")
     assert last.message == log.splitlines()[-1]
 

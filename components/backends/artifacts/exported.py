@@ -17,8 +17,6 @@ from typing import Any
 from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.store.export import shipped
 from pada_agent.components.backends.store.objects import read, write
-from pada_agent.components.backends.store.transfer import fetch
-from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
 from pada_agent.components.core.state import STATE_FILE, State
@@ -87,10 +85,10 @@ def read_exported(uri: str) -> Exported:
 def exported_state(uri: str) -> State:
     """The state that lies at `uri`. Raises InputError if there is none."""
     uri = uri.rstrip("/")
-    if read(f"{uri}/{STATE_FILE}") is None:
+    text = read(f"{uri}/{STATE_FILE}")
+    if text is None:
         raise InputError(f"{uri}: {STATE_FILE} is missing; it was exported by an older release, or a run is at it just now")
-    with OwnFolder("pada-export-") as folder:
-        return State.load(fetch(f"{uri}/{STATE_FILE}", folder).parent)
+    return State.parse(text, f"{uri}/{STATE_FILE}")
 
 
 def _json(uri: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pada_agent.components.backends.record_files import parse_records, record_lines
+from pada_agent.components.backends.store.events import folder_of
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.report.shown_rows import ROWS_FILE, ShownRow
@@ -30,9 +31,9 @@ def keep(events_uri: str, run: str, state: State, rows: Sequence[ShownRow], page
 
     A step that was thought lost and comes late changes nothing if what is kept already goes on from its state.
     """
-    folder = f"{events_uri.rstrip('/')}/{run}"
+    folder = folder_of(events_uri, run)
     try:
-        before = _state(folder)
+        before = kept_state(events_uri, run)
     except InputError:  # of another release, or damaged: there is something better now
         before = None
     if before is None or not _goes_on(state, before):
@@ -43,16 +44,16 @@ def keep(events_uri: str, run: str, state: State, rows: Sequence[ShownRow], page
 
 def kept(events_uri: str, run: str) -> Kept | None:
     """What a run's last step left, None if no step did. Raises InputError."""
-    folder = f"{events_uri.rstrip('/')}/{run}"
-    state = _state(folder)
+    state = kept_state(events_uri, run)
     if state is None:
         return None
-    where = f"{folder}/{ROWS_FILE}"
+    where = f"{folder_of(events_uri, run)}/{ROWS_FILE}"
     return Kept(state, parse_records(read(where) or b"", ShownRow, where))
 
 
-def _state(folder: str) -> State | None:
-    where = f"{folder}/{STATE_FILE}"
+def kept_state(events_uri: str, run: str) -> State | None:
+    """The state alone. Raises InputError."""
+    where = f"{folder_of(events_uri, run)}/{STATE_FILE}"
     text = read(where)
     return None if text is None else State.parse(text, where)
 

@@ -38,11 +38,21 @@ class Event(BaseModel):
     message: str = Field(default="", description="failed, stopped: the sentence for the user")
 
 
+def events_below(work_uri: str) -> str:
+    """Where the runs of a work_uri, or of a run directory, tell their events."""
+    return f"{work_uri.rstrip('/')}/events"
+
+
+def folder_of(events_uri: str, run: str) -> str:
+    """Where one run tells its events; what its last step left is there too (artifacts/kept.py)."""
+    return f"{events_uri.rstrip('/')}/{run}"
+
+
 def tell(events_uri: str, run: str, event: Event) -> None:
     """Write an event of a run. Raises InputError where the store refuses, PassingError where it may take it in a moment."""
     text = event.model_dump_json(exclude_defaults=True).encode()
     name = f"{event.time.astimezone(UTC):%Y%m%dT%H%M%S.%f}-{event.task}-{sha256(text).hexdigest()[:6]}{SUFFIX}"
-    write_at_once(f"{_folder(events_uri, run)}/{name}", text)
+    write_at_once(f"{folder_of(events_uri, run)}/{name}", text)
 
 
 def told(events_uri: str, run: str, known: Collection[str] = ()) -> dict[str, Event]:
@@ -50,7 +60,7 @@ def told(events_uri: str, run: str, known: Collection[str] = ()) -> dict[str, Ev
 
     An object that is no event is left out: it may be half-written, or of a release to come.
     """
-    folder = _folder(events_uri, run)
+    folder = folder_of(events_uri, run)
     new = [name for name in names(folder) if _NAME.fullmatch(name) and name not in known]
     found = {}
     for name, text in zip(new, read_all(folder, new), strict=True):
@@ -69,7 +79,3 @@ def runs(events_uri: str) -> list[str]:
         if slash and _NAME.fullmatch(event):
             last[run] = max(event, last.get(run, ""))
     return sorted(last, key=lambda run: last[run])
-
-
-def _folder(events_uri: str, run: str) -> str:
-    return f"{events_uri.rstrip('/')}/{run}"
