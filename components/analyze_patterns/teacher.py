@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 
 from pada_agent.components.analyze_patterns.grounding import Dossier
 from pada_agent.components.core.llm_interface import LlmRequest, Reply
-from pada_agent.components.core.prompts import render
 from pada_agent.components.core.records import Prediction
 from pada_agent.components.core.settings import AnalyzeSettings
 from pada_agent.components.core.tasks.task import Task
@@ -63,7 +62,7 @@ class StrategyText(TextReply):
 
 def explain(task: Task, failure: Prediction, settings: AnalyzeSettings, key: str) -> LlmRequest[Explanation]:
     """Asks why one answer is wrong."""
-    messages = render(
+    messages = task.prompts.render(
         STAGE,
         "analyse",
         task=task.description,
@@ -79,7 +78,7 @@ def name_pattern(
     task: Task, dossier: Dossier, settings: AnalyzeSettings, key: str, feedback: str, attempt: int
 ) -> LlmRequest[PatternName]:
     """Asks what a cluster has in common; `feedback` says what was wrong with the draft before."""
-    messages = render(
+    messages = task.prompts.render(
         STAGE,
         "categorise",
         task=task.description,
@@ -103,7 +102,7 @@ def draft_strategy(
     attempt: int,
 ) -> LlmRequest[StrategyText]:
     """Asks what to write against a pattern; `feedback` says what was wrong with the draft before."""
-    messages = render(
+    messages = task.prompts.render(
         STAGE,
         "strategise",
         task=task.description,

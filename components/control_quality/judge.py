@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema, create_model, field_validator
 
 from pada_agent.components.core.llm_interface import LlmRequest, Reply
-from pada_agent.components.core.prompts import render
 from pada_agent.components.core.records import Branch, Fields, SyntheticRow
 from pada_agent.components.core.settings import ControlSettings
 from pada_agent.components.core.tasks.task import Task
@@ -77,7 +76,7 @@ def judge_request(
     task: Task, key: str, branch: Branch, strategy: str, items: Sequence[Item], settings: ControlSettings
 ) -> LlmRequest[Judgement]:
     """Asks for the scores of one batch, and the feedback on it."""
-    messages = render(STAGE, "judge", task=task.description, strategy=strategy, items=items)
+    messages = task.prompts.render(STAGE, "judge", task=task.description, strategy=strategy, items=items)
     return LlmRequest.of(JUDGEMENTS[branch], key, messages, settings.temperature)
 
 
@@ -86,5 +85,5 @@ def solve_request(task: Task, row: SyntheticRow, settings: ControlSettings) -> L
     labels = task.options_of(row.fields)
     label: Any = Literal[tuple(labels)]
     answer = create_model("LabelAnswer", __base__=Answer, answer=(label, ...))
-    messages = render(STAGE, "solve", question=task.question(row.fields), labels=labels)
+    messages = task.prompts.render(STAGE, "solve", question=task.question(row.fields), labels=labels)
     return LlmRequest.of(answer, f"solve/{row.id}", messages, settings.temperature)

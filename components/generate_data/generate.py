@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
-from pada_agent.components.core.prompts import render
 from pada_agent.components.core.records import Batch, Provenance, Sample, Strategy, SyntheticRow, TrainRow, UnwrittenKind
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.task import Message, Task
@@ -75,12 +74,14 @@ class _Writer:
         examples = [self._task.sample_of(r.fields).model_dump_json() for r in seeds]
         if batch.branch == "pattern":
             strategy = self._strategies[batch.strategy_id]
-            return render(STAGE, "pattern", strategy=strategy.text, focus=batch.focus, examples=examples, **shown)
+            return self._task.prompts.render(
+                STAGE, "pattern", strategy=strategy.text, focus=batch.focus, examples=examples, **shown
+            )
         errors = [
             {"question": self._task.question(e.fields), "output": e.output, "reference": e.reference}
             for e in (self._errors[i] for i in batch.seed_ids)
         ]
-        return render(STAGE, "error", errors=errors, examples=examples, **shown)
+        return self._task.prompts.render(STAGE, "error", errors=errors, examples=examples, **shown)
 
     def receive(self, batch: Batch, reply: LlmReply[Written]) -> Batch:
         if reply.value is None:

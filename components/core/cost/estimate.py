@@ -20,7 +20,6 @@ from typing import Any
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.prompts import render
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.row_quotas import Allocation, allocation
@@ -213,7 +212,7 @@ class _Sizes:
         return fmean(self._size(stage, prompt, **variables(i)) for i in self._shown)
 
     def _size(self, stage: str, prompt: str, **variables: Any) -> float:
-        return _tokens(render(stage, prompt, task=self._task.description, **variables))
+        return _tokens(self._task.prompts.render(stage, prompt, task=self._task.description, **variables))
 
 
 def _written(task: Task, fields: Fields) -> Fields:

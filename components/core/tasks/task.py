@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from pydantic import BaseModel, ValidationError
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.prompts import Prompts
 from pada_agent.components.core.records import Fields, Score
 
 Message = dict[str, str]
@@ -43,6 +44,7 @@ class Task(ABC):
     max_new_tokens: int
     Schema: type[BaseModel]  # of `fields`
     Sample: type[BaseModel]  # of what a teacher writes; every string bounded
+    prompts = Prompts()  # what agents are told in this run
 
     def __init__(self, options: Fields, assets: Path | None = None) -> None:
         """`options` is TaskSettings.options; `assets` the folder of files that came with the data (a database, a scorer).

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment, UndefinedError, meta
 
-from pada_agent.components.core.prompts import render
+from pada_agent.components.core.prompts import Prompts
 
 PROMPTS = sorted(Path(__file__).parents[3].glob("components/*/prompts/*.txt"))
 
@@ -20,8 +20,8 @@ def test_the_header_names_exactly_the_variables_the_prompt_uses(path):
 
 
 def test_a_prompt_is_a_chat_and_a_missing_variable_is_an_error():
-    chat = render("control_quality", "solve", question="2 + 2? A. 4 B. 5", labels=["A", "B"])
+    chat = Prompts().render("control_quality", "solve", question="2 + 2? A. 4 B. 5", labels=["A", "B"])
     assert [m["role"] for m in chat] == ["system", "user"]
     assert chat[1]["content"] == "2 + 2? A. 4 B. 5\nLabels: A, B"
     with pytest.raises(UndefinedError):
-        render("control_quality", "solve", question="?")
+        Prompts().render("control_quality", "solve", question="?")
