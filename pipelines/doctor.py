@@ -24,6 +24,7 @@ GIB = 1 << 30
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn", "openai")
 INSTALL = "pip install -e '.[local]'"
 TASKS_WITH_CODE = frozenset({"humaneval", "custom"})
+ROOM = 512  # tokens of that question's answer; some think first
 ENDPOINT_SECONDS = 20.0
 
 
@@ -203,7 +204,7 @@ def endpoint(role: str, llm: LlmSettings) -> Check:
     class Ready(Reply):
         word: str
 
-    quick = llm.model_copy(update={"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": 64})
+    quick = llm.model_copy(update={"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": ROOM})
     asked = [{"role": "user", "content": 'Answer with the JSON object {"word": "ready"}.'}]
     place = llm.base_url or "OpenAI's address"
     try:

@@ -47,7 +47,8 @@ def _spent(facts: Facts) -> Iterator[str]:
     if spent.calls:
         beside = [f" ({e} expected)" for e in _amounts(expected)] if expected else [""] * 3
         calls, tokens, usd = (f"{amount}{e}" for amount, e in zip(_amounts(spent), beside, strict=True))
-        yield f"LLM calls: {calls}. Tokens: {tokens}. USD: {usd}."
+        cached = f" Input tokens that endpoints had cached: {spent.cached_input_tokens:,}." if spent.cached_input_tokens else ""
+        yield f"LLM calls: {calls}. Tokens: {tokens}.{cached} USD: {usd}."
 
 
 def _amounts(usage: Usage) -> list[str]:

@@ -11,10 +11,11 @@
 
 The first rule that matches and is not used up (`times`) answers. What it does: `reply` (a JSON value, or a function of the ask),
 `text` (raw content instead), `wrap` ("fence", "prose", "think"), `finish` (finish_reason), `tokens` (input, output; None leaves
-usage out), `status` + `error` + `headers`, `delay` (seconds before the answer), `drip` (seconds between the answer's bytes),
-`trouble` ("reset": the connection breaks, "cut": half of the body is sent). `reply=from_schema` gives what fits the request's
-schema. `stub.refuse_format("json_schema")` answers 400 to such a response_format. An ask that no rule matches gets a 500 that
-says so, is kept in `stub.unexpected`, and fails the test that used the fixture.
+usage out), `usage` (more counts), `message` (keys of the message, over its own), `status` + `error` + `headers`, `body` (a whole
+body instead), `delay` (seconds before the answer), `drip` (seconds between the answer's bytes), `trouble` ("reset": broken
+connection, "cut": half of the body is sent). `reply=from_schema` gives what fits the request's schema.
+`stub.refuse_format("json_schema")` answers 400 to such a response_format. An ask that no rule matches gets a 500 that says so,
+is kept in `stub.unexpected`, and fails the test that used the fixture.
 """
 
 import json
@@ -79,6 +80,9 @@ class Rule:
     wrap: Literal["", "fence", "prose", "think"] = ""
     finish: str | None = "stop"
     tokens: tuple[int, int] | None = (100, 20)
+    message: dict[str, Any] = field(default_factory=dict)
+    usage: dict[str, Any] = field(default_factory=dict)
+    body: Any = None
     status: int = 200
     error: str = "scripted trouble"
     headers: dict[str, str] = field(default_factory=dict)
@@ -227,12 +231,12 @@ def _handler(stub: LlmStub) -> type[BaseHTTPRequestHandler]:
                 self.connection.close()
                 return False
             if rule.status != 200:
-                self._send(rule.status, {"error": {"message": rule.error, "type": "scripted", "code": None}}, rule)
+                self._send(rule.status, rule.body or {"error": {"message": rule.error, "type": "scripted", "code": None}}, rule)
                 return False
-            self._send(200, _completion(ask, rule), rule)
-            return True
+            self._send(200, _completion(ask, rule) if rule.body is None else rule.body, rule)
+            return rule.body is None
 
-        def _send(self, status: int, value: dict[str, Any], rule: Rule) -> None:
+        def _send(self, status: int, value: Any, rule: Rule) -> None:
             raw = json.dumps(value).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -260,15 +264,17 @@ def _handler(stub: LlmStub) -> type[BaseHTTPRequestHandler]:
 
 def _completion(ask: Ask, rule: Rule) -> dict[str, Any]:
     content = rule.content(ask)
+    message = {"role": "assistant", "content": content, **rule.message}
     value: dict[str, Any] = {
         "id": f"stub-{ask.number}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": ask.body.get("model", ""),
-        "choices": [{"index": 0, "finish_reason": rule.finish, "message": {"role": "assistant", "content": content}}],
+        "choices": [{"index": 0, "finish_reason": rule.finish, "message": message}],
     }
     if rule.tokens:
-        value["usage"] = dict(
-            zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*rule.tokens, sum(rule.tokens)), strict=True)
+        value["usage"] = (
+            dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*rule.tokens, sum(rule.tokens)), strict=True))
+            | rule.usage
         )
     return value

@@ -4,9 +4,10 @@ A run is configured by one YAML file that is read into `Settings`; a stage recei
 Sources of the values: arXiv 2510.18143 (the paper) where a description says "paper"; else this project's choice.
 """
 
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 
 class Section(BaseModel):
@@ -80,6 +81,21 @@ class EmbeddingSettings(Section):
 
 
 EMBEDDED = "embedded"  # a base_url
+# What an endpoint is sent without anybody's extra_body or headers, and where it comes from.
+OWN_KEYS = {
+    "model": "model",
+    "messages": "the prompts",
+    "temperature": "each stage's temperature",
+    "seed": "what is asked",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "response_format": "what the stage reads",
+    "reasoning_effort": "reasoning_effort",
+    "stream": "how replies are read, whole",
+    "n": "how replies are read, one a request",
+}
+OWN_HEADERS = {"authorization", "host", "content-type", "content-length", "content-encoding", "transfer-encoding", "connection"}
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class LlmSettings(Section):
@@ -92,10 +108,57 @@ class LlmSettings(Section):
     concurrency: int = Field(default=8, ge=1, le=512)
     timeout_seconds: float = Field(default=120, gt=0)
     give_up_seconds: float = Field(default=300, gt=0, description="this long without a success opens the circuit breaker")
-    max_tokens: int = Field(default=2048, ge=16, description="of one reply")
+    max_tokens: int = Field(default=2048, ge=16, description="of one reply, with what the model thinks before it")
+    reasoning_effort: str = Field(
+        default="", description="how much the model is to think, in its server's words (low, high ...); empty: not sent"
+    )
+    extra_body: dict[str, JsonValue] = Field(
+        default_factory=dict, description="more keys of each request, e.g. {chat_template_kwargs: {enable_thinking: false}}"
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="more headers of each request; they are kept with the settings: no secrets"
+    )
     usd_per_million_input: float = Field(default=0, ge=0)
+    usd_per_million_cached_input: float | None = Field(
+        default=None, ge=0, description="of input that the endpoint had cached; not given: as other input"
+    )
     usd_per_million_output: float = Field(default=0, ge=0)
     embedded_context: int = Field(default=4096, ge=512, description="context of the embedded server, tokens")
+
+    @property
+    def body_extras(self) -> dict[str, Any]:
+        """What these settings add to a request's body: it changes what is answered."""
+        return {**({"reasoning_effort": self.reasoning_effort} if self.reasoning_effort else {}), **self.extra_body}
+
+    @field_validator("extra_body")
+    @classmethod
+    def _not_ours(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if ours := next((key for key in value if key in OWN_KEYS), ""):
+            raise ValueError(f"{ours} is set already, from {OWN_KEYS[ours]}; take it out of extra_body")
+        return {key: _as_typed(part) for key, part in value.items()}
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _sendable(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError("must be names and texts, e.g. {X-Title: my run}")
+        for name, text in value.items():
+            if not isinstance(name, str) or not _HEADER.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a header")
+            if name.lower() in OWN_HEADERS:
+                raise ValueError(f"{name} is set already; take it out (a key goes into the variable that api_key_env names)")
+            if not isinstance(text, str) or not (text.isascii() and text.isprintable()) or text != text.strip():
+                raise ValueError(f"the value of {name} must be one line of ASCII text; put it in quotes")
+        return value
+
+
+def _as_typed(value: JsonValue) -> JsonValue:
+    """20 for the 20.0 that Kubeflow's parameters make of a 20: a server may refuse it, and it would be another ledger key."""
+    if isinstance(value, dict):
+        return {key: _as_typed(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_as_typed(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 class AnalyzeSettings(Section):

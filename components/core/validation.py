@@ -11,7 +11,7 @@ def validation_message(error: ValidationError, model: type[BaseModel] | None = N
     """The first complaint of pydantic in one line: where and what, and how many more there are.
 
     An unknown key goes first, since it often explains what is missing. With `model`, for settings, a key with a similar name
-    is suggested and the wrong value shown; of a row nothing is shown, since it may be held out.
+    is suggested and the wrong value shown, but no header's; of a row nothing is shown, since it may be held out.
     """
     first, *rest = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"]) or "value"
@@ -23,7 +23,8 @@ def validation_message(error: ValidationError, model: type[BaseModel] | None = N
     elif first["type"] == "missing":
         text = f"'{where}' is missing"
     else:
-        given = "" if model is None or isinstance(first["input"], dict) else f" (it is {first['input']!r})"
+        hidden = model is None or isinstance(first["input"], dict) or "headers" in first["loc"]
+        given = "" if hidden else f" (it is {first['input']!r})"
         said = first["msg"].removeprefix("Value error, ")
         text = f"{where}: {said}{given}" if first["loc"] or first["type"] != "value_error" else said  # that names places itself
     return text + (f"; and {len(rest)} more" if rest else "")

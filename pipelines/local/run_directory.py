@@ -31,7 +31,7 @@ from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
-_REACH = frozenset({"base_url", "api_key_env", "api_key_secret", "concurrency", "timeout_seconds", "give_up_seconds"})
+_REACH = frozenset({"base_url", "api_key_env", "api_key_secret", "headers", "concurrency", "timeout_seconds", "give_up_seconds"})
 LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 
@@ -60,11 +60,14 @@ def file_digest(path: Path) -> str:
 
 
 def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without what only says how the teacher and the judge are reached."""
+    """Settings without what only says how the teacher and the judge are reached.
+
+    What is left empty is not there, so that a run begun before there was such a setting goes on.
+    """
     kept = dict(settings)
     for role in ("teacher", "judge"):
         if isinstance(kept.get(role), dict):
-            kept[role] = {key: value for key, value in kept[role].items() if key not in _REACH}
+            kept[role] = {key: value for key, value in kept[role].items() if key not in _REACH and value not in ("", {}, None)}
     return kept
 
 

@@ -113,6 +113,14 @@ def test_doctor_asks_the_endpoint_with_the_key(llm_stub, settings, monkeypatch):
     assert llm_stub.paid == 1
 
 
+def test_doctor_leaves_a_model_room_to_think(llm_stub, settings):
+    llm = settings.teacher.model_copy(update={"base_url": llm_stub.url, "model": "stub"})
+    llm_stub.on(lambda a: a.body["max_tokens"] < 500, text="<think>They want", finish="length")
+    llm_stub.on("ready", text='<think>They want</think>{"word": "ready"}')
+    assert str(doctor.endpoint("teacher", llm)).startswith("ok ")
+    assert llm_stub.paid == 1
+
+
 def test_doctor_says_that_a_key_is_wrong(llm_stub, settings, monkeypatch):
     monkeypatch.setenv("MY_KEY", "secret-key")
     llm = settings.teacher.model_copy(update={"base_url": llm_stub.url, "model": "stub", "api_key_env": "MY_KEY"})

@@ -97,6 +97,30 @@ def test_a_missing_section_and_a_value_out_of_bounds(config):
     assert "and 1 more" in complaint(config({**GOOD, "train": {"epochs": 500, "rank": 0}}))
 
 
+def test_more_for_the_requests_to_a_teacher(config):
+    text = """
+teacher:
+  model: big
+  reasoning_effort: low
+  extra_body: {chat_template_kwargs: {enable_thinking: false}, top_k: 20}
+  headers: {X-Tenant: "7"}
+  usd_per_million_cached_input: 0.1
+"""
+    teacher = read_config(config({**GOOD, **yaml.safe_load(text)})).teacher
+    assert teacher.body_extras == {
+        "reasoning_effort": "low",
+        "chat_template_kwargs": {"enable_thinking": False},
+        "top_k": 20,
+    }
+    assert (teacher.headers, teacher.usd_per_million_cached_input) == ({"X-Tenant": "7"}, 0.1)
+
+
+@pytest.mark.parametrize("headers", ["X-Key: hush", {"X-Key": "hush\n"}, {"X-Key": ["hush"]}, {"Authorization": "hush"}])
+def test_a_header_s_value_is_not_in_the_complaint(config, headers):
+    said = complaint(config({**GOOD, "teacher": {"model": "big", "headers": headers}}))
+    assert "teacher.headers: " in said and "hush" not in said
+
+
 def test_broken_yaml_is_told_with_its_line(config):
     assert "config.yaml, line 3: not valid YAML" in complaint(config("task:\n  name: gsm8k\n train: [\n"))
     assert "line 4: not valid YAML (key 'seed' is given twice)" in complaint(config("seed: 1\ntask:\n  name: x\nseed: 2\n"))

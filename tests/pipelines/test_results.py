@@ -43,6 +43,9 @@ def test_what_it_cost_stands_beside_what_was_expected():
     assert "Warning: The judge gives good and bad batches the same score (7.0)" in said
     said = printed(False, finished().model_copy(update={"iterations": [first], "expected": expected}))
     assert "LLM calls: 1,200 (1,110 expected). Tokens: 34,000 (30,500 expected). USD: 1.25 (1.10 expected)." in said
+    first.usage["generate_data"].cached_input_tokens = 12_000
+    said = printed(False, finished().model_copy(update={"iterations": [first]}))
+    assert "Tokens: 34,000. Input tokens that endpoints had cached: 12,000. USD" in said
 
 
 def test_a_box_on_a_terminal():

@@ -17,6 +17,7 @@ class BudgetGuard:
     def __init__(self, settings: LlmSettings, limits: Sequence[Limit]) -> None:
         self.usage = Usage()
         self.paid = Cost(0, 0, 0.0)  # of it, in this process
+        self.paid_cached = 0  # input tokens, of it
         self._settings, self._limits = settings, limits
         self._reserved: list[Cost] = []
         self._released = asyncio.Event()
@@ -70,10 +71,12 @@ class BudgetGuard:
         usage.replayed += replayed
         usage.paid_calls += not replayed
         usage.input_tokens += call.input_tokens
+        usage.cached_input_tokens += call.cached_input_tokens
         usage.output_tokens += call.output_tokens
-        usd = self._usd(call.input_tokens, call.output_tokens)
+        usd = self._usd(call.input_tokens, call.output_tokens, call.cached_input_tokens)
         usage.usd += usd
         if not replayed:
+            self.paid_cached += call.cached_input_tokens
             self.paid = _added(self.paid, Cost(1, call.input_tokens + call.output_tokens, usd))
 
     def met(self, kinds: Sequence[str], overcome: bool) -> None:
@@ -90,9 +93,11 @@ class BudgetGuard:
         cap = next((cap for limit in self._limits if (cap := limit.exceeded(more))), "")
         return f"the cap {cap} is reached" if cap else ""
 
-    def _usd(self, input_tokens: int, output_tokens: int) -> float:
+    def _usd(self, input_tokens: int, output_tokens: int, cached: int = 0) -> float:
         prices = self._settings
-        return (input_tokens * prices.usd_per_million_input + output_tokens * prices.usd_per_million_output) / 1e6
+        usual, cheaper = prices.usd_per_million_input, prices.usd_per_million_cached_input
+        read = (input_tokens - cached) * usual + cached * (usual if cheaper is None else cheaper)
+        return (read + output_tokens * prices.usd_per_million_output) / 1e6
 
 
 def _added(*costs: Cost) -> Cost:

@@ -4,12 +4,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from pada_agent.components.backends.llm.answer import Answer
 from pada_agent.components.backends.llm.budget_guard import BudgetGuard
 from pada_agent.components.backends.llm.dialect import Dialect
-from pada_agent.components.backends.llm.endpoint import OVERLOADED, Answer, Endpoint, Trouble
+from pada_agent.components.backends.llm.endpoint import OVERLOADED, Endpoint, Trouble
 from pada_agent.components.backends.llm.exchange import Exchange
 from pada_agent.components.backends.llm.ledger.calls import Call, LedgerWriter, now
 from pada_agent.components.backends.llm.pace import GaveUp, Pace, retry_after
+from pada_agent.components.backends.llm.prompt_check import PromptCheck
 from pada_agent.components.backends.llm.stopping import Stop
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.cost.tokens import token_count
@@ -30,6 +32,7 @@ class Caller:
         self._endpoint, self._budget, self._settings = endpoint, budget, endpoint.settings
         self._pace = Pace(self._settings.concurrency, self._settings.give_up_seconds)
         self._dialect = Dialect()
+        self._prompts = PromptCheck(str(endpoint))
         self._began = self._noticed = 0.0
 
     def begin(self, client: "AsyncOpenAI", writer: LedgerWriter, stop: Stop) -> None:
@@ -114,6 +117,7 @@ class Caller:
 
     def _call(self, exchange: Exchange[Any], body: dict[str, Any], answer: Answer) -> Call:
         asked = "".join(m["content"] for m in body["messages"])
+        self._prompts.counted(asked, answer.input_tokens)
         return Call(
             key=exchange.key,
             name=exchange.request.key,
@@ -122,7 +126,9 @@ class Caller:
             text=answer.text,
             finish=answer.finish,
             input_tokens=token_count(asked) if answer.input_tokens is None else answer.input_tokens,
-            output_tokens=token_count(answer.text) if answer.output_tokens is None else answer.output_tokens,
+            output_tokens=token_count(answer.reasoning + answer.text) if answer.output_tokens is None else answer.output_tokens,
+            cached_input_tokens=answer.cached_tokens,
+            reasoning="" if answer.text.strip() else answer.reasoning,
         )
 
     def _consider(self, exchange: Exchange[Any], trouble: Trouble, tries: int, others_succeed: bool) -> None:

@@ -69,15 +69,16 @@ class OpenAiLlm:
         """For `Executor.say_numbers`: calls, tokens and, at the settings' prices, USD; what an earlier try had paid is apart."""
         paid, usage = self._budget.paid, self.usage
         priced = self._settings.usd_per_million_input + self._settings.usd_per_million_output
+        cached = {"cached input tokens": self._budget.paid_cached} if self._budget.paid_cached else {}
         usd = {"USD": round(paid.usd, 4)} if priced else {}
         usd_before = {"USD paid before": round(usage.usd - paid.usd, 4)} if priced else {}
         before = {"calls paid before": usage.replayed, **usd_before} if usage.replayed else {}
         lost = {"requests failed": usage.failed, "requests not asked": usage.unasked}
-        return {"calls": paid.calls, "tokens": paid.tokens, **usd, **before, **{k: n for k, n in lost.items() if n}}
+        return {"calls": paid.calls, "tokens": paid.tokens, **cached, **usd, **before, **{k: n for k, n in lost.items() if n}}
 
     def ask_all(self, what: str, requests: Sequence[LlmRequest[T]]) -> list[LlmReply[T]]:
         """One reply for each request, in order. See core.llm_interface.Llm for what is raised and what is not."""
-        exchanges = [Exchange(r, self._settings.model, self._settings.max_tokens) for r in requests]
+        exchanges = [Exchange(r, self._settings.model, self._settings.max_tokens, self._settings.body_extras) for r in requests]
         unasked = self.usage.unasked
         with track(what, len(requests)) as bar:
             for exchange in exchanges:

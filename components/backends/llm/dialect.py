@@ -15,9 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from pada_agent.components.backends.llm.exchange import Exchange, with_hint
+from pada_agent.components.backends.llm.reply import one_line
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.tasks.task import Message
 
 FORMS = ("json_schema", "json_schema, bare", "json_object, schema", "json_object", "plain")
+OPTIONAL = ("seed", "temperature", "reasoning_effort")  # left out where they are refused
 MOST_LISTED = 100
 _BOUNDS = {"minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "minimum", "maximum", "default"}
 _NAMES_FORMAT = re.compile(r"response_format|json_schema|json_object|grammar|guided|structured|schema", re.IGNORECASE)
@@ -29,7 +32,7 @@ class Dialect:
 
     def __init__(self) -> None:
         self.form = 0  # the one that new requests start with
-        self.dropped: set[str] = set()  # of seed, temperature
+        self.dropped: set[str] = set()  # of OPTIONAL
         self.room = "max_tokens"
         self._proven: set[int] = set()
         self._of_schema: dict[str, int] = {}
@@ -61,8 +64,10 @@ class Dialect:
         if "max_tokens" in sent and "max_completion_tokens" in text:
             self.room = "max_completion_tokens"
             return "max_tokens"
-        for name in ("seed", "temperature"):
+        for name in OPTIONAL:
             if name in sent and re.search(rf"\b{name}\b", text) and "response_format" not in text:
+                if name == "reasoning_effort" and name not in self.dropped:  # which somebody has set
+                    notice(f"{name}: the endpoint does not take {sent[name]!r} and is asked without it: {one_line(text)}")
                 self.dropped.add(name)
                 return name
         form = exchange.form
@@ -95,6 +100,7 @@ class Dialect:
             body["repeat_penalty"] = 1.0
         elif name == "json_object":
             body["response_format"] = {"type": "json_object"}
+        body |= exchange.extras
         return {k: v for k, v in body.items() if k not in self.dropped}
 
 

@@ -1,13 +1,13 @@
 """One endpoint: sends a chat, tells replies from trouble, and knows which trouble passes."""
 
 import ipaddress
-import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pada_agent.components.backends.llm.answer import Answer, NoCompletion, read_answer
 from pada_agent.components.backends.llm.reply import one_line
 from pada_agent.components.backends.llm.secret_manager import read_secret
 from pada_agent.components.core.errors import EndpointError
@@ -20,16 +20,7 @@ OPENAI = "https://api.openai.com/v1"
 CONNECT_SECONDS = 30.0
 OVERLOADED = {429, 503, 529}
 PASSING = {408, 409, 425, 500, 502, 504} | OVERLOADED
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A completion; token counts are None where the server does not say."""
-
-    text: str
-    finish: str
-    input_tokens: int | None
-    output_tokens: int | None
+_FLAGGED = re.compile(r"\b(flagged|moderation)\b", re.IGNORECASE)
 
 
 class Trouble(Exception):
@@ -64,7 +55,9 @@ class Endpoint:
         from pada_agent.components.backends.llm.connection_pool import connection_pool
 
         # A proxy from the environment does not lead to this machine's own loopback; to others it takes the place of the pool.
-        http = openai.DefaultAsyncHttpxClient(transport=connection_pool(), trust_env=not self.loopback)
+        http = openai.DefaultAsyncHttpxClient(
+            transport=connection_pool(), trust_env=not self.loopback, event_hooks={"request": [self._add_headers]}
+        )
         return openai.AsyncOpenAI(
             api_key=self._key(),
             base_url=self.url,
@@ -72,6 +65,10 @@ class Endpoint:
             max_retries=0,
             http_client=http,
         )
+
+    async def _add_headers(self, request: Any) -> None:
+        # So late that neither openai's own headers take the place of these, nor its debug log sees them.
+        request.headers.update(self.settings.headers)
 
     async def send(self, client: "AsyncOpenAI", body: dict[str, Any]) -> Answer:
         """One call. Raises Trouble when no completion comes back, EndpointError when none ever will."""
@@ -89,11 +86,18 @@ class Endpoint:
             raise _lost_connection(e) from e
         if "html" in reply.headers.get("content-type", ""):
             raise EndpointError(f"{self}: answers with a web page; base_url must lead to an API and often ends in /v1")
-        return _answer(reply.text)
+        try:
+            return read_answer(reply.text)
+        except NoCompletion as e:
+            if not e.status:
+                raise Trouble("server error", f"HTTP 200, but no completion: {reply.text}") from e
+            raise self._refusal(e.status, reply.text, reply.headers) from e
 
     def _refusal(self, status: int, text: str, headers: Mapping[str, str]) -> Exception:
         said = one_line(text)
         key = self.settings.api_key_env
+        if status == 403 and _FLAGGED.search(text):  # this prompt alone, e.g. by OpenRouter's moderation
+            return Trouble("refused", f"HTTP {status}: {text}", status, headers)
         if status in {401, 403}:
             return EndpointError(f"{self}: refuses the key (HTTP {status}: {said}); put a valid one into {key}")
         if status == 402 or "insufficient_quota" in text:
@@ -116,21 +120,6 @@ class Endpoint:
         if not key.isascii():
             raise EndpointError(f"{self}: the key in {name} holds characters that no key has; copy it again")
         return key or "none"
-
-
-def _answer(text: str) -> Answer:
-    try:
-        value = json.loads(text)
-        choice = value["choices"][0]
-        message = choice["message"]
-        content = message.get("content") or ""
-        if isinstance(content, list):
-            content = "".join(part.get("text", "") for part in content)
-        finish = "content_filter" if message.get("refusal") and not content else choice.get("finish_reason") or ""
-        usage = value.get("usage") or {}
-        return Answer(str(content), str(finish), usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    except (ValueError, LookupError, TypeError, AttributeError) as e:
-        raise Trouble("server error", f"HTTP 200, but no completion: {text}") from e
 
 
 def _lost_connection(error: Exception) -> Trouble:

@@ -1,11 +1,12 @@
 """One request and its re-asking, without any network: what is to be sent next, and what a reply makes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pada_agent.components.backends.llm.ledger.calls import Call, call_key
-from pada_agent.components.backends.llm.reply import Reading, read_reply
+from pada_agent.components.backends.llm.reply import CUT_OFF, Reading, read_reply
+from pada_agent.components.backends.llm.thoughts import without_thoughts
 from pada_agent.components.core.llm_interface import LlmReply, LlmRequest
 from pada_agent.components.core.tasks.task import Message
 
@@ -26,6 +27,7 @@ class Exchange(Generic[T]):
     request: LlmRequest[T]
     model: str
     usual_room: int  # the settings' max_tokens
+    extras: Mapping[str, Any] = field(default_factory=dict)  # what the settings add to the body
     reply: LlmReply[T] | None = None
     troubles: list[str] = field(default_factory=list)  # kinds, in the order met
     form: int = 0  # of asking for JSON, see dialect.py
@@ -52,17 +54,17 @@ class Exchange(Generic[T]):
 
     def hear(self, call: Call) -> Reading[T]:
         """Take a reply: either the exchange is over and has its `reply`, or there is more to ask."""
-        reading = read_reply(call.text, call.finish, self.schema, self.request.parse)
+        reading = read_reply(call.text, call.finish, self.schema, self.request.parse, call.reasoning)
         if reading.kind:
             self.troubles.append(reading.kind)
         if not reading.error:
             self.reply = LlmReply(reading.value, self.key)
         elif self._reasked == REASKS or (reading.kind in {"cut off", "filtered"} and self.troubles.count(reading.kind) > 1):
             times = f"{self._reasked + 1} replies could not be used" if self._reasked else "a reply could not be used"
-            room = f" at {self.max_tokens} tokens (max_tokens)" if reading.kind == "cut off" else ""
+            room = f" at {self.max_tokens} tokens (max_tokens)" if call.finish in CUT_OFF else ""
             self.fail(f"{times}; the last: {reading.error}{room}")
         else:
-            self._ask_again(call.text, reading)
+            self._ask_again(call.reasoning or call.text, reading)
         return reading
 
     def fail(self, error: str, unasked: bool = False) -> None:
@@ -90,12 +92,14 @@ class Exchange(Generic[T]):
                 "This cannot be used" if self._reasked == 1 else "That is still not what was asked for"
             )  # else an equal request
             wrong = f"{again}: {reading.error}. Send the whole answer again, put right, as JSON and nothing else."
-            quoted = {"role": "assistant", "content": text[:QUOTED]}
+            quoted = {"role": "assistant", "content": (without_thoughts(text) or text)[:QUOTED]}
             self._ask([*self.request.messages, quoted, {"role": "user", "content": wrong}])
 
     def _ask(self, messages: Sequence[Message]) -> None:
         self.messages = list(messages)
-        self.key = call_key(self.model, messages, self.schema, self.request.temperature, self.request.salt, self._room)
+        self.key = call_key(
+            self.model, messages, self.schema, self.request.temperature, self.request.salt, self._room, self.extras
+        )
 
 
 def with_hint(messages: Sequence[Message], hint: str) -> list[Message]:

@@ -6,6 +6,8 @@ Seen from servers that were asked for {"score": integer} and nothing else:
     The score is {"score": 7}. Let me know if you need more.      prose
     {"score": 7,}                                                 repaired, when the model says that it had finished
     {"score": 7                                                   cut off: never repaired, whatever a repairer makes of it
+    <think>Perhaps {"score": 3}</think>{"score": 7}               as if the thought were not there, see thoughts.py
+    <think>Perhaps {"score": 3}                                   cut off, whatever the server says
 """
 
 import json
@@ -14,12 +16,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from pada_agent.components.backends.llm.thoughts import without_thoughts
+
 T = TypeVar("T")
 FINISHED = {"stop", "end_turn", "eos"}
 CUT_OFF = {"length", "max_tokens"}
+# vLLM's documentation, "Reasoning Outputs"; its issues 18255, 19222 and 50948.
+MISPLACED = (
+    "the server put the whole reply into reasoning_content and left content empty: on vLLM give --reasoning-parser the parser of "
+    "this model or leave it out, or set extra_body: {chat_template_kwargs: {enable_thinking: false}}"
+)
 SHOWN = 200  # characters of a reason that go into an error or a prompt
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)```", re.DOTALL)
-_THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -48,26 +56,29 @@ class Reading(Generic[T]):
     fits: bool = False  # some JSON in it has the schema's shape, whatever the parser says
 
 
-def read_reply(text: str, finish: str, schema: dict[str, Any], parse: Callable[[Any], T]) -> Reading[T]:
-    """The parsed value of a reply, or why there is none: cut off, filtered, empty, no JSON, or refused by `parse`."""
+def read_reply(text: str, finish: str, schema: dict[str, Any], parse: Callable[[Any], T], reasoning: str = "") -> Reading[T]:
+    """The parsed value of a reply, or why there is none: cut off, filtered, empty, no JSON, or refused by `parse`.
+
+    `reasoning` is what the server gave as the model's thought, in the place of a reply.
+    """
+    answer = without_thoughts(text)
     if finish in CUT_OFF:
-        return Reading(kind="cut off", error="the reply was cut off before its end")
+        thinking = bool(text.strip() or reasoning) and not (answer or "").strip()
+        said = "the model still thought when its reply was cut off" if thinking else "the reply was cut off before its end"
+        return Reading(kind="cut off", error=said)
     if finish == "content_filter":
         return Reading(kind="filtered", error="the endpoint's content filter stopped the reply")
-    if not text.strip():
-        return Reading(kind="empty", error="the reply was empty")
+    if answer is None:
+        return Reading(kind="cut off", error="the reply ended inside a thought")
+    if not answer.strip():
+        return _misplaced(reasoning, schema, parse) if reasoning.strip() else Reading(kind="empty", error="the reply was empty")
     first: Reading[T] | None = None
-    for kind, value in _candidates(text, finish, schema):
-        shaped = fits(value, schema)
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-            return Reading(parse(value), kind, fits=shaped)
-        except UnicodeEncodeError:
-            problem = Reading[T](kind="refused", error="it holds half of a surrogate pair, which is no character", fits=shaped)
-        except ValueError as e:
-            problem = Reading(kind="refused", error=one_line(str(e)), fits=shaped)
-        if first is None or (shaped and not first.fits):
-            first = problem
+    for kind, value in _candidates(answer, finish, schema):
+        reading = _parsed(value, kind, schema, parse)
+        if not reading.error:
+            return reading
+        if first is None or (reading.fits and not first.fits):
+            first = reading
     return first or Reading(kind="no JSON", error="there is no whole JSON value in it")
 
 
@@ -94,12 +105,32 @@ def one_line(text: str) -> str:
     return flat if len(flat) <= SHOWN else flat[: SHOWN - 4] + " ..."
 
 
+def _parsed(value: Any, kind: str, schema: dict[str, Any], parse: Callable[[Any], T]) -> Reading[T]:
+    shaped = fits(value, schema)
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+        return Reading(parse(value), kind, fits=shaped)
+    except UnicodeEncodeError:
+        return Reading(kind="refused", error="it holds half of a surrogate pair, which is no character", fits=shaped)
+    except ValueError as e:
+        return Reading(kind="refused", error=one_line(str(e)), fits=shaped)
+
+
+def _misplaced(reasoning: str, schema: dict[str, Any], parse: Callable[[Any], T]) -> Reading[T]:
+    """JSON and nothing else that a server took for a thought. JSON within a thought is no answer."""
+    try:
+        value = _DECODER.decode(reasoning.strip())
+    except (ValueError, RecursionError):
+        return Reading(kind="empty", error=MISPLACED)
+    if not fits(value, schema):
+        return Reading(kind="empty", error=MISPLACED)
+    return _parsed(value, "in reasoning_content", schema, parse)
+
+
 def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """JSON values in the order in which they may be meant, and how each was found."""
     any_value = False
     pieces = [("", text)]
-    if _THINKING.search(text):
-        pieces.append(("prose", text := _THINKING.sub("", text)))
     pieces += [("fence", body) for body in reversed(_FENCE.findall(text))]
     for kind, piece in pieces:
         try:

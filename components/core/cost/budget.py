@@ -18,6 +18,7 @@ class Usage(BaseModel):
     paid_calls: int = Field(default=0, description="of those, paid in this process")
     replayed: int = Field(default=0, description="of those, found in the ledger")
     input_tokens: int = Field(default=0, description="of all calls, including replayed ones: they were paid once")
+    cached_input_tokens: int = Field(default=0, description="of the input tokens, those the endpoint had cached")
     output_tokens: int = 0
     usd: float = Field(default=0.0, description="at the settings' prices, of all calls")
     retries: int = Field(default=0, description="requests sent again after trouble on the way")

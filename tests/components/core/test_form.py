@@ -66,7 +66,14 @@ def test_a_run_is_the_same_through_the_form() -> None:
         "step_matched": False,
         "train": {"epochs": 2, "rank": 16},
         "budget": {"usd": 3, "stages": {"generate_data": {"calls": 9}}},
-        "teacher": {"model": "big", "api_key_env": "TEACHER_API_KEY"},
+        "teacher": {
+            "model": "big",
+            "api_key_env": "TEACHER_API_KEY",
+            "reasoning_effort": "low",
+            "extra_body": {"top_k": 20, "min_p": 0.5, "chat_template_kwargs": {"enable_thinking": False, "stop": [1, None]}},
+            "headers": {"X-Tenant": "7"},
+            "usd_per_million_cached_input": 0.5,
+        },
     }
     settings = Settings.model_validate(values)
     for names in (FIELDS, ["seed", "iterations"], []):
@@ -76,6 +83,12 @@ def test_a_run_is_the_same_through_the_form() -> None:
         assert Settings.model_validate(filled_in(rest, found)) == settings
         assert "rank" not in rest["train"], "it is the default"
     assert parameters_of(settings)["settings"].keys() == {"step_matched", "train", "budget", "teacher"}
+
+
+def test_whole_numbers_stay_whole_through_kubeflow_s_parameters() -> None:
+    extra = {"top_k": 20.0, "min_p": 0.5, "more": {"ids": [1.0, 2.5]}}
+    settings = Settings.model_validate({**filled_in({}, FORM), "teacher": {"model": "big", "extra_body": extra}})
+    assert json.dumps(settings.teacher.body_extras) == '{"top_k": 20, "min_p": 0.5, "more": {"ids": [1, 2.5]}}'
 
 
 def test_a_contradiction_is_told_with_both_places() -> None:

@@ -222,8 +222,20 @@ def test_changed_settings_are_refused_by_name(run, settings):
 def test_another_address_of_the_same_model_changes_nothing(run, fakes, settings):
     run()
     fakes.calls.clear()
-    moved = settings.teacher.model_copy(update={"base_url": "http://127.0.0.1:2/v1", "concurrency": 1})
+    moved = settings.teacher.model_copy(update={"base_url": "http://127.0.0.1:2/v1", "concurrency": 1, "headers": {"X-T": "7"}})
     run(settings=settings.model_copy(update={"teacher": moved}))
+    assert fakes.calls == []
+
+
+def test_a_run_begun_before_there_was_a_setting_that_is_left_empty_goes_on(run, fakes, tmp_path):
+    run()
+    file = tmp_path / "run" / "settings.json"
+    values = json.loads(file.read_text())
+    for name in ("reasoning_effort", "extra_body", "headers", "usd_per_million_cached_input"):
+        del values["teacher"][name]
+    file.write_text(json.dumps(values))
+    fakes.calls.clear()
+    run()
     assert fakes.calls == []
 
 

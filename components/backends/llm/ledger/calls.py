@@ -5,7 +5,8 @@
 
 The key is a hash of what was asked (see `call_key`). A line {"silence": "9f3c...", "time": ..., "why": "gave no reply for 600 s"}
 says that the run stopped with this key unanswered. Replies that could not be used stand here too: a run that is started again
-then asks again just as it did before, without paying.
+then asks again just as it did before, without paying. "reasoning" is there where the server gave a thought and no answer,
+"cached_input_tokens" where it had read a part of the input before.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
 from pada_agent.components.backends.llm.ledger.in_objects import LedgerObjects
 from pada_agent.components.backends.mounts import bucket_uri, on_fuse
 from pada_agent.components.core.errors import InputError
+
+_OPTIONAL = {"cached_input_tokens", "reasoning"}
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,23 @@ class Call:
     finish: str
     input_tokens: int
     output_tokens: int
+    cached_input_tokens: int = 0
+    reasoning: str = ""
 
 
 def call_key(
-    model: str, messages: Sequence[dict[str, str]], schema: dict[str, Any], temperature: float, salt: str, max_tokens: int
+    model: str,
+    messages: Sequence[dict[str, str]],
+    schema: dict[str, Any],
+    temperature: float,
+    salt: str,
+    max_tokens: int,
+    extras: Mapping[str, Any] | None = None,
 ) -> str:
-    """SHA-256 of what is asked, in hex. Where the endpoint is has no part in it: a server may come back on another port."""
+    """SHA-256 of what is asked, in hex. Where the endpoint is has no part in it: a server may come back on another port.
+
+    `extras` are what the settings add to the request's body. None of them leaves the key as it was before there were any.
+    """
     asked = {
         "model": model,
         "messages": [{"role": m["role"], "content": m["content"]} for m in messages],
@@ -53,6 +67,7 @@ def call_key(
         "temperature": float(temperature),
         "salt": salt,
         "max_tokens": max_tokens,
+        **({"extras": dict(extras)} if extras else {}),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -250,7 +265,7 @@ _OPENING = threading.Lock()
 
 
 def _line(call: Call) -> bytes:
-    return _json(asdict(call))
+    return _json({name: value for name, value in asdict(call).items() if value or name not in _OPTIONAL})
 
 
 def _json(value: dict[str, Any]) -> bytes:

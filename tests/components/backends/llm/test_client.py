@@ -11,38 +11,14 @@ import time
 from email.utils import formatdate
 
 import pytest
+from rating import NO_CAPS, SCHEMA, ask, opened
 
 from pada_agent.components.backends.llm import caller as llm_caller
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.errors import EndpointError, InputError
-from pada_agent.components.core.llm_interface import LlmRequest
 from pada_agent.components.core.settings import BudgetSettings, LlmSettings
-
-NO_CAPS = BudgetSettings()
-SCHEMA = {
-    "type": "object",
-    "properties": {"score": {"type": "integer"}, "why": {"type": "string", "maxLength": 20}},
-    "required": ["score"],
-    "additionalProperties": False,
-}
-
-
-def parse(value):
-    if not isinstance(value, dict) or not isinstance(value.get("score"), int) or not 1 <= value["score"] <= 10:
-        raise ValueError('"score" must be 1 to 10')
-    return value["score"]
-
-
-def ask(text="rate", temperature=0.0, salt="", max_tokens=0, key="", role="user"):
-    messages = [{"role": "system", "content": "You rate."}, {"role": role, "content": text}]
-    return LlmRequest(key or text, messages, SCHEMA, parse, temperature, salt, max_tokens)
-
-
-def opened(stub, ledger="", budget=NO_CAPS, stage="", spent=None, **settings):
-    values = {"model": "stub", "base_url": stub.url, "give_up_seconds": 20, **settings}
-    return open_llm(LlmSettings(**values), budget, str(ledger), stage, spent)
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +96,7 @@ def test_json_in_wrapping_is_taken_and_counted(llm_stub, wrap):
     llm_stub.on("rate", reply={"score": 6}, wrap=wrap)
     llm = opened(llm_stub)
     assert llm.ask_all("rate", [ask()])[0].value == 6
-    assert llm.usage.recovered == {"fence" if wrap == "fence" else "prose": 1}
+    assert llm.usage.recovered == ({} if wrap == "think" else {wrap: 1})
 
 
 def test_broken_json_is_repaired_only_when_the_model_had_finished(llm_stub):

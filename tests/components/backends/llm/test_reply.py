@@ -22,7 +22,7 @@ def parse(value):
         ('Sure! {"score": 7}. Let me know {whether} it helps.', "prose"),
         ('An example is {"score": 3}, mine is {"score": 7}', "prose"),
         ('{"note": 1} and then {"score": 7}', "prose"),
-        ('<think>{"score": 2}?</think>{"score": 7}', "prose"),
+        ('<think>{"score": 2}?</think>{"score": 7}', ""),
         ('{"score": 7,}', "repaired"),
         ("{'score': 7}", "repaired"),
         ('{"score": 7', "repaired"),

@@ -2,10 +2,20 @@ from pada_agent.components.core.cost.budget import Usage
 
 
 def test_usages_add_up():
-    first = Usage(calls=3, paid_calls=2, replayed=1, input_tokens=10, output_tokens=4, usd=0.5, recovered={"prose": 1})
+    first = Usage(
+        calls=3,
+        paid_calls=2,
+        replayed=1,
+        input_tokens=10,
+        cached_input_tokens=6,
+        output_tokens=4,
+        usd=0.5,
+        recovered={"prose": 1},
+    )
     second = Usage(
         calls=1,
         paid_calls=1,
+        cached_input_tokens=1,
         usd=0.25,
         retries=2,
         recovered={"prose": 2, "fence": 1},
@@ -20,6 +30,7 @@ def test_usages_add_up():
         paid_calls=3,
         replayed=1,
         input_tokens=10,
+        cached_input_tokens=7,
         output_tokens=4,
         usd=0.75,
         retries=2,

@@ -267,6 +267,14 @@ def test_costs_stand_beside_what_was_expected(finished_state: State) -> None:
     assert "expected 50" not in Page(render(finished_state)).text
 
 
+def test_cached_input_is_shown_where_there_is_some(finished_state: State) -> None:
+    assert "cached" not in Page(render(finished_state)).text
+    iteration = finished_state.iterations[0]
+    usage = {"analyze_patterns": iteration.usage["analyze_patterns"].model_copy(update={"cached_input_tokens": 9_000})}
+    text = Page(render(with_iteration(finished_state, usage=usage))).text
+    assert re.search(r"24.000 cached 9.000", text)
+
+
 def with_test(model: ModelRecord, **change: Any) -> dict[str, Any]:
     return {**model.metrics, "test": model.metrics["test"].model_copy(update=change)}
 
