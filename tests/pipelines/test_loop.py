@@ -156,6 +156,8 @@ def changed(value: Any) -> Any:
         return value + 1
     if isinstance(value, str):
         return value + "x"
+    if value is None:
+        return 1.0
     return {**value, "added": 1} if isinstance(value, dict) else [*value, "added"]
 
 
