@@ -9,6 +9,7 @@ import pytest
 from fake_stages import two_iterations
 from stores import Cut, Store, fake_gcs, gs_store, prepared, seaweed
 
+from pada_agent.components.backends.store.events import events_below
 from pada_agent.components.core.settings import Settings
 
 
@@ -55,6 +56,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     with request.getfixturevalue(f"{request.param}_server").elsewhere().used() as found:
         yield found.uri
+
+
+@pytest.fixture
+def events_uri(place: str) -> str:
+    return events_below(place)
 
 
 @pytest.fixture

@@ -2,17 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from pada_agent.components.backends.store import objects
 from pada_agent.components.backends.store.events import Event, runs, tell, told
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def events_uri(place):
-    return f"{place}/events"
 
 
 def test_events_come_back_in_order_of_time_and_only_once(events_uri):

@@ -55,11 +55,6 @@ def sources(teacher, tmp_path_factory):
 
 
 @pytest.fixture
-def events_uri(place):
-    return f"{place}/events"
-
-
-@pytest.fixture
 def start(sources, tmp_path):
     """start(events_uri, **changed parameters) -> the process."""
     settings, folder = sources
