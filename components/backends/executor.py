@@ -35,7 +35,7 @@ from pada_agent.components.backends.telling import sentence, telling
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.figures import Numbers, outcome
 from pada_agent.components.core.form import SETTING_OF, filled_in
-from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.settings import Settings, whole_numbers
 from pada_agent.components.core.validation import validation_message
 from pada_agent.components.stages import STAGES
 
@@ -98,7 +98,7 @@ class Executor:
         if of_the_run and raw in ("{}", {}):
             where, raw = self._of_the_run()
         try:
-            return where, _whole_numbers(json.loads(raw) if isinstance(raw, str | bytes) else raw)
+            return where, whole_numbers(json.loads(raw) if isinstance(raw, str | bytes) else raw)
         except ValueError as e:
             raise InputError(f"{where}: not JSON ({e})") from e
 
@@ -127,18 +127,20 @@ class Executor:
         value = self._inputs.get("parameterValues", {}).get(name, default)
         if value is None:
             raise InputError(f"input parameter '{name}' is missing")
-        return _whole_numbers(value)
+        return whole_numbers(value)
 
     def below_work_uri(self, name: str) -> str:
         """Where the run keeps `name`; '' if it has no `work_uri`."""
-        work_uri = str(self.parameter("work_uri", "")).rstrip("/")
-        return f"{work_uri}/{name}" if work_uri else ""
+        return f"{self._work_uri}/{name}" if self._work_uri else ""
 
     @property
     def events_uri(self) -> str:
         """Where the stages of a run tell how far they are; '' for nowhere."""
-        work_uri = str(self.parameter("work_uri", "")).rstrip("/")
-        return events_below(work_uri) if work_uri else ""
+        return events_below(self._work_uri) if self._work_uri else ""
+
+    @property
+    def _work_uri(self) -> str:
+        return str(self.parameter("work_uri", "")).rstrip("/")
 
     def input(self, name: str, holds: str = "") -> Path:
         """Path of an input artifact that must be there; see `optional_input`."""
@@ -317,15 +319,6 @@ class Executor:
     def close(self) -> None:
         """Remove what lies on the local disk for a bucket."""
         self._outbox.close()
-
-
-def _whole_numbers(value: Any) -> Any:
-    """Kubeflow sends every number as a float, even inside an object: 3.0 is 3 again."""
-    if isinstance(value, dict):
-        return {key: _whole_numbers(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_whole_numbers(part) for part in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def main(stage: Callable[[Executor], None]) -> None:

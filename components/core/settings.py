@@ -135,7 +135,7 @@ class LlmSettings(Section):
     def _not_ours(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if ours := next((key for key in value if key in OWN_KEYS), ""):
             raise ValueError(f"{ours} is set already, from {OWN_KEYS[ours]}; take it out of extra_body")
-        return {key: _as_typed(part) for key, part in value.items()}
+        return {key: whole_numbers(part) for key, part in value.items()}
 
     @field_validator("headers", mode="before")
     @classmethod
@@ -152,12 +152,15 @@ class LlmSettings(Section):
         return value
 
 
-def _as_typed(value: JsonValue) -> JsonValue:
-    """20 for the 20.0 that Kubeflow's parameters make of a 20: a server may refuse it, and it would be another ledger key."""
+def whole_numbers(value: Any) -> Any:
+    """Kubeflow sends every number as a float, even inside an object: 3.0 is 3 again. Beyond 2**53 a float is not exact and stays.
+
+    A server may refuse 20.0 for a 20, and it would be another key in the ledger.
+    """
     if isinstance(value, dict):
-        return {key: _as_typed(part) for key, part in value.items()}
+        return {key: whole_numbers(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_as_typed(part) for part in value]
+        return [whole_numbers(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 

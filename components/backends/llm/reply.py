@@ -13,6 +13,7 @@ Seen from servers that were asked for {"score": integer} and nothing else:
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -118,13 +119,11 @@ def _parsed(value: Any, kind: str, schema: dict[str, Any], parse: Callable[[Any]
 
 def _misplaced(reasoning: str, schema: dict[str, Any], parse: Callable[[Any], T]) -> Reading[T]:
     """JSON and nothing else that a server took for a thought. JSON within a thought is no answer."""
-    try:
+    with suppress(ValueError, RecursionError):
         value = _DECODER.decode(reasoning.strip())
-    except (ValueError, RecursionError):
-        return Reading(kind="empty", error=MISPLACED)
-    if not fits(value, schema):
-        return Reading(kind="empty", error=MISPLACED)
-    return _parsed(value, "in reasoning_content", schema, parse)
+        if fits(value, schema):
+            return _parsed(value, "in reasoning_content", schema, parse)
+    return Reading(kind="empty", error=MISPLACED)
 
 
 def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
