@@ -92,6 +92,10 @@ class Rule:
     times: int = 1_000_000
     used: int = 0
 
+    @property
+    def is_completion(self) -> bool:
+        return self.status == 200 and self.body is None
+
     def matches(self, ask: Ask) -> bool:
         if self.used >= self.times:
             return False
@@ -121,9 +125,13 @@ class LlmStub:
         self.busy = 0
         self.busiest = 0  # the most requests that were open at once
         self._lock = threading.Lock()
-        self._server = _Server((address, port), _handler(self))
+        self._server = _Server((address, port), self.handler())
         self.url = f"http://{address}:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """What answers a connection."""
+        return _handler(self)
 
     def on(self, match: str | Callable[[Ask], bool], **how: Any) -> Rule:
         """Add a rule; see the module's head."""
@@ -171,6 +179,14 @@ def serving() -> Iterator[LlmStub]:
     finally:
         stub.close()
     assert not stub.unexpected, f"the LLM stub was asked what it was not told about: {stub.unexpected[0].text[:2000]}"
+
+
+SOLVER = "Answer what the user asks, as exactly as you can."
+
+
+def is_solver(ask: Ask) -> bool:
+    """Whether a sample is to be solved that one is not shown the answer to."""
+    return ask.text.startswith(SOLVER)
 
 
 def from_schema(ask: Ask) -> Any:
@@ -230,11 +246,8 @@ def _handler(stub: LlmStub) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.connection.close()
                 return False
-            if rule.status != 200:
-                self._send(rule.status, rule.body or {"error": {"message": rule.error, "type": "scripted", "code": None}}, rule)
-                return False
-            self._send(200, _completion(ask, rule) if rule.body is None else rule.body, rule)
-            return rule.body is None
+            self._send(rule.status, body_of(ask, rule), rule)
+            return rule.is_completion
 
         def _send(self, status: int, value: Any, rule: Rule) -> None:
             raw = json.dumps(value).encode()
@@ -260,6 +273,15 @@ def _handler(stub: LlmStub) -> type[BaseHTTPRequestHandler]:
             """Quiet."""
 
     return Handler
+
+
+def body_of(ask: Ask, rule: Rule) -> Any:
+    """The body of what the rule answers."""
+    if rule.body is not None:
+        return rule.body
+    if rule.status != 200:
+        return {"error": {"message": rule.error, "type": "scripted", "code": None}}
+    return _completion(ask, rule)
 
 
 def _completion(ask: Ask, rule: Rule) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from pada_agent.components.backends.signals import STOPPED, ending_in_order
 from pada_agent.components.backends.store.events import events_below
 from pada_agent.components.backends.store.outbox import Outbox, destination
 from pada_agent.components.backends.telling import sentence, telling
+from pada_agent.components.backends.threads import wait_briefly
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.figures import Numbers, outcome
 from pada_agent.components.core.form import SETTING_OF, filled_in
@@ -329,6 +330,7 @@ def main(stage: Callable[[Executor], None]) -> None:
     A stage that ends well ends its log with its numbers.
     """
     quiet_libraries()
+    wait_briefly()
     module = sys.modules[stage.__module__]
     file = Path(module.__file__ or "")
     executor_input, label = _arguments(file.parent.name, module.__doc__ or "")

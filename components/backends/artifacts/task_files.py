@@ -1,18 +1,27 @@
-"""Opens a task whose options name files, wherever these are: text_to_sql's database at s3://, a scorer on a volume."""
+"""Opens a task whose settings name files, wherever these are: text_to_sql's database at s3://, prompts on a volume."""
 
 import shutil
 from pathlib import Path
 
+from pada_agent.components.backends.artifacts.prompt_files import read_prompts
 from pada_agent.components.backends.store.transfer import fetch
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.prompts import Prompts
 from pada_agent.components.core.settings import TaskSettings
 from pada_agent.components.core.tasks.registry import load_task, task_class
 from pada_agent.components.core.tasks.task import Task
 
 
-def open_task(settings: TaskSettings) -> Task:
-    """The task with the files that its options name. Raises InputError that names the option."""
+def open_task(settings: TaskSettings, prompts: str = "") -> Task:
+    """The task with the files that its options name, and the prompts in a folder. Raises InputError that names the key."""
+    own = Prompts(read_prompts(prompts)) if prompts else Prompts()
+    task = _with_files(settings)
+    task.prompts = own
+    return task
+
+
+def _with_files(settings: TaskSettings) -> Task:
     files = task_class(settings.name).option_files(settings.options)
     if not files:
         return load_task(settings.name, settings.options)

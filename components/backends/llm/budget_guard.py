@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pada_agent.components.backends.llm.ledger.calls import Call
-from pada_agent.components.core.cost.budget import Cost, Limit, Usage
+from pada_agent.components.core.cost.budget import Cost, Limit, Usage, usd
 from pada_agent.components.core.settings import LlmSettings
 
 
@@ -32,7 +32,7 @@ class BudgetGuard:
         """The most a call can cost: its input taken high, with the schema and the chat template, and all its room for output."""
         asked = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
         size = len(asked.encode(errors="replace")) // 2 + 64
-        return Cost(1, size + max_tokens, self._usd(size, max_tokens))
+        return Cost(1, size + max_tokens, usd(self._settings, size, max_tokens, self._settings.mode == "batch"))
 
     def fits(self, cost: Cost) -> bool | None:
         """Whether a call may be sent now; None: not while others are on their way, ask again after `changed`."""
@@ -45,6 +45,15 @@ class BudgetGuard:
             return None
         self.usage.capped = cap
         return False
+
+    def fitting(self, costs: Sequence[Cost], on_their_way: Sequence[Cost]) -> int:
+        """How many of these calls, from the first, may be sent together while others are on their way."""
+        together = _added(Cost(0, 0, 0.0), *on_their_way)
+        for number, cost in enumerate(costs):
+            together = _added(together, cost)
+            if self.usage.capped or self._cap_reached(together):
+                return number
+        return len(costs)
 
     @contextmanager
     def holding(self, cost: Cost) -> Iterator[None]:
@@ -73,11 +82,11 @@ class BudgetGuard:
         usage.input_tokens += call.input_tokens
         usage.cached_input_tokens += call.cached_input_tokens
         usage.output_tokens += call.output_tokens
-        usd = self._usd(call.input_tokens, call.output_tokens, call.cached_input_tokens)
-        usage.usd += usd
+        money = usd(self._settings, call.input_tokens, call.output_tokens, bool(call.batch), call.cached_input_tokens)
+        usage.usd += money
         if not replayed:
             self.paid_cached += call.cached_input_tokens
-            self.paid = _added(self.paid, Cost(1, call.input_tokens + call.output_tokens, usd))
+            self.paid = _added(self.paid, Cost(1, call.input_tokens + call.output_tokens, money))
 
     def met(self, kinds: Sequence[str], overcome: bool) -> None:
         """Count the trouble of a request that is over."""
@@ -92,12 +101,6 @@ class BudgetGuard:
         more = _added(*self._reserved, spent, cost)
         cap = next((cap for limit in self._limits if (cap := limit.exceeded(more))), "")
         return f"the cap {cap} is reached" if cap else ""
-
-    def _usd(self, input_tokens: int, output_tokens: int, cached: int = 0) -> float:
-        prices = self._settings
-        usual, cheaper = prices.usd_per_million_input, prices.usd_per_million_cached_input
-        read = (input_tokens - cached) * usual + cached * (usual if cheaper is None else cheaper)
-        return (read + output_tokens * prices.usd_per_million_output) / 1e6
 
 
 def _added(*costs: Cost) -> Cost:

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from pada_agent.components.backends.llm.batch.caller import BatchCaller
+from pada_agent.components.backends.llm.batch.provider import BatchProvider
 from pada_agent.components.backends.llm.budget_guard import BudgetGuard
 from pada_agent.components.backends.llm.caller import Caller
 from pada_agent.components.backends.llm.endpoint import Endpoint
@@ -43,8 +45,7 @@ def open_llm(
         )
     held = [limit for limit in limits(budget, spent or {}, [stage]) if any(getattr(limit.caps, name) for name in CAPS)]
     llm = OpenAiLlm(settings, held, open_ledger(ledger))
-    prices = settings.usd_per_million_input + settings.usd_per_million_output
-    if any(limit.caps.usd for limit in held) and not prices and not llm.endpoint.loopback:
+    if any(limit.caps.usd for limit in held) and not settings.priced and not llm.endpoint.loopback:
         notice(f"budget.usd cannot cap {settings.model}: usd_per_million_input and usd_per_million_output are not set")
     return llm
 
@@ -56,7 +57,8 @@ class OpenAiLlm:
         self.endpoint = Endpoint(settings)
         self._settings, self._ledger = settings, ledger
         self._budget = BudgetGuard(settings, limits)
-        self._caller = Caller(self.endpoint, self._budget)
+        self._batches = BatchCaller(self.endpoint, self._budget, ledger) if settings.mode == "batch" else None
+        self._caller = self._batches or Caller(self.endpoint, self._budget)
         self._on_their_way: dict[str, asyncio.Event] = {}
         self._closed: set[str] = set()  # first keys of exchanges that are over
 
@@ -68,7 +70,7 @@ class OpenAiLlm:
     def bill(self) -> dict[str, int | float]:
         """For `Executor.say_numbers`: calls, tokens and, at the settings' prices, USD; what an earlier try had paid is apart."""
         paid, usage = self._budget.paid, self.usage
-        priced = self._settings.usd_per_million_input + self._settings.usd_per_million_output
+        priced = self._settings.priced
         cached = {"cached input tokens": self._budget.paid_cached} if self._budget.paid_cached else {}
         usd = {"USD": round(paid.usd, 4)} if priced else {}
         usd_before = {"USD paid before": round(usage.usd - paid.usd, 4)} if priced else {}
@@ -114,15 +116,30 @@ class OpenAiLlm:
             self.usage.failed += 1
             notice(f"{exchange.request.key}: {error}")
 
+    def _warn_of_batches(self, exchanges: Sequence[Exchange[Any]]) -> None:
+        """Where chats ask for what a batch of an earlier start is to answer."""
+        keys = {exchange.key for exchange in exchanges}
+        for note in self._ledger.batches():
+            if note.id and (twice := len(keys.intersection(note.keys))):
+                notice(
+                    f"{twice} requests are in batch {note.id} of an earlier start and are now asked in chats, to be paid twice; "
+                    "set mode: batch to wait for it, or cancel it at the provider"
+                )
+
     async def _ask(self, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
         self._on_their_way.clear()
+        if not self._batches:
+            self._warn_of_batches(exchanges)
         writer, stop = LedgerWriter(self._ledger), Stop()
         async with self.endpoint.client() as client:
             self._caller.begin(client, writer, stop)
             with stop.watched():
                 try:
                     async with asyncio.TaskGroup() as group:
-                        stop.of([group.create_task(self._finish(exchange, bar)) for exchange in exchanges])
+                        if self._batches:
+                            stop.of([group.create_task(self._in_batches(self._batches, exchanges, bar))])
+                        else:
+                            stop.of([group.create_task(self._finish(exchange, bar)) for exchange in exchanges])
                 except BaseExceptionGroup as e:
                     raise self._told(e, exchanges) from e
                 finally:
@@ -152,6 +169,25 @@ class OpenAiLlm:
                 del self._on_their_way[key]
                 arrived.set()
         self._close(exchange, bar.advance)
+
+    async def _in_batches(self, caller: BatchCaller, exchanges: Sequence[Exchange[Any]], bar: Track) -> None:
+        todo = list(exchanges)
+        while todo:
+            await caller.pay_all(todo, lambda: bar.advance(0))
+            for exchange in todo:
+                self._replay(exchange)
+                if exchange.reply is not None:
+                    self._close(exchange, bar.advance)
+            todo = [e for e in todo if e.reply is None]
+
+    def check_batches(self) -> None:
+        """Raises EndpointError for an endpoint without the batch API."""
+
+        async def check() -> None:
+            async with self.endpoint.client() as client:
+                await BatchProvider(self.endpoint, client).check()
+
+        _run(check())
 
     def _told(self, group: BaseExceptionGroup[BaseException], exchanges: Sequence[Exchange[Any]]) -> BaseException:
         """The one error of many that the user is to read. That the endpoint fell silent is kept for the run's report."""

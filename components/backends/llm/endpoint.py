@@ -66,6 +66,10 @@ class Endpoint:
             http_client=http,
         )
 
+    def whole(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What is sent to have `body` answered."""
+        return {"model": self.settings.model, **body}
+
     async def _add_headers(self, request: Any) -> None:
         # So late that neither openai's own headers take the place of these, nor its debug log sees them.
         request.headers.update(self.settings.headers)
@@ -77,23 +81,28 @@ class Endpoint:
 
         try:
             # Not chat.completions.create: checking each field of question and answer is a third of the time a call takes here.
-            reply = await client.post("/chat/completions", cast_to=httpx2.Response, body={"model": self.settings.model, **body})
+            reply = await client.post("/chat/completions", cast_to=httpx2.Response, body=self.whole(body))
         except openai.APIStatusError as e:
-            raise self._refusal(e.status_code, e.response.text, e.response.headers) from e
+            raise self.refusal(e.status_code, e.response.text, e.response.headers) from e
         except openai.APITimeoutError as e:
             raise Trouble("no connection", f"no connection within {CONNECT_SECONDS:g} s") from e
         except openai.APIConnectionError as e:
-            raise _lost_connection(e) from e
+            raise lost_connection(e) from e
         if "html" in reply.headers.get("content-type", ""):
             raise EndpointError(f"{self}: answers with a web page; base_url must lead to an API and often ends in /v1")
+        return self.read(reply.text, reply.headers)
+
+    def read(self, text: str, headers: Mapping[str, str]) -> Answer:
+        """The completion in the body of a reply of HTTP 200. Raises as `send` does."""
         try:
-            return read_answer(reply.text)
+            return read_answer(text)
         except NoCompletion as e:
             if not e.status:
-                raise Trouble("server error", f"HTTP 200, but no completion: {reply.text}") from e
-            raise self._refusal(e.status, reply.text, reply.headers) from e
+                raise Trouble("server error", f"HTTP 200, but no completion: {text}") from e
+            raise self.refusal(e.status, text, headers) from e
 
-    def _refusal(self, status: int, text: str, headers: Mapping[str, str]) -> Exception:
+    def refusal(self, status: int, text: str, headers: Mapping[str, str]) -> Trouble | EndpointError:
+        """What a reply with another status than 200 means: trouble with one call, or an error that ends the run."""
         said = one_line(text)
         key = self.settings.api_key_env
         if status == 403 and _FLAGGED.search(text):  # this prompt alone, e.g. by OpenRouter's moderation
@@ -122,7 +131,8 @@ class Endpoint:
         return key or "none"
 
 
-def _lost_connection(error: Exception) -> Trouble:
+def lost_connection(error: Exception) -> Trouble:
+    """What came of a connection that was not made or broke."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and isinstance(cause, Exception):
         causes.append(cause)

@@ -22,6 +22,7 @@ from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
 from pada_agent.components.backends.slm.cpu.causal_attention import use_causal_blocks
 from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
+from pada_agent.components.backends.slm.cpu.packed_rows import PACKED, can_pack, pack
 from pada_agent.components.backends.slm.loading import Slm, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
@@ -106,6 +107,7 @@ class CompletionTrainer(Trainer):
         self._checkpoints = checkpoints
         # One process only: DistributedDataParallel expects one forward pass for each backward.
         self._share = arguments.world_size == 1 and can_share(model)
+        self._pack = self._share and slm.device == "cpu" and can_pack(model)
         self._positions: Any = None
         slm.model.get_output_embeddings().register_forward_pre_hook(self._select)
 
@@ -114,19 +116,18 @@ class CompletionTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """Sum of the cross entropy at the positions that predict a completion token, over the step's completion tokens."""
-        labels, prefix = inputs["labels"], int(inputs["prefix"]) if self._share else 0
-        targets = labels[:, 1:]
+        targets = inputs["labels"][:, 1:]
         wanted = targets != NO_LOSS
-        # No attention mask: padding is on the right, and no token sees what comes after it.
-        call = {"input_ids": inputs["input_ids"], "use_cache": False}
-        if prefix:
-            cache = repeated(prefix_cache(model, inputs["input_ids"][:1, :prefix]), len(labels))
-            positions = torch.arange(prefix, labels.shape[1], device=labels.device)[None].expand(len(labels), -1)
-            call |= {"input_ids": inputs["input_ids"][:, prefix:], cache_word(model): cache, "position_ids": positions}
-        last = torch.zeros_like(wanted[:, :1])
-        self._positions = torch.cat([wanted, last], 1)[:, prefix:]
+        prefix = int(inputs["prefix"]) if self._share else 0
+        own = functional.pad(wanted, (0, 1))[:, prefix:]
+        if prefix and self._pack and prefix + own.numel() <= PACKED:
+            call = pack(inputs["input_ids"], prefix)
+            self._positions = functional.pad(own.flatten(), (prefix, 0))[None]
+        else:
+            call = _after_prefix(model, inputs["input_ids"], prefix)
+            self._positions = own
         try:
-            logits = model(**call).logits
+            logits = model(**call, use_cache=False).logits
         finally:
             self._positions = None
         loss = functional.cross_entropy(logits.float(), targets[wanted], reduction="sum")
@@ -145,6 +146,16 @@ class CompletionTrainer(Trainer):
             super()._save_checkpoint(model, trial)
         if self.args.should_save:
             self._checkpoints.saved(self.state.global_step)
+
+
+def _after_prefix(model: Any, tokens: Any, prefix: int) -> dict[str, Any]:
+    """Inputs of the model for what follows the first `prefix` tokens, whose keys and values are computed once."""
+    # No attention mask: padding is on the right, and no token sees what comes after it.
+    if not prefix:
+        return {"input_ids": tokens}
+    cache = repeated(prefix_cache(model, tokens[:1, :prefix]), len(tokens))
+    positions = torch.arange(prefix, tokens.shape[1], device=tokens.device)[None].expand(len(tokens), -1)
+    return {"input_ids": tokens[:, prefix:], cache_word(model): cache, "position_ids": positions}
 
 
 def _with_lora(slm: Slm, settings: TrainLora) -> Any:

@@ -20,13 +20,12 @@ from pathlib import Path
 
 from pada_agent.components.backends.models.sources import resolve_model
 from pada_agent.components.backends.temporary import OwnFolder
+from pada_agent.components.backends.threads import wait_briefly
 from pada_agent.components.core.errors import ModelError
 
 START_SECONDS = 300.0  # a few gigabytes from a slow disk
 LOG_LINES = 6
 _LOG = "pada-embedded-"
-# Turns of the waiting loop at OpenMP's barriers; its default burns whole time slices once another program wants a core.
-SPIN = 3000
 
 
 @contextmanager
@@ -93,6 +92,8 @@ def _cpu_quota() -> float:
 
 
 def _start(path: Path, context: int, log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    environment = dict(os.environ)
+    wait_briefly(environment)
     with socket.socket() as listener, log.open("wb") as out:
         listener.bind(("127.0.0.1", 0))
         settings = json.dumps(server_settings(path, context))
@@ -103,7 +104,7 @@ def _start(path: Path, context: int, log: Path) -> tuple[subprocess.Popen[bytes]
             stderr=subprocess.STDOUT,
             pass_fds=[listener.fileno()],
             start_new_session=True,  # Ctrl-C goes to us, and we stop it
-            env={"GOMP_SPINCOUNT": str(SPIN), **os.environ},
+            env=environment,
         )
         return process, f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
 

@@ -4,9 +4,10 @@
      "text": "{\\"root_cause\\": ...}", "finish": "stop", "input_tokens": 412, "output_tokens": 63}
 
 The key is a hash of what was asked (see `call_key`). A line {"silence": "9f3c...", "time": ..., "why": "gave no reply for 600 s"}
-says that the run stopped with this key unanswered. Replies that could not be used stand here too: a run that is started again
-then asks again just as it did before, without paying. "reasoning" is there where the server gave a thought and no answer,
-"cached_input_tokens" where it had read a part of the input before.
+says that the run stopped with this key unanswered; batch_notes.py has lines about batches on their way. Replies that could not be
+used stand here too: a run that is started again then asks again just as it did before, without paying. "reasoning" is there where
+the server gave a thought and no answer, "cached_input_tokens" where it had read a part of the input before, "batch", the
+provider's id of it, where the call came in one.
 """
 
 import asyncio
@@ -23,12 +24,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pada_agent.components.backends.llm.ledger.batch_notes import BatchNote, BatchNotes
 from pada_agent.components.backends.llm.ledger.in_file import LedgerFile
 from pada_agent.components.backends.llm.ledger.in_objects import LedgerObjects
 from pada_agent.components.backends.mounts import bucket_uri, on_fuse
 from pada_agent.components.core.errors import InputError
 
-_OPTIONAL = {"cached_input_tokens", "reasoning"}
+_OPTIONAL = {"cached_input_tokens", "reasoning", "batch"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Call:
     output_tokens: int
     cached_input_tokens: int = 0
     reasoning: str = ""
+    batch: str = ""
 
 
 def call_key(
@@ -103,6 +106,7 @@ class Ledger:
         self.unreadable = 0  # whole lines that are no calls, left alone
         self._calls: dict[str, Call] = {}
         self._silences: Counter[str] = Counter()
+        self._notes = BatchNotes()
         self._lock = threading.Lock()
         self._store = store
         self.read()
@@ -146,6 +150,22 @@ class Ledger:
             if self._store is not None:
                 self._store.append(_json({"silence": key, "time": now(), "why": why}))
 
+    def batches(self) -> list[BatchNote]:
+        """Batches that have not ended, the oldest first."""
+        with self._lock:
+            return self._notes.open()
+
+    def note_batch(self, mark: str, **known: Any) -> None:
+        """Keep what became known of a batch: fields of BatchNote. Raises InputError when it cannot be kept."""
+        line = {"mark": mark, "time": now(), **known}
+        with self._lock:
+            self._notes.take(line)
+            if self._store is not None:
+                try:
+                    self._store.append(_json(line))
+                except InputError as e:
+                    raise InputError(f"ledger {self.path}: a batch could not be noted: {e}. Mend that and start again") from e
+
     def read(self) -> None:
         """Take in what is on the store and not in memory yet."""
         if self._store is None:
@@ -177,8 +197,11 @@ class Ledger:
             if "silence" in value:
                 self._silences[str(value["silence"])] += 1
                 return True
+            if "mark" in value:
+                self._notes.take(value)
+                return True
             call = Call(**value)
-        except (ValueError, TypeError):
+        except (LookupError, ValueError, TypeError):
             return False
         self._calls[call.key] = call
         return True

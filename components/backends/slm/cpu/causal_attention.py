@@ -111,9 +111,14 @@ def attend(module: Any, q: Any, k: Any, v: Any, attention_mask: Any, scaling: An
 
     own, every = q.shape[2], k.shape[2]
     plain = not how.get("dropout") and q.shape[-1] == v.shape[-1] and not any(how.get(k) is not None for k in SPECIAL)
+    product: Any = CausalAttention.apply
+    scale = q.shape[-1] ** -0.5 if scaling is None else scaling
+    if plain and (layout := getattr(attention_mask, "packed", None)):
+        (first, queries), (keys, _), (values, _) = layout.split(q), layout.split(k), layout.split(v)
+        rows = product(queries, layout.behind_prefix(k), layout.behind_prefix(v), scale)
+        return torch.cat([product(first, keys, values, scale), rows.flatten(0, 1)[None]], 1), None
     if attention_mask is None and own > 1 and getattr(module, "is_causal", True):
         if plain:
-            product: Any = CausalAttention.apply
-            return product(q, k, v, q.shape[-1] ** -0.5 if scaling is None else scaling), None
+            return product(q, k, v, scale), None
         attention_mask = torch.ones((own, every), dtype=torch.bool, device=q.device).tril(every - own)[None, None]
     return sdpa_attention_forward(module, q, k, v, attention_mask, scaling=scaling, **how)

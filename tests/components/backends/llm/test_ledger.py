@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -274,3 +275,29 @@ def test_what_was_paid_is_written_even_when_the_event_loop_is_broken_off(tmp_pat
     with pytest.raises(SystemExit):
         asyncio.run(pay())
     assert [json.loads(line)["key"] for line in (tmp_path / "ledger.jsonl").read_text().splitlines()] == ["key0", "key1", "key2"]
+
+
+def test_what_is_known_of_batches_is_there_again_and_calls_of_older_ledgers_are_read(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    ledger = open_ledger(str(path))
+    ledger.note_batch("first", keys=["key1", "key2"])
+    ledger.note_batch("second", keys=["key3"])
+    ledger.note_batch("second", id="batch_2")
+    ledger.note_batch("third", keys=["key4"])
+    ledger.note_batch("third", id="batch_3")
+    ledger.note_batch("third", end="completed")
+    ledger.add([replace(call(4), batch="batch_3")])
+    ledger.close()
+    del ledger
+    old = '{"key":"old","name":"n","model":"m","time":1.0,"text":"{}","finish":"stop","input_tokens":1,"output_tokens":2}\n'
+    lines = (path.read_text() + old).splitlines(keepends=True)
+    path.write_text("".join(reversed(lines)))  # two writers' objects may come in any order
+    again = open_ledger(str(path))
+    assert {(n.mark, n.id, n.keys) for n in again.batches()} == {
+        ("first", "", ("key1", "key2")),
+        ("second", "batch_2", ("key3",)),
+    }
+    assert (again.get("old").batch, again.get("key4").batch, again.unreadable, len(again)) == ("", "batch_3", 0, 2)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"mark": "x"}\n{"mark": "x", "time": "soon"}\n{"mark": "x", "time": 1, "keys": 3}\n')
+    assert open_ledger(str(broken)).unreadable == 3
