@@ -15,7 +15,7 @@ Fields = dict[str, Any]
 HeldOutSplit = Literal["validation", "selection", "test"]
 Branch = Literal["pattern", "error"]
 RejectionKind = Literal[
-    "wrong answer", "off the pattern", "not new", "leak", "not verified", "doubtful key", "not judged", "judge"
+    "wrong answer", "off the pattern", "not new", "leak", "not verified", "doubtful answer", "not judged", "judge"
 ]
 UnwrittenKind = Literal["no reply", "no row", "too few"]
 
@@ -62,7 +62,7 @@ class SyntheticRow(Record):
     id: str
     fields: Fields
     provenance: Provenance
-    scores: dict[str, float] = Field(default_factory=dict, description="the judge's, 1 to 10; of the whole batch")
+    scores: dict[str, float] = Field(default_factory=dict, description="the judge's, 1 to 10")
 
 
 class Score(Record):
@@ -148,7 +148,7 @@ class Sample(Record):
     row: SyntheticRow
     status: Literal["new", "accepted", "rejected"] = "new"
     kind: RejectionKind | None = Field(default=None, description="the rule that rejected it")
-    reason: str = Field(default="", description="why it was rejected, for people and the teacher: rule and detail")
+    reason: str = Field(default="", description="why it was rejected, rule and detail, for people and the teacher")
 
     def rejected(self, kind: RejectionKind, detail: str) -> Self:
         """The same sample with this verdict."""
@@ -171,7 +171,7 @@ class Batch(Record):
     )
     samples: list[Sample] = Field(default_factory=list)
     scores: dict[str, float] = Field(default_factory=dict, description="judge's dimensions, mean over what was judged")
-    feedback: str = Field(default="", description="what the next attempt is told")
+    feedback: str = Field(default="", description="what the next attempt is told beside its samples' reasons")
     status: Literal["open", "done", "exhausted"] = "open"
     refill_of: str = Field(default="", description="the exhausted batch this one replaces, with other seeds")
 

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+Role = Literal["teacher", "judge"]
+
 
 class Section(BaseModel):
     """Base of all settings: a key that is not known is an error, not a silent default."""
@@ -123,7 +125,16 @@ class LlmSettings(Section):
         default=None, ge=0, description="of input that the endpoint had cached; not given: as other input"
     )
     usd_per_million_output: float = Field(default=0, ge=0)
+    mode: Literal["chat", "batch"] = Field(
+        default="chat", description="batch: by OpenAI's batch API; each step may then take hours, up to a day"
+    )
+    batch_discount: float = Field(default=0.5, ge=0, le=1, description="taken off all prices for what is asked in a batch")
     embedded_context: int = Field(default=4096, ge=512, description="context of the embedded server, tokens")
+
+    @property
+    def priced(self) -> bool:
+        """Whether a price is set."""
+        return self.usd_per_million_input + self.usd_per_million_output > 0
 
     @property
     def body_extras(self) -> dict[str, Any]:
@@ -151,6 +162,12 @@ class LlmSettings(Section):
                 raise ValueError(f"the value of {name} must be one line of ASCII text; put it in quotes")
         return value
 
+    @model_validator(mode="after")
+    def _batches_are_there(self) -> "LlmSettings":
+        if self.mode == "batch" and self.base_url == EMBEDDED:
+            raise ValueError("mode: batch needs an endpoint with the batch API; the embedded server has none, leave mode: chat")
+        return self
+
 
 def whole_numbers(value: Any) -> Any:
     """Kubeflow sends every number as a float, even inside an object: 3.0 is 3 again. Beyond 2**53 a float is not exact and stays.
@@ -173,6 +190,9 @@ class AnalyzeSettings(Section):
     temperature: float = Field(default=0.0, ge=0, le=2, description="paper")
     redrafts: int = Field(default=2, ge=0, description="tries at a text that quotes validation data, before it is dropped")
     seeds: int = Field(default=20, ge=1, description="nearest training rows kept for each strategy")
+    detail: Literal["full", "brief"] = Field(
+        default="full", description="how much the teacher says of a pattern and its strategy; brief: for a small teacher"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "AnalyzeSettings":
@@ -193,20 +213,58 @@ class GenerateSettings(Section):
     temperature: float = Field(default=0.7, ge=0, le=2, description="paper")
     seed_choice: Literal["nearest", "random"] = Field(default="nearest", description="paper: random")
     shots: int = Field(default=3, ge=1, le=10, description="training rows shown in a call")
+    freedom: Literal["vary", "compose"] = Field(
+        default="compose",
+        description="vary: each row varies one shown, for small teachers; compose: new situations and kinds",
+    )
+    order: Literal["", "question_first", "answer_first"] = Field(
+        default="", description="answer_first: answers are written and run, then questions to them, two calls; empty: by task"
+    )
 
 
 class ControlSettings(Section):
     """Quality control."""
 
     threshold: float = Field(default=7.0, ge=1, le=10, description="mean of the judge's scores; paper")
+    verdict: Literal["batch", "sample", "checks"] = Field(
+        default="sample",
+        description="a batch is let in as one, by its mean scores, or each sample by its own; checks: no judge is asked, "
+        "for want of one that can tell; paper: batch",
+    )
+    lowest: float = Field(
+        default=5.0, ge=1, le=10, description="verdict sample: no score may be lower, so that 9, 2 and 10 do not make a 7"
+    )
     temperature: float = Field(default=0.0, ge=0, le=2, description="paper")
     near_duplicate: float = Field(default=0.9, gt=0.5, le=1, description="similarity from which a sample is not new")
     ngram: int = Field(default=13, ge=3, description="words in common with a held-out row that make a leak")
     short_ngram: int = Field(default=8, ge=3, description="the same for texts shorter than `ngram` words")
     allow_judge: str = Field(default="", description="name of a model that may judge although it is also the teacher")
+    solve: Literal["off", "once", "vote"] = Field(
+        default="once", description="each sample is answered without its answer, once or by a vote; other answers reject it"
+    )
+    votes: int = Field(default=3, ge=2, le=15, description="answers that a vote asks for; more than half must agree")
+    solve_shots: int = Field(default=3, ge=0, le=10, description="training rows most like the question that a solver is shown")
+    solver: Role = Field(default="judge", description="who solves samples without their answers")
     judge_checks: int = Field(
         default=4, ge=0, le=50, description="known-good batches, and as many known-bad ones, to measure the judge"
     )
+
+    @field_validator("solve", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare off as false
+
+    @property
+    def asked(self) -> tuple[Role, ...]:
+        """Whom quality control asks: no judge where checks alone decide, unless it solves."""
+        solver: tuple[Role, ...] = () if self.solve == "off" else (self.solver,)
+        judge: tuple[Role, ...] = () if self.verdict == "checks" else ("judge",)
+        return tuple(dict.fromkeys((*judge, *solver)))
+
+    @property
+    def solutions(self) -> int:
+        """How often each sample is solved."""
+        return {"off": 0, "once": 1, "vote": self.votes}[self.solve]
 
 
 class LoopSettings(Section):
@@ -250,6 +308,10 @@ class Settings(Section):
     control: ControlSettings = ControlSettings()
     loop: LoopSettings = LoopSettings()
     budget: BudgetSettings = BudgetSettings()
+    prompts: str = Field(
+        default="",
+        description="folder of prompts in place of the package's of the same names: path, gs://, s3:// or minio://; empty: none",
+    )
     step_matched: bool = Field(default=True, description="also train vanilla for as many steps as the last adapter had")
     seed: int = Field(default=0, ge=0)
     earlier: str = Field(
@@ -263,6 +325,7 @@ class PrepareData(Section):
     task: TaskSettings
     control: ControlSettings
     loop: LoopSettings = LoopSettings()
+    prompts: str = ""
 
 
 class TrainLora(Section):
@@ -298,6 +361,7 @@ class GenerateData(Section):
     """Settings of generate_data."""
 
     task: TaskSettings
+    slm: SlmSettings
     teacher: LlmSettings
     generate: GenerateSettings
     loop: LoopSettings

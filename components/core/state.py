@@ -39,7 +39,9 @@ class RunFacts(Record):
     patience: int
     alpha: float
     confidence: float
-    threshold: float = Field(description="mean judge score from which a batch is accepted")
+    threshold: float = Field(description="mean judge score from which a sample or a batch is accepted")
+    verdict: Literal["batch", "sample", "checks"] = "batch"
+    lowest: float = Field(default=1, description="verdict sample: no score may be lower")
     share: float = Field(description="synthetic rows asked for, for each training row")
     scope: str
     step_matched: bool = Field(default=False, description="whether vanilla is also trained for as many steps as the last adapter")
@@ -59,6 +61,8 @@ class RunFacts(Record):
             alpha=settings.loop.alpha,
             confidence=settings.evaluate.confidence,
             threshold=settings.control.threshold,
+            verdict=settings.control.verdict,
+            lowest=settings.control.lowest,
             share=settings.generate.share,
             scope=settings.generate.scope,
             step_matched=settings.step_matched,
@@ -163,6 +167,9 @@ class State(Record):
     version: Literal[1] = VERSION
     run: RunFacts
     expected: dict[str, Usage] = Field(default_factory=dict, description="by stage: what the LLMs were expected to be asked")
+    prompts: dict[str, str] = Field(
+        default_factory=dict, description="the user's own texts in place of the package's, by file name"
+    )
     models: list[ModelRecord] = Field(default_factory=list)
     groups: dict[str, dict[str, str]] = Field(default_factory=dict, description="by split: row id -> group, where rows have one")
     iterations: list[IterationRecord] = Field(default_factory=list)

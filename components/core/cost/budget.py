@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pada_agent.components.core.settings import CAPS, BudgetSettings, Caps
+from pada_agent.components.core.settings import CAPS, BudgetSettings, Caps, LlmSettings
 
 
 class Usage(BaseModel):
@@ -78,6 +78,14 @@ class Limit:
             if cap and amount >= cap:
                 return f"{amount:g} of {self.name}.{name}: {cap:g} is spent"
         return ""
+
+
+def usd(llm: LlmSettings, input_tokens: float, output_tokens: float, batch: bool, cached: float = 0) -> float:
+    """What so many tokens cost at an LLM's prices; `cached` are of the input. A `batch` has its discount on all of it."""
+    usual, cheaper = llm.usd_per_million_input, llm.usd_per_million_cached_input
+    read = (input_tokens - cached) * usual + cached * (usual if cheaper is None else cheaper)
+    full = (read + output_tokens * llm.usd_per_million_output) / 1e6
+    return full * (1 - llm.batch_discount) if batch else full
 
 
 def limits(budget: BudgetSettings, spent: Mapping[str, Usage], stages: Collection[str]) -> list[Limit]:

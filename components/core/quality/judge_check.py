@@ -16,10 +16,11 @@ from pada_agent.components.core.records import Branch, Record
 from pada_agent.components.core.statistics import Interval, balanced_accuracy
 
 JUDGE_CHECK_FILE = "judge_check.json"
-BadKind = Literal["exchanged", "cut", "off_task", "off_pattern"]
-Kind = Literal["good", "exchanged", "cut", "off_task", "off_pattern"]
+BadKind = Literal["subtle", "exchanged", "cut", "off_task", "off_pattern"]
+Kind = Literal["good", "subtle", "exchanged", "cut", "off_task", "off_pattern"]
 LABELS: dict[Kind, str] = {
     "good": "training rows as they are",
+    "subtle": "with one detail of each answer wrong",
     "exchanged": "with the answers of other rows",
     "cut": "with questions cut to two words",
     "off_task": "text of another kind",
@@ -33,7 +34,7 @@ class CheckedBatch(Record):
     kind: Kind
     branch: Branch
     mean: float | None = Field(default=None, description="of its scores, 1 to 10")
-    passed: bool = Field(default=False, description="whether such a batch would have been let in")
+    passed: bool = Field(default=False, description="whether more than half of it would have been let in")
 
 
 class JudgeCheck(Record):

@@ -1,9 +1,12 @@
 """The rules of quality control that hold whatever the task: who may judge, what a score is, what is sent back."""
 
+from collections.abc import Sequence
+
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import LlmSettings
+from pada_agent.components.core.settings import ControlSettings, LlmSettings
 
 REASONS_SHOWN = 4
+QUESTION_SHOWN = 300  # characters of a question in a list of what there is
 
 
 def check_judge(teacher: LlmSettings, judge: LlmSettings, allowed: str) -> None:
@@ -22,7 +25,26 @@ def mean_score(scores: dict[str, float]) -> float:
     return sum(scores.values()) / len(scores)
 
 
-def feedback_text(reasons: list[str], judge: str) -> str:
-    """What the next attempt is told: the distinct reasons of the rules first, then the judge's words."""
-    distinct = list(dict.fromkeys(reasons))[:REASONS_SHOWN]
-    return " ".join(f"{part.rstrip('.')}." for part in [*distinct, judge] if part)
+def shortened(text: str, most: int) -> str:
+    """A text in one line of at most about `most` characters: its beginning and, as many a prompt asks there, its end."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most * 3 // 4].rstrip()} ... {line[-(most // 4) :].lstrip()}"
+
+
+def let_in(rows: Sequence[dict[str, float]], settings: ControlSettings) -> list[bool]:
+    """Which samples of a batch pass by their scores: each by its mean and its lowest, or all by the mean of the whole batch.
+
+    A mean alone lets a good question with the answer to another one in: 9, 2 and 10 are 7.
+    """
+    if settings.verdict == "batch":
+        return [sum(map(mean_score, rows)) / len(rows) >= settings.threshold] * len(rows)
+    return [mean_score(row) >= settings.threshold and min(row.values()) >= settings.lowest for row in rows]
+
+
+def feedback_text(refused: Sequence[str], judge: str) -> str:
+    """What the next attempt is told beside its rejected samples, which it is shown with their reasons (generate_data).
+
+    `refused`: why replies were no rows, of which there is nothing to show; `judge`: what the judge says of the whole batch.
+    """
+    reasons = dict.fromkeys(f"{reason.rstrip('.')}." for reason in refused)
+    return " ".join([*list(reasons)[:REASONS_SHOWN], *([f"{judge.rstrip('.')}."] if judge else [])])

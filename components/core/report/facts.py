@@ -182,6 +182,15 @@ class EarlierFacts(Record):
     problem: str
 
 
+class PromptFacts(Record):
+    """A prompt of the user's own; `text` may be cut, `sha256` is of all of it."""
+
+    name: str
+    stage: str
+    sha256: str
+    text: str
+
+
 class Glance(Record):
     """A question with its answer in one line, and the section with the rest ('' if the page has none)."""
 
@@ -224,6 +233,7 @@ class Measured(Record):
     changes: Changes
     taken_over: dict[str, str]
     earlier: EarlierFacts | None
+    prompts: list[PromptFacts]
 
 
 class Facts(Measured):

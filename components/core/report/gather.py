@@ -1,12 +1,15 @@
 """Gathers the facts of a report from a state. The tests and bootstraps of its comparisons run here and nowhere else."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pada_agent.components.core.cost.budget import Usage
+from pada_agent.components.core.prompts import package_prompts
 from pada_agent.components.core.quality.judge_check import JudgeFacts
 from pada_agent.components.core.records import Pattern, Strategy
 from pada_agent.components.core.report.changes import changes
+from pada_agent.components.core.report.excerpts import excerpt
 from pada_agent.components.core.report.facts import (
     Axis,
     Cause,
@@ -18,6 +21,7 @@ from pada_agent.components.core.report.facts import (
     Measured,
     ModelFacts,
     PatternFacts,
+    PromptFacts,
     ReportedMetrics,
     UsageFacts,
 )
@@ -28,6 +32,7 @@ from pada_agent.components.core.statistics import holm, paired_bootstrap, paired
 
 REPORTED_SPLIT = "test"
 ANALYSES = 3  # shown for a pattern
+PROMPT = 10_000  # characters of a user's own prompt
 LABELS = {"untuned": "Untuned model", "vanilla": "Vanilla fine-tuning", STEP_MATCHED: "Step-matched vanilla"}
 
 
@@ -54,6 +59,7 @@ def gather(state: State) -> Facts:
         changes=changes(state),
         taken_over=state.taken_over,
         earlier=_earlier(state.earlier),
+        prompts=[_prompt(name, text) for name, text in sorted(state.prompts.items())],
     )
     return Facts(
         **dict(measured), glance=glance(measured), verdict=verdict(measured), empty=empty(measured), notes=notes(measured)
@@ -167,6 +173,11 @@ def _earlier(found: Earlier | None) -> EarlierFacts | None:
         return None
     patterns = [EarlierPatternFacts(**p.model_dump(exclude={"prints"}), then=len(p.prints)) for p in found.patterns]
     return EarlierFacts(uri=found.uri, shipped=found.shipped, patterns=patterns, problem=found.problem)
+
+
+def _prompt(name: str, text: str) -> PromptFacts:
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return PromptFacts(name=name, stage=package_prompts().get(name, ""), sha256=sha256, text=excerpt(text, PROMPT))
 
 
 def _usage(state: State) -> UsageFacts:

@@ -18,9 +18,9 @@ from pada_agent.components.core.tasks.multiple_choice import MultipleChoice, Mul
 class ArcChallengeSample(MultipleChoiceSample):
     """What a teacher writes."""
 
-    question: str = Field(min_length=15, max_length=320, description="a science question for grades 3 to 9, without its options")
-    correct: str = Field(min_length=1, max_length=110, description="the one right answer")
-    wrong: list[Annotated[str, Field(min_length=1, max_length=110)]] = Field(
+    question: str = Field(min_length=15, description="a science question for grades 3 to 9, without its options")
+    correct: str = Field(min_length=1, description="the one right answer")
+    wrong: list[Annotated[str, Field(min_length=1)]] = Field(
         min_length=2,
         max_length=4,
         description="three answers that are plausible but clearly wrong, of the same kind and length as the right one",

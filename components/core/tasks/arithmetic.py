@@ -19,6 +19,7 @@ _NEXT = rf"(?:\(\s*-?\s*)*{_AMOUNT}\s*\)*"  # a bare minus may not follow: 3x-5 
 _EXPRESSION = rf"{_FIRST}(?:\s*{_OPERATOR}\s*{_NEXT})*"
 _LEFT = re.compile(rf"(?<![\w.,$%)])({_EXPRESSION})\s*$", re.ASCII)
 _RIGHT = re.compile(rf"\s*({_EXPRESSION})", re.ASCII)
+_WHOLE_EXPRESSION = re.compile(rf"(?<![\w.,$%)/])({_FIRST}(?:\s*{_OPERATOR}\s*{_NEXT})+)(?!\w|\s*{_OPERATOR})", re.ASCII)
 _BROKEN_OFF = re.compile(rf"\s*(?:{_OPERATOR}|\(|\^|(?:and\s+)?\d+/\d)", re.ASCII)  # 24/Y, or the mixed number 1 1/2
 _TAIL = re.compile(r"[-+*/x×·÷−–^()0-9]$|\d and$", re.ASCII)
 _NUMBER = re.compile(rf"\s*\(*\s*(-?\s*{_AMOUNT})", re.ASCII)
@@ -53,6 +54,19 @@ def results(text: str) -> set[Fraction]:
     results = [_NUMBER.match(after) for line in text.splitlines() for after in line.split("=")[1:]]
     shown = [match.group(1) for match in results if match]
     return {value(number) for number in shown} | {value(number.rstrip("%")) for number in shown}
+
+
+def rounded(text: str) -> set[Fraction]:
+    """The whole numbers next to every expression in figures above 1 that is none: 47 / 9 gives 5 and 6."""
+    found: set[Fraction] = set()
+    for match in _WHOLE_EXPRESSION.finditer(text):
+        try:
+            exact = value(match.group(1))
+        except ValueError:
+            continue
+        if exact > 1 and exact.denominator != 1:
+            found |= {Fraction(exact // 1), Fraction(exact // 1 + 1)}
+    return found
 
 
 def value(expression: str) -> Fraction:

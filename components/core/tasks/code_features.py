@@ -9,6 +9,7 @@ def count(words):                         ->  {"loop", "dictionary", "string met
 
 import ast
 from collections.abc import Iterator
+from copy import deepcopy
 
 _STRING_METHODS = {
     *("split", "join", "lower", "upper", "swapcase", "replace", "strip", "isdigit", "isalpha", "isupper", "islower"),
@@ -49,6 +50,30 @@ def code_features(tree: ast.AST, name: str) -> set[str]:
     if any(isinstance(inner, loops) for node in outer for inner in ast.walk(node) if inner is not node):
         features.add("nested loops")
     return features
+
+
+def plain_code(function: ast.FunctionDef) -> str:
+    """The syntax tree of a function without what only names and explains: docstring, type hints, the names it gives itself."""
+    tree = deepcopy(function)
+    if ast.get_docstring(tree) is not None:
+        tree.body = tree.body[1:]
+    bound = [tree.name]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+            bound.append(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.append(node.id)
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    numbered = {name: f"v{i}" for i, name in enumerate(dict.fromkeys(bound))}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword):  # of what is called: sorted(rows, key=key)
+            continue
+        for field in ("id", "arg", "name"):
+            if (name := getattr(node, field, None)) in numbered:
+                setattr(node, field, numbered[name])
+    return ast.dump(tree)
 
 
 def _features(tree: ast.AST, name: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ The scorer reads the model's output and the row's answer in the same way and com
 a function `(output: str, answer: str) -> bool` in one file that needs the standard library alone. It runs in the sandbox.
 """
 
+import random
 import re
 import warnings
 from pathlib import Path
@@ -24,13 +25,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.gsm8k import last_number, same_number
-from pada_agent.components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, letter_of, lettered, score_letter
+from pada_agent.components.core.tasks.multiple_choice import (
+    INSTRUCTION,
+    LETTERS,
+    arrange,
+    letter_of,
+    lettered,
+    score_letter,
+    stated,
+)
 from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer, split_place
 from pada_agent.components.core.tasks.squad import normalise
-from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Task
+from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution, Task
 
 SECONDS = 5.0  # of one call of a Python scorer
 _SLOT = re.compile(r"\{(\w+)\}")
+# Without what ends and quotes sentences; a sign, a decimal point and what makes C++ no C# are part of an answer.
+_WORD = re.compile(r"-?\d[\d.,]*\d|-?\d|[^\W\d]+|[^\w\s.,;:!?\"'()\[\]{}-]")
 
 
 class CustomOptions(BaseModel):
@@ -129,7 +140,7 @@ class Custom(Task):
         return [*system, {"role": "user", "content": text}]
 
     def target(self, fields: Fields) -> str:
-        return f"The best answer is {fields['answer']}." if fields["choices"] else str(fields["answer"])
+        return stated(fields["answer"]) if fields["choices"] else str(fields["answer"])
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         if fields["choices"]:
@@ -150,6 +161,9 @@ class Custom(Task):
         text = next(iter(inputs.values())) if len(inputs) == 1 else "\n".join(f"{k}: {v}" for k, v in inputs.items())
         return f"{text}\n{lettered(fields['choices'])}" if fields["choices"] else str(text)
 
+    def shown(self, fields: Fields) -> str:
+        return str(self.messages(fields)[-1]["content"])
+
     def reference(self, fields: Fields) -> str:
         if not fields["choices"]:
             return self.target(fields)
@@ -162,8 +176,13 @@ class Custom(Task):
     def options_of(self, fields: Fields) -> list[str]:
         return list(LETTERS[: len(fields["choices"])])
 
+    def spoil(self, fields: Fields, draw: random.Random) -> str:
+        """Another option; of other answers nothing is known."""
+        others = [letter for letter in self.options_of(fields) if letter != fields["answer"]]
+        return self.reference({**fields, "answer": draw.choice(others)}) if others else ""
+
     def sample_of(self, fields: Fields) -> BaseModel:
-        # Not validated: a training row longer than a sample may be is still shown as it is.
+        # Not validated: a training row that is shorter than a sample must be is still shown as it is.
         if not fields["choices"]:
             return self.Sample.model_construct(**fields["inputs"], **{_key(self._slots, "answer"): fields["answer"]})
         right = fields["choices"][LETTERS.index(fields["answer"])]
@@ -189,6 +208,15 @@ class Custom(Task):
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         score = self.score(fields, self.target(fields), run_code)
         return "" if score.correct else f"the scorer refuses the answer itself: {score.detail}"
+
+    def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
+        """By the user's scorer; an exact one is not asked about capitals, articles and the marks of a sentence."""
+        score = super().agrees(fields, solution, run_code)
+        if self.options.scorer == "regex" and not score.valid:  # the bare answer, without what the regex finds it by
+            bare = " ".join(solution.answer.split())
+            return Score(correct=bare == self._found(fields["answer"]), valid=bool(bare), predicted=bare)
+        alike = self.options.scorer == "exact" and _words(solution.answer) == _words(fields["answer"]) != []
+        return score.model_copy(update={"correct": score.correct or alike})
 
     def _found(self, text: str) -> str:
         """What the scorer compares."""
@@ -233,6 +261,12 @@ def _letter(choices: list[str], key: Any, name: str) -> str:
         raise InputError(f"{name}: {e}") from e
 
 
+def _words(text: str) -> list[str]:
+    """In lower case and without articles, unless there is nothing else."""
+    words = _WORD.findall(text.lower())
+    return [word for word in words if word not in {"a", "an", "the"}] or words
+
+
 def _key(slots: list[str], name: str) -> str:
     """A name for a field of the sample that no field of the prompt has."""
     return name if name not in slots else _key(slots, f"{name}_")
@@ -242,14 +276,14 @@ def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
     reserved = [slot for slot in slots if slot.startswith(("_", "model_"))]
     if reserved:
         raise InputError(f"task.options.prompt: a field called '{reserved[0]}' cannot be used; rename it in the data")
-    fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1, max_length=600)], ...) for slot in slots}
+    fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1)], ...) for slot in slots}
     if scorer == "multiple_choice":
-        option = Annotated[str, Field(min_length=1, max_length=160)]
+        option = Annotated[str, Field(min_length=1)]
         correct = Field(description="the one right option")
         wrong = Field(min_length=1, max_length=4, description="options that are plausible but clearly wrong")
         fields |= {_key(slots, "correct"): (option, correct), _key(slots, "wrong"): (list[option], wrong)}
     else:
-        answer = Field(min_length=1, max_length=600, description="the right answer, in exactly the form of the examples")
+        answer = Field(min_length=1, description="the right answer, in exactly the form of the examples")
         fields[_key(slots, "answer")] = (str, answer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field may well be called schema or json

@@ -7,6 +7,7 @@ r"""GSM8K: word problems of grade-school arithmetic, solved in steps.
 The marks <<...>> are left out of what the model is trained on; the last line stays, scoring reads it.
 """
 
+import random
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, ClassVar
@@ -15,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.arithmetic import equations, is_right, results, value
-from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.answer_first import AnswerFirst
+from pada_agent.components.core.tasks.arithmetic import equations, is_right, results, rounded, value
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Solution
 
 _MARK = re.compile(r"<<(.*?)>>")
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")
@@ -32,20 +34,38 @@ class Gsm8kRow(BaseModel):
     answer: str = Field(min_length=1)
 
 
-class Gsm8kSample(BaseModel):
-    """What a teacher writes."""
+class Gsm8kQuestion(BaseModel):
+    """What a teacher writes to a solution that has been computed."""
 
     model_config = ConfigDict(extra="forbid")
 
-    question: str = Field(
-        min_length=40, max_length=450, description="a word problem about everyday things that has one number as answer"
-    )
-    steps: list[Annotated[str, Field(min_length=5, max_length=200)]] = Field(
+    question: str = Field(min_length=40, description="a word problem about everyday things that has one number as answer")
+
+
+class Gsm8kAnswer(BaseModel):
+    """What a teacher writes when the answer comes first; the number is the result of its last equation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: list[Annotated[str, Field(min_length=5)]] = Field(
         min_length=1,
-        max_length=8,
         description="one sentence a step, each with its equation in figures, e.g. 'The fence takes 4 * 12 = 48 boards.'",
     )
-    answer: str = Field(min_length=1, max_length=14, description="the result of the last step: digits only, no unit")
+
+
+class Gsm8kSample(Gsm8kAnswer, Gsm8kQuestion):
+    """What a teacher writes in one go."""
+
+    answer: str = Field(min_length=1, description="the result of the last step: digits only, no unit")
+
+
+class Gsm8kSolution(Solution):
+    """What a solver writes: without the steps a small one guesses."""
+
+    work: str = Field(
+        description="the steps, in short sentences, each with its equation in figures", json_schema_extra={"maxLength": 600}
+    )
+    answer: str = Field(description="the final number: digits only, no unit")
 
 
 def strict_number(text: str) -> str:
@@ -68,7 +88,7 @@ def same_number(a: str, b: str) -> bool:
         return False
 
 
-class Gsm8k(Task):
+class Gsm8k(AnswerFirst):
     """Options: none."""
 
     name = "gsm8k"
@@ -81,6 +101,11 @@ class Gsm8k(Task):
     max_new_tokens = 384
     Schema = Gsm8kRow
     Sample = Gsm8kSample
+    Solved = Gsm8kSolution
+    Answer = Gsm8kAnswer
+    Question = Gsm8kQuestion
+    shapes: ClassVar[str] = "things and people, operations and number of steps"
+    asked_features: ClassVar[frozenset[str]] = frozenset({"percentages", "fractions", "decimals"})
 
     def read(self, raw: Fields) -> Fields:
         """As Task.read. Raises InputError for a solution without a final number."""
@@ -130,7 +155,7 @@ class Gsm8k(Task):
 
     def sample_of(self, fields: Fields) -> Gsm8kSample:
         steps, number = _solution(fields)
-        # Not validated: a training row longer than a sample may be is still shown as it is.
+        # Not validated: a training row that is shorter than a sample must be is still shown as it is.
         return Gsm8kSample.model_construct(question=fields["question"], steps=steps, answer=number)
 
     def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
@@ -138,13 +163,32 @@ class Gsm8k(Task):
         number = sample.answer.strip().lstrip("$€£").replace(",", "")
         if not re.fullmatch(r"-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)", number):
             raise InputError(f"answer: '{sample.answer}' is not a bare number")
-        steps = [" ".join(_MARK.sub("", step).split()) for step in sample.steps if not step.strip().startswith("####")]
-        if not any(steps):
-            raise InputError("steps: are empty; write each step with its equation")
-        if any("####" in step for step in steps):
-            raise InputError("steps: '####' belongs to the final line alone, which is added from answer")
-        solution = "\n".join([*filter(None, steps), f"#### {number}"])
-        return {"question": " ".join(sample.question.split()), "answer": solution}
+        solution = "\n".join([*_steps(sample), f"#### {number}"])
+        return self.with_question({"answer": solution}, sample)
+
+    def answer_of(self, fields: Fields) -> Gsm8kAnswer:
+        return Gsm8kAnswer.model_construct(steps=_solution(fields)[0])
+
+    def question_of(self, fields: Fields) -> Gsm8kQuestion:
+        return Gsm8kQuestion.model_construct(question=fields["question"])
+
+    def answered(self, answer: BaseModel) -> Fields:
+        assert isinstance(answer, Gsm8kAnswer)
+        steps = _steps(answer)
+        computed = list(equations("\n".join(steps)))
+        if not computed:
+            raise InputError("steps: have no equation in figures, such as 4 * 12 = 48; write one in each step")
+        if computed[-1].rest.strip("() ") != computed[-1].right:
+            raise InputError(f"steps: the last equation gives {computed[-1].rest}; end it with one number")
+        number = re.sub(r"[^\d.-]", "", computed[-1].right)
+        return {"question": "", "answer": "\n".join([*steps, f"#### {number}"])}
+
+    def result_of(self, fields: Fields) -> str:
+        return strict_number(fields["answer"])
+
+    def with_question(self, fields: Fields, question: BaseModel) -> Fields:
+        assert isinstance(question, Gsm8kQuestion)
+        return {**fields, "question": " ".join(question.question.split())}
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         steps, number = _solution(fields)
@@ -152,14 +196,43 @@ class Gsm8k(Task):
         for equation in equations(text):
             if not is_right(equation):
                 return f"{equation.left} is not {equation.right}"
-        if value(number) not in results(text):
+        # Vans and boxes come whole: the last step may round up or down in words.
+        said = bool(steps) and re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d.,]*\d)", steps[-1])
+        if value(number) not in results(text) | (rounded(text) if said else set()):
             return f"the final answer {number} is not the result of any step's equation"
         return ""
+
+    def spoil(self, fields: Fields, draw: random.Random) -> str:
+        """Another final number, in the last step that has it too."""
+        text, number = self.target(fields), strict_number(self.target(fields))
+        other = str(Decimal(number) + draw.choice((-10, -2, -1, 1, 2, 10)))
+        head, mark, _ = text.rpartition("####")
+        before, own, after = head.rpartition(number)
+        return f"{before}{other if own else ''}{after}{mark} {other}"
+
+    def unusable(self, answer: str) -> str:
+        numbers = {re.sub(r"[,$]", "", number) for number in _ANY_NUMBER.findall(answer)}
+        return "" if len(numbers) == 1 else "has more than one number" if numbers else "is no number"
+
+    def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
+        """By the number, however it is written: 18 and 18.00 are one."""
+        own, found = strict_number(fields["answer"]), last_number(solution.answer)
+        return Score(correct=same_number(found, own), valid=bool(found), predicted=found)
 
 
 def same_text(a: str, b: str) -> bool:
     """String equality of two numbers that were found."""
     return bool(a) and a == b
+
+
+def _steps(answer: Gsm8kAnswer) -> list[str]:
+    """Its steps without what belongs elsewhere. Raises InputError, as feedback."""
+    steps = [" ".join(_MARK.sub("", step).split()) for step in answer.steps if not step.strip().startswith("####")]
+    if not any(steps):
+        raise InputError("steps: are empty; write each step with its equation")
+    if any("####" in step for step in steps):
+        raise InputError("steps: '####' belongs to the final line alone, which is added from answer")
+    return [step for step in steps if step]
 
 
 def _solution(fields: Fields) -> tuple[list[str], str]:

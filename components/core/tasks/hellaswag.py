@@ -21,11 +21,10 @@ class HellaSwagSample(MultipleChoiceSample):
 
     question: str = Field(
         min_length=40,
-        max_length=420,
         description="'Topic: ' and one to three sentences of a video description or a how-to article, up to the ending",
     )
-    correct: str = Field(min_length=8, max_length=240, description="the one sensible ending")
-    wrong: list[Annotated[str, Field(min_length=8, max_length=240)]] = Field(
+    correct: str = Field(min_length=8, description="the one sensible ending")
+    wrong: list[Annotated[str, Field(min_length=8)]] = Field(
         min_length=3,
         max_length=3,
         description="three endings of the same length and style that common sense rules out",

@@ -85,6 +85,11 @@ def score_letter(options: Sequence[str], answer: str, output: str) -> Score:
     return Score(correct=False, valid=True, predicted=letter, detail=f"chose '{chosen}' instead of '{right}'")
 
 
+def stated(letter: str) -> str:
+    """The completion that settles on a letter."""
+    return f"The best answer is {letter}."
+
+
 def arrange(correct: str, wrong: Sequence[str], key: str) -> tuple[list[str], str]:
     """Options in an order drawn from `key`, and the letter of the right one. Raises InputError, as feedback."""
     options = [_LABEL.sub("", " ".join(text.split())) for text in (correct, *wrong)]
@@ -128,7 +133,7 @@ class MultipleChoice(Task):
         return [{"role": "user", "content": text}]
 
     def target(self, fields: Fields) -> str:
-        return f"The best answer is {fields['answer']}."
+        return stated(fields["answer"])
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         return score_letter(fields["options"], fields["answer"], output)
@@ -139,6 +144,10 @@ class MultipleChoice(Task):
     def reference(self, fields: Fields) -> str:
         return f"{fields['answer']}. {_right(fields)}"
 
+    def spoil(self, fields: Fields, draw: random.Random) -> str:
+        letter = draw.choice([one for one in self.options_of(fields) if one != fields["answer"]])
+        return self.reference({**fields, "answer": letter})
+
     def private_texts(self, fields: Fields) -> list[str]:
         return [fields["question"]]
 
@@ -148,7 +157,7 @@ class MultipleChoice(Task):
     def sample_of(self, fields: Fields) -> MultipleChoiceSample:
         right = _right(fields)
         wrong = [option for option in fields["options"] if option != right]
-        # Not validated: a training row longer than a sample may be is still shown as it is.
+        # Not validated: a training row that is shorter than a sample must be is still shown as it is.
         return self.Sample.model_construct(question=fields["question"], correct=right, wrong=wrong)
 
     def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:

@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.prompts import Prompts
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.tasks.task import Task
 
@@ -19,8 +20,13 @@ TASKS = {
 
 
 def load_task(name: str, options: Fields, assets: Path | None = None) -> Task:
-    """The task `name`. Raises InputError for a name that is not in the table or options it does not take."""
-    return task_class(name)(options, assets)
+    """The task `name`, with the prompts that came with the data.
+
+    Raises InputError for a name that is not in the table or options it does not take.
+    """
+    task = task_class(name)(options, assets)
+    task.prompts = Prompts.beside(assets)
+    return task
 
 
 def task_class(name: str) -> type[Task]:

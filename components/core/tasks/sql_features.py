@@ -5,6 +5,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import sqlglot
 from sqlglot import exp
@@ -91,38 +92,85 @@ def columns_used(sql: str, schema: Mapping[str, Sequence[str]]) -> dict[str, lis
     return used
 
 
-def grouping_flaw(sql: str) -> str:
+def grouping_flaw(sql: str, schema: Mapping[str, Sequence[str]], keys: Mapping[str, Sequence[str]]) -> str:
     """What is wrong with a query's groups though SQLite runs it, '' if nothing.
 
-    SQLite takes the value of any row for a column that is not grouped by; other databases refuse such a query.
+    SQLite takes the value of any row for a column that is not grouped by; other databases refuse such a query. What is grouped by
+    may be an expression, or a primary key (`keys`, by table), which decides all columns of its table, as in PostgreSQL.
     """
     try:
         selects = list(parse_query(sql).find_all(exp.Select))
     except ValueError:
         return ""
-    return next((flaw for select in selects if (flaw := _flaw(select))), "")
+    tables = {name.lower(): _Table(_lower(columns), _lower(keys.get(name, []))) for name, columns in schema.items()}
+    return next((flaw for select in selects if (flaw := _flaw(select, tables))), "")
 
 
-def _flaw(select: exp.Select) -> str:
+class _Table(NamedTuple):
+    columns: list[str]
+    key: list[str]
+
+
+def _lower(names: Sequence[str]) -> list[str]:
+    return [name.lower() for name in names]
+
+
+def _flaw(select: exp.Select, tables: Mapping[str, _Table]) -> str:
     group = select.args.get("group")
-    keys = [key.sql() for key in group.expressions] if group else []
-    names = {key.rpartition(".")[2] for key in keys}
-    if any(name.isdigit() for name in names):  # GROUP BY 1
+    grouped: list[exp.Expr] = group.expressions if group else []
+    if any(key.is_int for key in grouped):  # GROUP BY 1
         return ""
+    columns = [key for key in grouped if isinstance(key, exp.Column)]
+    names, expressions = {column.name.lower() for column in columns}, [_unqualified(key) for key in grouped]
 
     def of_this_select(item: exp.Expr, *kinds: type[exp.Expr]) -> list[exp.Expr]:
         return [node for node in item.find_all(*kinds) if node.find_ancestor(exp.Window, exp.Select) is select]
 
+    def is_grouped(column: exp.Expr, item: exp.Expr) -> bool:
+        """By its name, or as a part of an expression."""
+        within, node = [column], column
+        while node is not item and node.parent:
+            within.append(node := node.parent)
+        return column.name.lower() in names or any(_unqualified(node) in expressions for node in within)
+
     aggregates = [item for item in select.expressions if of_this_select(item, exp.AggFunc)]
     if not group and not aggregates:
         return ""
-    plain = [item for item in select.expressions if item not in aggregates and item.alias not in names]
-    for column in (c for item in plain for c in of_this_select(item, exp.Column)):
-        if column.name not in names:
-            return f"selects {column.sql()}, which it neither groups by nor aggregates"
-    if group and len(aggregates) == len(select.expressions):
-        return f"groups by {', '.join(keys)} but does not select it"
+    sources = _sources(select, tables)
+    of_keys = {(_owner(column, sources), column.name.lower()) for column in columns}
+    decided = {name for name, table in sources.items() if table.key and all((name, part) in of_keys for part in table.key)}
+    plain = [item for item in select.expressions if item not in aggregates and item.alias.lower() not in names]
+    for item in plain:
+        for column in of_this_select(item, exp.Column):
+            if not is_grouped(column, item) and _owner(column, sources) not in decided:
+                return f"selects {column.sql()}, which it neither groups by nor aggregates"
+    # What another query makes of the groups may do without them.
+    if group and len(aggregates) == len(select.expressions) and not select.parent_select:
+        return f"groups by {', '.join(key.sql(dialect='sqlite') for key in grouped)} but does not select it"
     return ""
+
+
+def _sources(select: exp.Select, tables: Mapping[str, _Table]) -> dict[str, _Table]:
+    """The tables that a select reads itself, by their names in it."""
+    parts = [select.args.get("from_"), *(select.args.get("joins") or [])]
+    read = [part.this for part in parts if part and isinstance(part.this, exp.Table)]
+    return {table.alias_or_name.lower(): tables.get(table.name.lower(), _Table([], [])) for table in read}
+
+
+def _owner(column: exp.Expr, sources: Mapping[str, _Table]) -> str:
+    """The name of the one source that a column can be of; '' if there is none or are several."""
+    if isinstance(column, exp.Column) and column.table:
+        return column.table.lower()
+    having = [name for name, table in sources.items() if column.name.lower() in table.columns]
+    return having[0] if len(having) == 1 else ""
+
+
+def _unqualified(node: exp.Expr) -> exp.Expr:
+    """A copy without names of tables, to compare by."""
+    copy = node.copy()
+    for column in copy.find_all(exp.Column):
+        column.set("table", None)
+    return copy
 
 
 def has_text_literal(sql: str) -> bool:

@@ -5,6 +5,7 @@
 [('Oslo',)]
 """
 
+import random
 import re
 import sqlite3
 import threading
@@ -21,6 +22,7 @@ ROW_CAP = 10_000
 # take about half a second. The clock is there for the few whose instructions are heavy, such as sorting long strings.
 STEPS, STEPS_A_CALL, SECONDS = 20_000_000, 1_000, 2.0
 LONGEST = 10_000
+FEW = 8  # numbers or dates that are named one by one
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 # The last four can work for seconds within one instruction.
 FORBIDDEN_FUNCTIONS = {"load_extension", "fts3_tokenizer", "randomblob", "zeroblob", "printf", "format"}
@@ -44,7 +46,9 @@ class SqliteDatabase:
         self.tables = {str(name): self._columns(str(name)) for (name,) in self._connection.execute(_TABLES).fetchall()}
         if not self.tables:
             raise InputError(f"{where}: creates no table")
-        self._joins = [join for table in self.tables for join in self._foreign_keys(table)]
+        self.keys = {table: self._primary_key(table) for table in self.tables}
+        references = [reference for table in self.tables for reference in self._foreign_keys(table)]
+        self._joins, self._referring = [f"{own} = {other}" for own, other in references], {own for own, _ in references}
         self._calls, self._deadline = 0, 0.0
         self._limit()
 
@@ -70,24 +74,32 @@ class SqliteDatabase:
         """How the tables connect, by their foreign keys: `orders.customer_id = customers.id, ...`; '' without any."""
         return ", ".join(self._joins)
 
-    def examples(self, most: int = 8) -> str:
-        """One line per column that holds text or numbers: some values, or the range if there are many."""
+    def examples(self, most: int = 10, draw: random.Random | None = None) -> str:
+        """One line per table with what its columns hold: all values if they are few, the range of numbers and dates, else `most`.
+
+        Those are drawn with `draw`, else spread evenly over the alphabet. A key that refers to another table is left out.
+        """
         lines = []
         for table, columns in self.tables.items():
-            for column in columns:
-                name = f"{_quote(table)}.{_quote(column)}"
-                values = self.rows(f"SELECT DISTINCT {name} FROM {_quote(table)} WHERE {name} IS NOT NULL ORDER BY 1")
-                values = [v for (v,) in values]
-                if values and column.lower() != "id" and not column.lower().endswith("_id"):
-                    lines.append(f"{table}.{column}: {_some(values, most)}")
-        return "\n".join(lines)
+            shown = [(c, self._values(table, c)) for c in columns if f"{table}.{c}" not in self._referring]
+            lines.append("; ".join(f"{column}: {_some(values, most, draw)}" for column, values in shown if values))
+        return "\n".join(f"{table}: {line}" for table, line in zip(self.tables, lines, strict=True) if line)
+
+    def _values(self, table: str, column: str) -> list[Any]:
+        name = f"{_quote(table)}.{_quote(column)}"
+        rows = self.rows(f"SELECT DISTINCT {name} FROM {_quote(table)} WHERE {name} IS NOT NULL ORDER BY 1")
+        return [value for (value,) in rows]
 
     def _columns(self, table: str) -> list[str]:
         return [str(column[1]) for column in self._connection.execute(f"PRAGMA table_info({_quote(table)})")]
 
-    def _foreign_keys(self, table: str) -> list[str]:
+    def _primary_key(self, table: str) -> list[str]:
+        """Its columns; empty without one."""
+        return [str(column[1]) for column in self._connection.execute(f"PRAGMA table_info({_quote(table)})") if column[5]]
+
+    def _foreign_keys(self, table: str) -> list[tuple[str, str]]:
         keys = self._connection.execute(f"PRAGMA foreign_key_list({_quote(table)})").fetchall()
-        return [f"{table}.{own} = {other}.{column or 'id'}" for _, _, other, own, column, *_ in reversed(keys)]
+        return [(f"{table}.{own}", f"{other}.{column or 'id'}") for _, _, other, own, column, *_ in reversed(keys)]
 
     def _longest(self) -> int:
         """Length of the longest value, in bytes; what is in the database must stay readable."""
@@ -161,11 +173,16 @@ def _same_value(a: Any, b: Any) -> bool:
     return any(round(a, d) == b or round(b, d) == a for d in (2, 3, 4))
 
 
-def _some(values: list[Any], most: int) -> str:
-    if len(values) > most and all(isinstance(v, int | float) or str(v)[:4].isdigit() for v in values):
+def _some(values: list[Any], most: int, draw: random.Random | None) -> str:
+    """`values` are distinct and sorted."""
+    ranged = len(values) > FEW and all(isinstance(v, int | float) or str(v)[:4].isdigit() for v in values)
+    unbroken = len(values) > 2 and all(isinstance(v, int) for v in values) and values[-1] - values[0] == len(values) - 1
+    if ranged or unbroken:
         return f"{values[0]} to {values[-1]}"
-    shown = ", ".join(str(v) for v in values[:most])
-    return f"{shown}, ..." if len(values) > most else shown
+    if len(values) <= most:
+        return ", ".join(map(str, values))
+    places = sorted(draw.sample(range(len(values)), most)) if draw else [i * len(values) // most for i in range(most)]
+    return ", ".join([*(str(values[i]) for i in places), "..."])
 
 
 def _quote(name: str) -> str:

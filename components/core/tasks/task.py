@@ -1,16 +1,18 @@
 """What a task is: how a row is read, asked, answered and scored. Every file beside this one follows it."""
 
+import random
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.prompts import Prompts
 from pada_agent.components.core.records import Fields, Score
 
 Message = dict[str, str]
+Order = Literal["question_first", "answer_first"]
 
 
 class CodeResult(BaseModel):
@@ -24,6 +26,15 @@ class CodeRunner(Protocol):
     """Runs a Python program in the sandbox; passed means that it came to its end (not: exit status 0)."""
 
     def __call__(self, program: str, seconds: float) -> CodeResult: ...
+
+
+class Solution(BaseModel):
+    """What a solver replies who is not shown the answer. It is told the descriptions, and writes in the order of the fields."""
+
+    model_config = ConfigDict(str_strip_whitespace=True, coerce_numbers_to_str=True)
+
+    work: str = Field(default="", description="in a few words, what decides the answer", json_schema_extra={"maxLength": 240})
+    answer: str = Field(description="the answer alone, in the form that is asked for")
 
 
 class OptionFile(NamedTuple):
@@ -40,11 +51,13 @@ class Task(ABC):
     name: ClassVar[str]
     metric: ClassVar[str]  # what `correct` means, e.g. "exact match"
     needs_sandbox: ClassVar[bool] = False
+    order: ClassVar[Order] = "question_first"  # of what a teacher writes, unless settings say otherwise
     description: str  # told to the teacher: what is asked, what a good answer is
     max_new_tokens: int
     Schema: type[BaseModel]  # of `fields`
-    Sample: type[BaseModel]  # of what a teacher writes; every string bounded
-    prompts = Prompts()  # what agents are told in this run
+    Sample: type[BaseModel]  # of what a teacher writes; how long it may be, the training rows say (generate_data)
+    Solved: type[Solution] = Solution  # of what a solver writes; `answer` is given its bound by max_new_tokens
+    prompts = Prompts()  # that agents are sent in this run
 
     def __init__(self, options: Fields, assets: Path | None = None) -> None:
         """`options` is TaskSettings.options; `assets` the folder of files that came with the data (a database, a scorer).
@@ -90,6 +103,10 @@ class Task(ABC):
         """The verdict on one output. `score(fields, target(fields))` is correct, `score(fields, "")` is not."""
 
     # what agents see
+    def describe(self, draw: str) -> str:
+        """`description`, where it shows values by way of example with others for each `draw` (any text; alike for the same)."""
+        return self.description
+
     @abstractmethod
     def question(self, fields: Fields) -> str:
         """What is asked, without boilerplate: shown to agents, embedded, and compared for duplicates."""
@@ -120,5 +137,32 @@ class Task(ABC):
         return ""
 
     def options_of(self, fields: Fields) -> list[str]:
-        """Labels of a multiple-choice row; empty for other tasks. A judge then solves samples blind."""
+        """Labels of a multiple-choice row, of which a solver gives one; empty for other tasks."""
         return []
+
+    def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
+        """Whether who solved a sample blind came to the sample's own answer. Default: the answer is scored as the SLM's is."""
+        return self.score(fields, solution.answer, run_code)
+
+    def unusable(self, answer: str) -> str:
+        """Why a solver's answer cannot be compared, which it is told and asked again; '' if it can or only a sandbox tells."""
+        return "" if answer else "is empty"
+
+    def gives(self, answer: str) -> str:
+        """What running an answer gives, in a line for people and agents; '' where nothing is run, or its text says it."""
+        return ""
+
+    def shown(self, fields: Fields) -> str:
+        """All that an answer may depend on, for a judge. Default: the question, where it holds all that the SLM is shown."""
+        return self.question(fields)
+
+    def same_answer(self, fields: Fields) -> str:
+        """What an answer is in whatever words: equal for two rows that teach one thing. '' where equal answers say nothing.
+
+        A letter, a number or a label answers many questions; a query or a program answers one.
+        """
+        return ""
+
+    def spoil(self, fields: Fields, draw: random.Random) -> str:
+        """A reference that is wrong by one detail, as a careless writer would be; '' if none is known. It measures judges."""
+        return ""

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.state import STATE_FILE, Decision, State
+from pada_agent.components.core.settings import UpdateState
+from pada_agent.components.core.state import STATE_FILE, Decision, RunFacts, State
 
 
 def write(folder: Path, text: str) -> Path:
@@ -67,3 +68,22 @@ def test_a_file_that_is_no_state(tmp_path: Path, text: str, message: str) -> Non
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"state\.json: cannot be read"):
         State.load(tmp_path)
+
+
+def test_how_rows_are_let_in_is_kept_for_the_report() -> None:
+    llm = {"model": "m"}
+    settings = UpdateState.model_validate(
+        {
+            "task": {"name": "squad", "train": "t", "validation": "v", "test": "e"},
+            "slm": {"model": "s"},
+            "teacher": llm,
+            "judge": llm,
+            "evaluate": {},
+            "generate": {},
+            "control": {"verdict": "checks", "threshold": 8, "lowest": 6},
+            "loop": {},
+            "budget": {},
+        }
+    )
+    run = RunFacts.of(settings, "exact match")
+    assert (run.verdict, run.threshold, run.lowest) == ("checks", 8, 6)

@@ -22,7 +22,7 @@ def test_no_scores_are_never_averaged():
         mean_score({})
 
 
-def test_feedback_names_each_reason_once():
-    assert feedback_text(["wrong answer: x", "wrong answer: x", "off the pattern."], "Vary more.") == (
-        "wrong answer: x. off the pattern. Vary more."
-    )
+def test_feedback_names_each_reason_once_and_then_what_the_judge_says():
+    assert feedback_text(["sql: is empty.", "sql: is empty", "off"], "Vary more.") == "sql: is empty. off. Vary more."
+    assert feedback_text([str(n) for n in range(9)], "") == "0. 1. 2. 3."
+    assert feedback_text([], "") == ""

@@ -74,6 +74,22 @@ def test_hostile_text_stays_text(finished_state: State) -> None:
     assert page.text.count("<script>alert('owned')</script> & \"quoted\"") >= 10  # names, strategies, samples, reasons, analyses
 
 
+def test_the_users_own_prompts_are_shown_and_long_ones_cut(finished_state: State) -> None:
+    assert "Prompts of your own" not in render(finished_state) and facts(finished_state)["prompts"] == []
+    texts = {
+        "judge.txt": "=== user\nA <script>alert(1)</script> of mine {{ items }}",
+        "solve.txt": "=== user\n" + "word " * 20_000,
+    }
+    own = finished_state.model_copy(update={"prompts": texts})
+    judge, solve = facts(own)["prompts"]
+    assert (judge["name"], judge["stage"], judge["text"]) == ("judge.txt", "control_quality", texts["judge.txt"])
+    assert solve["sha256"] == sha256(texts["solve.txt"].encode()).hexdigest()
+    assert len(solve["text"]) < 10_100 and "[cut: 100\u202f009 characters in all]" in solve["text"]
+    page = Page(render(own))
+    assert texts["judge.txt"] in page.text and solve["sha256"][:12] in page.text and page.tags.count("script") == 1
+    assert len(render(own)) - len(render(finished_state)) < 20_000
+
+
 def test_nothing_from_outside_and_no_handlers(finished_state: State) -> None:
     html = render(finished_state)
     page = Page(html)
@@ -105,6 +121,13 @@ def test_facts_are_json_and_on_the_page(finished_state: State) -> None:
     assert [m["name"] for m in found["models"]] == ["untuned", "vanilla", "step-matched", "iteration-1", "iteration-2"]
     assert "3 samples written" in text and "wrong answer 1" in text
     assert "from a mean judge score of 7; other judged 1 batch." in text
+    own = finished_state.model_copy(update={"run": finished_state.run.model_copy(update={"verdict": "sample", "lowest": 5})})
+    text_of_own = " ".join(Page(render(own)).text.split())
+    assert "A sample is let in from a mean judge score of 7, if none of its scores is below 5; other judged" in text_of_own
+    assert "No judge decided" not in text + text_of_own
+    plain = [b.model_copy(update={"scores": {}}) for b in finished_state.iterations[0].batches]
+    alone = with_iteration(own, batches=plain).model_copy(update={"run": own.run.model_copy(update={"verdict": "checks"})})
+    assert "No judge decided: a sample is let in if the checks find nothing wrong" in " ".join(Page(render(alone)).text.split())
     assert "12 of 12 failures, 0 of" in text and "2 of 12 still failing after" in text
     assert "promoted" in text
 
@@ -435,7 +458,7 @@ def test_the_keys_of_report_json_stay(finished_state: State) -> None:
     found = facts(finished_state)
     assert list(found) == [
         "run", "finished", "reason", "shipped", "shipped_uri", "baseline", "grouped", "models", "iterations", "usage",
-        "judge_check", "axis", "changes", "taken_over", "earlier", "glance", "verdict", "empty", "notes",
+        "judge_check", "axis", "changes", "taken_over", "earlier", "prompts", "glance", "verdict", "empty", "notes",
     ]  # fmt: skip
     assert list(found["models"][0]) == [
         "name", "kind", "iteration", "adapter_uri", "steps", "rows", "synthetic_rows", "dropped_rows", "train_seconds",

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
@@ -148,7 +147,7 @@ def test_a_scorer_named_by_import_path(tmp_path: Path, monkeypatch: pytest.Monke
     assert judged(load("python", python="own_scorers.near:close"), "3.14", "3.1") == (True, True)
 
 
-def test_a_new_row_is_bounded_and_read_as_the_scorer_reads(no_code: CodeRunner) -> None:
+def test_a_new_row_is_read_as_the_scorer_reads(no_code: CodeRunner) -> None:
     task = load("numeric", prompt="{story} {question}")
     fields = task.read({"story": "There are 3 cats.", "question": "How many?", "answer": "3"})
     assert task.sample_of(fields).model_dump() == {"story": "There are 3 cats.", "question": "How many?", "answer": "3"}
@@ -159,10 +158,6 @@ def test_a_new_row_is_bounded_and_read_as_the_scorer_reads(no_code: CodeRunner) 
         task.fields_of(task.Sample(story="s", question="q", answer="three"), fields)
     with pytest.raises(InputError, match="story: is empty"):
         task.fields_of(task.Sample(story=" ", question="q", answer="3"), fields)
-    with pytest.raises(ValidationError):
-        task.Sample(story="s" * 601, question="q", answer="3")
-    text = str(task.Sample.model_json_schema())
-    assert text.count("maxLength") == 3
 
 
 def test_a_field_called_answer_in_the_prompt_does_not_collide() -> None:

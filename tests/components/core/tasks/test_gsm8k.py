@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.tasks.arithmetic import equations, is_right, results, value
-from pada_agent.components.core.tasks.gsm8k import Gsm8kSample, last_number, strict_number
+from pada_agent.components.core.tasks.gsm8k import Gsm8kAnswer, Gsm8kQuestion, Gsm8kSample, last_number, strict_number
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeRunner
 
@@ -92,6 +92,15 @@ def test_what_is_wrong_with_a_new_row_is_said(new: Gsm8kSample, complaint: str) 
         (("3 * 4 = 12", "12 + 2 = 14"), "15", "the final answer 15 is not the result of any step's equation"),
         (("She pays 14 dollars.",), "14", "the final answer 14 is not the result"),
         (("10 / 4 = 2.5", "2.5 * 2 = 5"), "5.0", ""),
+        (("47 / 9 is a little more than 5.", "6 * 9 = 54 seats are enough, so they need 6 vans."), "6", ""),
+        (("47/9 = 5.22", "So they need 6 vans."), "6", ""),
+        (("He fills 47 ÷ 9 boxes, which are 5 full ones.",), "5", ""),
+        (("150 * 0.35 = 52.5", "That are 53 tiles."), "53", ""),
+        (("47 / 9 is a little more than 5.", "So they need 7 vans."), "7", "the final answer 7 is not the result"),
+        (("47 / 9 is a little more than 5.", "So they need 16 vans."), "6", "the final answer 6 is not the result"),
+        (("47 / 9 = 5.22", "The rest goes by bus."), "6", "the final answer 6 is not the result"),
+        (("45 / 9 = 5", "So they need 6 vans."), "6", "the final answer 6 is not the result"),
+        (("2/5 of the pupils cycle.", "So 1 pupil cycles."), "1", "the final answer 1 is not the result"),
         (("20% of 50 is 50 * 20 / 100 = 10",), "10", ""),
         (("1/8 = 12.5%",), "12.5", ""),
     ],
@@ -166,3 +175,24 @@ def test_features() -> None:
     row = {"question": "What is half of 20 percent of 2.5 litres?", "answer": f"{steps}#### 5"}
     assert GSM8K.features(row) == {"6 or more steps", "division", "percentages", "fractions", "decimals"}
     assert "1 step" in GSM8K.features({"question": "q", "answer": "2-1=1\n#### 1"})
+
+
+def test_a_solution_is_computed_before_its_question_is_written(no_code: CodeRunner) -> None:
+    answer = GSM8K.answered(Gsm8kAnswer(steps=["They bake 3 * 12 = 36 buns.", "Half of them are 36 / 2 = $18."]))
+    assert answer == {"question": "", "answer": "They bake 3 * 12 = 36 buns.\nHalf of them are 36 / 2 = $18.\n#### 18"}
+    assert GSM8K.verify(answer, no_code) == "" and GSM8K.result_of(answer) == "18"
+    assert GSM8K.features(answer) == {"multiplication", "division", "2 steps"}
+    asked = Gsm8kQuestion(question="A bakery fills 3 trays of 12 buns.  Half of them are sold. How many dollars is that?")
+    whole = GSM8K.with_question(answer, asked)
+    assert whole["question"].startswith("A bakery fills 3 trays of 12 buns. Half") and whole["answer"] == answer["answer"]
+    assert GSM8K.features(whole) - GSM8K.features(answer) <= GSM8K.asked_features, "what a question adds to the features"
+    assert GSM8K.answer_of(whole).model_dump() == {"steps": answer["answer"].splitlines()[:2]}
+    assert GSM8K.question_of(whole).model_dump() == {"question": whole["question"]}
+    wrong = GSM8K.answered(Gsm8kAnswer(steps=["They bake 3 * 12 = 35 buns."]))
+    assert GSM8K.verify(wrong, no_code) == "3 * 12 is not 35"
+    with pytest.raises(InputError, match="have no equation"):
+        GSM8K.answered(Gsm8kAnswer(steps=["They bake buns all day."]))
+    with pytest.raises(InputError, match=r"the last equation gives 3 \* 4; end it with one number"):
+        GSM8K.answered(Gsm8kAnswer(steps=["They bake 2 * 6 = 3 * 4 buns."]))
+    chain = GSM8K.answered(Gsm8kAnswer(steps=["They bake 2 * 6 = 3 * 4 = (12) buns."]))
+    assert GSM8K.result_of(chain) == "12"

@@ -9,7 +9,7 @@ import pytest
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.tasks.code_features import code_features
-from pada_agent.components.core.tasks.humaneval import HumanEvalSample, read_code
+from pada_agent.components.core.tasks.humaneval import HumanEvalAnswer, HumanEvalQuestion, HumanEvalSample, read_code
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
 
@@ -132,6 +132,7 @@ def test_what_failed_is_said() -> None:
         ({"entry_point": "sum_up"}, "defines no function 'sum_up'"),
         ({"canonical_solution": "    return (\n"}, "is no Python"),
         ({"test": ""}, "test: "),
+        ({"test": "def check(candidate:"}, "test: is no Python"),
         ({"prompt": 3}, "prompt: "),
     ],
 )
@@ -170,6 +171,10 @@ def test_a_new_row() -> None:
             "needs a docstring",
         ),
         (sample(CODE.replace("    return 2 * x", "")), "and code below it"),
+        (
+            sample('def double(x: int) -> int: """Give twice the number x, whatever it is."""; return 2 * x'),
+            "on lines of its own",
+        ),
         (sample(tests=["double(2) == 4", *TESTS]), "is not one assert statement"),
         (sample(tests=["assert double(2", *TESTS]), "is no Python"),
         (sample(tests=["assert 2 * 2 == 4", *TESTS]), "does not call double"),
@@ -199,3 +204,31 @@ def test_features_are_read_off_the_code() -> None:
     }
     assert code_features(ast.parse("def f(x):\n    return x").body[0], "f") == set()
     assert HUMANEVAL.features(ROW) == {"sum"}
+
+
+def test_a_function_is_run_before_its_docstring_is_written() -> None:
+    bare = "def double(x: int) -> int:\n    result = 2 * x\n    return result"
+    answer = HUMANEVAL.answered(HumanEvalAnswer(code=f"```python\n{bare}\n```", tests=TESTS))
+    assert answer["prompt"] == "def double(x: int) -> int:\n" and HUMANEVAL.verify(answer, run_code) == ""
+    text = "Give twice the number x.\n\ndouble(2) is 4, and \\d is no digit."
+    whole = HUMANEVAL.with_question(answer, HumanEvalQuestion(docstring=text))
+    assert HUMANEVAL.verify(whole, run_code) == "" and HUMANEVAL.read(whole) == whole
+    assert HUMANEVAL.question_of(whole).model_dump() == {"docstring": text}
+    assert HUMANEVAL.answer_of(whole).model_dump() == {"code": bare, "tests": TESTS}
+    assert HUMANEVAL.features(whole) == HUMANEVAL.features(answer)
+    documented = HUMANEVAL.answered(HumanEvalAnswer(code=CODE, tests=TESTS))
+    assert documented["prompt"] == "def double(x: int) -> int:\n", "a docstring that was written all the same is left out"
+    for crowded in ("def double(x: int) -> int: return 2 * x", "def double(\n    x: int,\n) -> int: return 2 * x\n"):
+        with pytest.raises(InputError, match="below the def line"):
+            HUMANEVAL.answered(HumanEvalAnswer(code=crowded, tests=TESTS))
+    within = "def double(x):\n    @staticmethod\n    def twice(y):\n        return 2 * y\n    return twice(x)"
+    decorated = HUMANEVAL.with_question(
+        HUMANEVAL.answered(HumanEvalAnswer(code=within, tests=TESTS)), HumanEvalQuestion(docstring=text)
+    )
+    assert HUMANEVAL.verify(decorated, run_code) == "" and HUMANEVAL.features(decorated) == {"helper function"}
+    with pytest.raises(InputError, match="docstring: is none that Python reads"):
+        HUMANEVAL.with_question(answer, HumanEvalQuestion(docstring="Gives back a \0 and more of it."))
+    with pytest.raises(InputError, match="docstring: "):
+        HUMANEVAL.with_question(answer, HumanEvalQuestion(docstring='It says """ in the middle.'))
+    failing = HUMANEVAL.answered(HumanEvalAnswer(code=bare.replace("2", "3"), tests=TESTS))
+    assert "fails its own tests" in HUMANEVAL.verify(failing, run_code)

@@ -97,7 +97,45 @@ def test_has_text_literal(sql: str, found: bool) -> None:
         ("SELECT name, (SELECT COUNT(*) FROM o WHERE o.c = p.id) FROM p", ""),
         ("SELECT name, COUNT(*) OVER () FROM p", ""),
         ("SELECT (", ""),
+        ('SELECT City, COUNT(*) FROM c GROUP BY "city"', ""),
+        # by an expression
+        ("SELECT substr(d, 1, 4), COUNT(*) FROM t GROUP BY substr(d, 1, 4)", ""),
+        ("SELECT 'year ' || SUBSTR(t.d, 1, 4), COUNT(*) FROM t GROUP BY substr(d, 1, 4)", ""),
+        ("SELECT a * b, COUNT(*) FROM t GROUP BY a * b", ""),
+        (
+            "SELECT substr(d, 1, 7), COUNT(*) FROM t GROUP BY substr(d, 1, 4)",
+            "selects d, which it neither groups by nor aggregates",
+        ),
+        ("SELECT d, COUNT(*) FROM t GROUP BY substr(d, 1, 4)", "selects d, which it neither groups by nor aggregates"),
+        ("SELECT COUNT(*) FROM t GROUP BY substr(d, 1, 4)", "groups by SUBSTRING(d, 1, 4) but does not select it"),
+        # by a primary key
+        ("SELECT p.name, AVG(rating) FROM p JOIN r ON r.p = p.id GROUP BY p.id", ""),
+        ("SELECT Name, category FROM P AS x JOIN r ON r.p = X.id GROUP BY x.ID HAVING COUNT(*) > 2", ""),
+        ("SELECT name || category, MAX(price) FROM p GROUP BY id", ""),
+        ("SELECT q FROM i GROUP BY line, o", ""),
+        ("SELECT q, COUNT(*) FROM i GROUP BY o", "selects q, which it neither groups by nor aggregates"),
+        (
+            "SELECT day, COUNT(*) FROM p JOIN r ON r.p = p.id GROUP BY p.id",
+            "selects day, which it neither groups by nor aggregates",
+        ),
+        (
+            "SELECT a.name, COUNT(*) FROM p a JOIN p b ON a.price < b.price GROUP BY b.id",
+            "selects a.name, which it neither groups by nor aggregates",
+        ),
+        (
+            "SELECT p.name, COUNT(*) FROM r JOIN p ON r.p = p.id GROUP BY r.p",
+            "selects p.name, which it neither groups by nor aggregates",
+        ),
+        # a group's number is used further on
+        ("SELECT AVG(n) FROM (SELECT COUNT(*) AS n FROM r GROUP BY p)", ""),
+        ("WITH c AS (SELECT SUM(q) AS n FROM i GROUP BY o) SELECT MAX(n) FROM c", ""),
     ],
 )
 def test_grouping_flaw(sql: str, flaw: str) -> None:
-    assert grouping_flaw(sql) == flaw
+    schema = {
+        "p": ["id", "name", "category", "price"],
+        "r": ["p", "rating", "day"],
+        "i": ["o", "line", "q"],
+        "t": ["a", "b", "d"],
+    }
+    assert grouping_flaw(sql, schema, {"p": ["id"], "r": [], "i": ["o", "line"]}) == flaw

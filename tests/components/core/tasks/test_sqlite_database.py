@@ -1,5 +1,6 @@
 """Queries of unknown origin: nothing is written, nothing runs for long, and an error names what there is."""
 
+import random
 import time
 from pathlib import Path
 
@@ -94,11 +95,22 @@ def test_long_values_of_the_database_stay_readable() -> None:
 def test_schema_and_examples(shop: SqliteDatabase) -> None:
     assert shop.schema() == "customers(id, name, city)\norders(id, customer_id, total, date)"
     assert shop.examples(most=2).splitlines() == [
-        "customers.name: Anna, Ida, ...",
-        "customers.city: Oslo, Porto",
-        "orders.total: 1.5 to 90.0",
-        "orders.date: 2024-01-02 to 2024-03-01",
+        "customers: id: 1 to 3; name: Anna, Ida, ...; city: Oslo, Porto",
+        "orders: id: 1 to 60; customer_id: 1 to 3; total: 1.5 to 90.0; date: 2024-01-02 to 2024-03-01",
     ]
+
+
+def test_examples_spread_over_the_values_and_are_drawn_anew_for_each_draw() -> None:
+    names = ", ".join(f"('{chr(65 + i)}{i % 10}', {i % 3})" for i in range(26))
+    database = SqliteDatabase(
+        "CREATE TABLE codes(code TEXT PRIMARY KEY, n INTEGER);"
+        "CREATE TABLE uses(code TEXT REFERENCES codes(code), votes INTEGER);"
+        f"INSERT INTO codes VALUES {names}; INSERT INTO uses VALUES ('A0', 2), ('A0', 7), ('B1', 9);"
+    )
+    assert database.examples(most=3) == "codes: code: A0, I8, R7, ...; n: 0 to 2\nuses: votes: 2, 7, 9"
+    draws = {database.examples(3, random.Random(i)) for i in range(9)}
+    assert len(draws) == 9
+    assert all(len(draw.split(";")[0].split(", ")) == 4 and "n: 0 to 2" in draw for draw in draws)
 
 
 @pytest.mark.parametrize(("script", "told"), [("CREATE TABEL x", "syntax error"), ("-- nothing", "creates no table")])

@@ -6,7 +6,7 @@ import pytest
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.components.core.tasks.squad import CONTEXT_LENGTH, SquadSample, excerpt, normalise
+from pada_agent.components.core.tasks.squad import SquadSample, normalise
 from pada_agent.components.core.tasks.task import CodeRunner
 
 SQUAD = load_task("squad", {})
@@ -33,8 +33,8 @@ def test_normalisation(text: str, same: str) -> None:
     assert normalise(text) == same
 
 
-def fields(*answers: str, question: str = "Who designed the bridge?") -> dict[str, Any]:
-    return {"context": CONTEXT, "question": question, "answers": list(answers)}
+def fields(*answers: str, question: str = "Who designed the bridge?", context: str = CONTEXT) -> dict[str, Any]:
+    return {"context": context, "question": question, "answers": list(answers)}
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,9 @@ def test_a_question_that_gives_its_answer_away_is_refused(no_code: CodeRunner) -
     assert "gives its answer" in SQUAD.verify(SQUAD.fields_of(sample("Harnau"), {}), no_code)
 
 
-def test_the_example_for_the_teacher_is_cut_around_its_answer() -> None:
-    filler = "Nothing of note happened in that year. "
-    long = filler * 40 + "Ida Brandt built it. " + filler * 40
-    cut = excerpt(long, "Ida Brandt")
-    assert "Ida Brandt built it." in cut
-    assert CONTEXT_LENGTH - 2 * len(filler) < len(cut) <= CONTEXT_LENGTH
-    assert cut[0] == "N" and cut[-1] == "."
-    assert excerpt(CONTEXT, "1968") == CONTEXT
-    assert excerpt("one endless sentence " * 100, "endless") == "one endless sentence " * 100
-    across = "It was built by J. Smith. " + filler * 40
-    assert "J. Smith" in excerpt(across, "J. Smith")
+def test_the_example_for_the_teacher_has_the_whole_context() -> None:
+    long = "Nothing of note happened in that year. " * 100 + "Ida Brandt built it."
+    assert SQUAD.sample_of(fields("Ida Brandt", context=long)).context == long
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
+from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult
-from pada_agent.components.core.tasks.text_to_sql import TextToSql, TextToSqlSample, first_statement
+from pada_agent.components.core.tasks.text_to_sql import (
+    TextToSql,
+    TextToSqlAnswer,
+    TextToSqlQuestion,
+    TextToSqlSample,
+    first_statement,
+)
 
 QUICKSTART = Path(__file__).parents[4] / "pipelines" / "quickstart"
 OSLO = "SELECT COUNT(*) FROM customers WHERE city = 'Oslo'"
@@ -114,9 +120,31 @@ def test_family_is_shown_to_nobody(task: TextToSql) -> None:
     assert OSLO not in str(task.messages(fields))
 
 
-def test_description_names_tables_and_values(task: TextToSql) -> None:
-    for part in ("customers(id, name, city, country, joined, points)", "products.category: coffee, garden", "orders.date: 2023-"):
+def test_description_names_tables_values_and_what_counts(task: TextToSql) -> None:
+    for part in (
+        "customers(id, name, city, country, joined, points)",
+        "category: coffee, garden",
+        "orders: id: 1 to 150; date: 2023-",
+    ):
         assert part in task.description
+    assert token_count(task.description) < 600, "it is in every prompt, and an embedded teacher reads 50 tokens a second"
+
+
+def test_repeated_rows_and_order_count_as_the_description_says(task: TextToSql) -> None:
+    days = "SELECT o.date FROM orders o JOIN order_items i ON i.order_id = o.id"
+    assert "Repeated rows count, so DISTINCT only where the question says different" in task.description
+    assert not verdict(task, days, days.replace("SELECT", "SELECT DISTINCT"))[0]
+    assert "their order counts only where the question asks for one" in task.description
+    assert verdict(task, days, f"{days} ORDER BY 1")[0] and not verdict(task, f"{days} ORDER BY 1", f"{days} ORDER BY 1 DESC")[0]
+
+
+def test_each_draw_shows_other_values_of_the_same_database(task: TextToSql) -> None:
+    drawn = [task.describe(f"s{i}/0") for i in range(5)]
+    assert len({*drawn, task.description}) == 6 and drawn[0] == task.describe("s0/0")
+    names = [{n for (n,) in task.database.rows("SELECT name FROM customers") if n in text} for text in drawn]
+    assert all(len(shown) == 10 for shown in names) and len(set().union(*names)) > 20
+    start, _, _ = task.description.partition("Values in them:")
+    assert all(text.startswith(start) for text in drawn)
 
 
 @pytest.mark.parametrize(
@@ -164,11 +192,20 @@ def test_sample_refused_with_a_reason(task: TextToSql, question: str, sql: str, 
         task.fields_of(TextToSqlSample(tables="customers(city)", question=question, sql=sql), {})
 
 
-def test_sample_strings_are_bounded() -> None:
-    with pytest.raises(ValidationError):
-        TextToSqlSample(tables="customers(city)", question="x" * 161, sql=OSLO)
-    with pytest.raises(ValidationError):
-        TextToSqlSample(tables="customers(city)", question="How many are there?", sql="SELECT " + "x" * 400)
+def test_a_query_is_run_before_its_question_is_written(task: TextToSql) -> None:
+    assert task.answer_of(row(OSLO)).model_dump() == {"tables": "customers(city)", "sql": OSLO}
+    assert task.question_of(row(OSLO)).model_dump() == {"question": "How many customers live in Oslo?"}
+    answer = task.answered(TextToSqlAnswer(tables="products(name, price)", sql=f"{DEAREST};"))
+    assert answer == {"question": "", "sql": DEAREST, "family": ""}
+    assert task.verify(answer, no_code) == "" and task.features(answer) == {"ORDER BY", "LIMIT"}
+    assert task.result_of(answer) == "3 rows of (name), the first: 'Tray'; 'Scale'; 'French Press'"
+    assert task.result_of({**answer, "sql": f"{DEAREST} OFFSET 999"}) == "0 rows of (name)"
+    whole = task.with_question(answer, TextToSqlQuestion(question="The three  dearest products"))
+    assert whole == {**answer, "question": "The three dearest products"}
+    with pytest.raises(InputError, match="sql: is not a SELECT"):
+        task.answered(TextToSqlAnswer(tables="customers", sql="DELETE FROM customers"))
+    with pytest.raises(InputError, match="question: is a query"):
+        task.with_question(answer, TextToSqlQuestion(question=DEAREST))
 
 
 def test_a_long_training_row_is_still_an_example(task: TextToSql) -> None:
