@@ -5,13 +5,11 @@ A new stage is a folder beside this file (CONTRIBUTING.md tells what is in it) a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pada_agent.components.core import settings as sections
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import Section, Settings
-
-Role = Literal["teacher", "judge"]
+from pada_agent.components.core.settings import ControlSettings, Role, Section, Settings
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,12 @@ class Stage:
     may_lack: tuple[str, ...] = ()  # outputs that it writes only where they are asked for
     steps: Mapping[str, Ports] = field(default_factory=dict)  # where a parameter `step` decides what comes in
     llm: Role | None = None  # whom it asks: it gets that key, and a ledger keeps what was paid
+    solves: bool = False  # it may ask the teacher too: control.verdict, solve and solver say whom it asks
     hub: bool = False  # it may fetch models or rows from a hub: it gets the hub's token
     models: bool = False  # it loads models: the model cache is mounted
     checkpoints: bool = False  # it takes `checkpoint_uri`
     exports: bool = False  # it takes `export_uri`
+    unread: tuple[str, ...] = ()  # what is in its inputs for others; a folder ends with a slash
     retry: Retry = Retry()
 
     @property
@@ -82,6 +82,15 @@ class Stage:
         export is an effect outside of the results, so that it must not be skipped.
         """
         return not self.exports
+
+    @property
+    def keys(self) -> tuple[Role, ...]:
+        """Whose keys it gets, whatever a run's settings are."""
+        return tuple(dict.fromkeys((*((self.llm,) if self.llm else ()), *(("teacher",) if self.solves else ()))))
+
+    def asks(self, settings: Mapping[str, Any]) -> tuple[Role, ...]:
+        """Whom it asks under these settings, sections by name."""
+        return ControlSettings.model_validate(settings["control"]).asked if self.solves else self.keys
 
     @property
     def resources(self) -> Resources:
@@ -96,6 +105,7 @@ class Stage:
         return settings.model_dump(mode="json", include=set(self.settings.model_fields))
 
 
+_FOR_AGENTS = ("train_data/manifest.json", "train_data/assets/prompts/")
 LAST_STEP = "step_matched"  # of update_state: nothing follows it
 _EVALUATED = ("adapter", "predictions", "report_predictions")
 _STEPS = {
@@ -124,6 +134,7 @@ STAGES: dict[str, Stage] = {
         hub=True,
         models=True,
         checkpoints=True,
+        unread=_FOR_AGENTS,
     ),
     "evaluate_slm": Stage(
         settings=sections.EvaluateSlm,
@@ -133,6 +144,7 @@ STAGES: dict[str, Stage] = {
         may_lack=("predictions", "report_predictions"),
         values=("validation_accuracy",),
         models=True,  # but no token of a hub: it runs code that a model wrote
+        unread=_FOR_AGENTS,
     ),
     "analyze_patterns": Stage(
         settings=sections.AnalyzePatterns,
@@ -159,6 +171,7 @@ STAGES: dict[str, Stage] = {
         outputs=("checked_batches",),
         values=("accepted", "open_batches"),
         llm="judge",
+        solves=True,
     ),
     "update_state": Stage(
         settings=sections.UpdateState,

@@ -1,5 +1,7 @@
 """Requests for a score of 1 to 10, and a client to ask the LLM stub with: for tests of the client."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.llm.client import OpenAiLlm, open_llm
@@ -28,8 +30,16 @@ def ask(
     return LlmRequest(key or text, messages, SCHEMA, parse, temperature, salt, max_tokens)
 
 
+def asks(count: int) -> list[LlmRequest[int]]:
+    return [ask(f"rate {n}.") for n in range(count)]
+
+
 def opened(
     stub: Any, ledger: Any = "", budget: BudgetSettings = NO_CAPS, stage: str = "", spent: Any = None, **settings: Any
 ) -> OpenAiLlm:
     values: Any = {"model": "stub", "base_url": stub.url, "give_up_seconds": 20, **settings}
     return open_llm(LlmSettings(**values), budget, str(ledger), stage, spent)
+
+
+def lines_of(ledger: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ledger.read_text().splitlines()]

@@ -1,7 +1,7 @@
 """From failures to strategies: analyse each one, cluster the analyses, name the patterns, draft what to write against them."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from pada_agent.components.analyze_patterns.grounding import (
     Dossier,
-    count_features,
-    covering_features,
+    Grounds,
+    form_of,
     grounded_vectors,
     rank_seeds,
-    telling_features,
 )
 from pada_agent.components.analyze_patterns.screened import ask_screened
 from pada_agent.components.analyze_patterns.teacher import PatternName, draft_strategy, explain, name_pattern
@@ -71,11 +70,11 @@ def analyze(
     if not analyses:
         return Findings(summary=summary)
     passed = [task.features(p.fields) for p in validation if p.score.correct]
-    telling = telling_features([task.features(p.fields) for p in failures], passed)
+    grounds = Grounds.of([task.features(p.fields) for p in failures], passed)
     texts = tools.embed([f"{a.root_cause} | {a.scenario}" for a in analyses])
-    clustering = tools.cluster(grounded_vectors(texts, [set(a.features) for a in analyses], telling))
+    clustering = tools.cluster(grounded_vectors(texts, [set(a.features) for a in analyses], grounds.telling))
     dossiers = [
-        _dossier([a for a, own in zip(analyses, clustering.labels, strict=True) if own == label], passed, telling)
+        grounds.dossier([a for a, own in zip(analyses, clustering.labels, strict=True) if own == label])
         for label in range(clustering.k)
     ]
     names = ask_screened(
@@ -142,18 +141,12 @@ def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettin
     ]
 
 
-def _dossier(members: list[Analysis], passed: Sequence[set[str]], telling: Mapping[str, float]) -> Dossier:
-    failed = [set(a.features) for a in members]
-    return Dossier(members, count_features(failed, passed), covering_features(failed, telling), len(passed))
-
-
 def _plain_name(dossier: Dossier) -> PatternName | None:
     """A name made of counts alone, for when every draft quoted held-out data. Without features there is none."""
     if not dossier.features:
         return None
     needed = ", ".join(dossier.features)
-    # Not validated: what a reply's last sentence may be is no matter here.
-    return PatternName.model_construct(category_name=f"needs {needed}"[:60], pattern=f"Questions whose answer needs {needed}.")
+    return PatternName(category_name=f"needs {needed}"[:60], pattern=f"Questions whose answer needs {needed}.")
 
 
 def _plain_strategy(dossier: Dossier) -> str:
@@ -163,18 +156,19 @@ def _plain_strategy(dossier: Dossier) -> str:
 
 
 class _SeedRanking:
-    """Ranks training rows by nearness to a cluster; embeds questions once."""
+    """Ranks training rows for a cluster; embeds questions once."""
 
     def __init__(self, task: Task, validation: Sequence[Prediction], train: Sequence[TrainRow], tools: Tools) -> None:
         self._ids = [r.id for r in train]
         self._features = [task.features(r.fields) for r in train]
+        self._forms = [form_of(task.question(r.fields), task.target(r.fields)) for r in train]
         self._vectors = tools.embed([task.question(r.fields) for r in train])
         failed = [p for p in validation if not p.score.correct]
         self._failed = dict(zip([p.id for p in failed], tools.embed([task.question(p.fields) for p in failed]), strict=True))
 
     def nearest(self, dossier: Dossier) -> list[str]:
         centre = np.mean([self._failed[a.row_id] for a in dossier.members], axis=0)
-        return [self._ids[i] for i in rank_seeds(dossier.features, self._features, self._vectors @ centre)]
+        return [self._ids[i] for i in rank_seeds(dossier.features, self._features, self._forms, self._vectors @ centre)]
 
 
 def _continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tools) -> list[Pattern]:

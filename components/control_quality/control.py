@@ -1,13 +1,14 @@
 """Lets in only rows that are right, new, on the pattern, free of held-out text and, as a batch, good enough for the judge."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from pada_agent.components.control_quality.judge import Judgement, item, judge_request, solve_request
+from pada_agent.components.control_quality.judge import Judgement, item, judge_request, parent_items, room
+from pada_agent.components.control_quality.solve import Finding, solve
 from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
-from pada_agent.components.core.quality.rules import feedback_text, mean_score
+from pada_agent.components.core.patterns.feature_pairs import with_pairs
+from pada_agent.components.core.quality.rules import feedback_text, let_in, mean_score
 from pada_agent.components.core.records import Batch, Fields, Sample, Strategy, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.duplicates import NearDuplicates
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings
@@ -16,9 +17,12 @@ from pada_agent.components.core.tasks.task import CodeRunner, Task
 
 @dataclass(frozen=True)
 class Tools:
-    """The outside world, handed in. `leak` tells why texts are too close to held-out rows, '' if they are not."""
+    """The outside world, handed in; no solver where `control.solve` is off.
 
-    judge: Llm
+    `leak` tells why texts are too close to held-out rows, '' if they are not.
+    """
+
+    solver: Llm | None
     run_code: CodeRunner
     leak: Callable[[Sequence[str]], str]
 
@@ -31,109 +35,148 @@ class Known:
     accepted: Sequence[SyntheticRow]
 
 
-def control(
+@dataclass(frozen=True)
+class Verified:
+    """Batches after the rules and the solver: what is still new in them is for the judge. `findings` are by row id."""
+
+    batches: list[Batch]
+    findings: dict[str, Finding]
+
+
+def verify(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings, tools: Tools) -> Verified:
+    """A verdict on every new sample that a rule or the solver rejects. Batches without new work pass through unchanged."""
+    todo = [b.model_copy(update={"feedback": ""}) for b in batches if b.status == "open"]
+    checked = _check_rules(task, todo, _seen(task, batches, known, settings), tools)
+    rows = [s.row for b in checked for s in b.samples if s.status == "new"]
+    findings = solve(task, rows, [r.fields for r in known.train], settings, tools.solver, tools.run_code)
+    solved = {b.id: _with_verdicts(b, partial(_solved, findings)) for b in checked}
+    return Verified([solved.get(b.id, b) for b in batches], findings)
+
+
+def judge_verified(
     task: Task,
-    batches: Sequence[Batch],
+    verified: Verified,
     strategies: Sequence[Strategy],
     known: Known,
     settings: ControlSettings,
     generate: GenerateSettings,
-    tools: Tools,
+    judge: Llm | None,
 ) -> list[Batch]:
-    """`batches` with a verdict on every new sample; batches without new work pass through unchanged."""
-    todo = [b.model_copy(update={"feedback": ""}) for b in batches if b.status == "open"]
-    checked = _check_rules(task, todo, _seen(task, batches, known, settings), tools)
-    solved = _solve_blind(task, checked, settings, tools.judge)
-    judged = _judge(task, solved, {s.id: s.text for s in strategies}, settings, tools.judge)
-    closed = {b.id: _close(b, generate.regenerations) for b in judged}
-    return [closed.get(b.id, b) for b in batches]
+    """The batches with a verdict on every sample, closed, or open again with what to mend; no judge where checks alone decide."""
+    bench = _Bench(task, {s.id: s.text for s in strategies}, {r.id: r.fields for r in known.train}, verified.findings, settings)
+    work = [b for b in verified.batches if b.status == "open"]
+    todo = [b for b in work if new_rows(b)]
+    if settings.verdict == "checks":
+        judged = {b.id: _with_verdicts(b, lambda s: s.model_copy(update={"status": "accepted"})) for b in todo}
+    else:
+        assert judge is not None
+        replies = judge.ask_all("batches judged", [bench.request(b) for b in todo])
+        judged = {b.id: bench.verdicts(b, reply) for b, reply in zip(todo, replies, strict=True)}
+    closed = {b.id: _close(judged.get(b.id, b), generate.regenerations) for b in work}
+    return [closed.get(b.id, b) for b in verified.batches]
 
 
-def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings) -> NearDuplicates:
-    seen = NearDuplicates(settings.near_duplicate)
+class _Seen:
+    """Rows so far. One is repeated by nearly the same words, or by the same answer in whatever words."""
+
+    def __init__(self, task: Task, settings: ControlSettings) -> None:
+        self._task = task
+        self._texts = NearDuplicates(settings.near_duplicate)
+        self._answers: dict[str, str] = {}
+
+    def add(self, row: TrainRow | SyntheticRow) -> None:
+        self._texts.add(row.id, *self._identity(row.fields))
+        if answer := self._task.same_answer(row.fields):
+            self._answers.setdefault(answer, row.id)
+
+    def twin(self, fields: Fields) -> str:
+        """Which row it repeats and how, '' if none."""
+        if near := self._texts.closest(*self._identity(fields)):
+            return f"nearly the same as {near[0]}"
+        answer = self._task.same_answer(fields)
+        return f"the same answer as {self._answers[answer]} in other words" if answer in self._answers else ""
+
+    def _identity(self, fields: Fields) -> tuple[str, str]:
+        """Question and all that the SLM is shown: one question about two passages is two rows."""
+        return self._task.question(fields), self._task.messages(fields)[-1]["content"]
+
+
+def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings) -> _Seen:
+    seen = _Seen(task, settings)
     rows: list[TrainRow | SyntheticRow] = [*known.train, *known.accepted]
     rows += [row for b in batches for row in b.accepted]
     for row in rows:
-        seen.add(row.id, *_identity(task, row.fields))
+        seen.add(row)
     return seen
 
 
-def _identity(task: Task, fields: Fields) -> tuple[str, str]:
-    """Question and all that the SLM is shown: rows alike in both are the same (one question about two passages is two rows)."""
-    return task.question(fields), task.messages(fields)[-1]["content"]
-
-
-def _check_rules(task: Task, batches: Sequence[Batch], seen: NearDuplicates, tools: Tools) -> list[Batch]:
+def _check_rules(task: Task, batches: Sequence[Batch], seen: _Seen, tools: Tools) -> list[Batch]:
     def check(batch: Batch, sample: Sample) -> Sample:
         row = sample.row
+        if leak := tools.leak(task.private_texts(row.fields)):  # first, so that nothing else of such a row is told to anybody
+            return sample.rejected("leak", leak)
         if wrong := task.verify(row.fields, tools.run_code):
             return sample.rejected("wrong answer", wrong)
-        if batch.focus and batch.focus not in task.features(row.fields):
+        if batch.focus and batch.focus not in with_pairs(task.features(row.fields)):
             return sample.rejected("off the pattern", f"the answer does not use {batch.focus}")
-        if twin := seen.closest(*_identity(task, row.fields)):
-            return sample.rejected("not new", f"nearly the same as {twin[0]}")
-        if leak := tools.leak(task.private_texts(row.fields)):
-            return sample.rejected("leak", leak)
-        seen.add(row.id, *_identity(task, row.fields))
+        if twin := seen.twin(row.fields):
+            return sample.rejected("not new", twin)
+        seen.add(row)
         return sample
 
     return [_with_verdicts(b, partial(check, b)) for b in batches]
 
 
-def _solve_blind(task: Task, batches: Sequence[Batch], settings: ControlSettings, judge: Llm) -> list[Batch]:
-    """Multiple choice: the judge answers without the key; where it disagrees, key or question is doubtful."""
-    rows = [s.row for b in batches for s in b.samples if s.status == "new" and task.options_of(s.row.fields)]
-    if not rows:
-        return list(batches)
-    replies = judge.ask_all("rows solved blind", [solve_request(task, row, settings) for row in rows])
-    by_row = {row.id: reply for row, reply in zip(rows, replies, strict=True)}
-
-    def check(sample: Sample) -> Sample:
-        reply = by_row.get(sample.row.id)
-        if reply is None:
-            return sample
-        if reply.value is None:
-            return sample.rejected("not verified", reply.error)
-        answer = reply.value.answer
-        if not task.score(sample.row.fields, f"The best answer is {answer}.", _no_code).correct:
-            return sample.rejected("doubtful key", f"solved blind, the answer is {answer}")
-        return sample
-
-    return [_with_verdicts(b, check) for b in batches]
+def _solved(findings: Mapping[str, Finding], sample: Sample) -> Sample:
+    found = findings.get(sample.row.id)
+    return sample.rejected(found.kind, found.detail) if found and found.kind else sample
 
 
-def _judge(
-    task: Task, batches: Sequence[Batch], strategies: dict[str, str], settings: ControlSettings, judge: Llm
-) -> list[Batch]:
-    """Scores the survivors of each batch together, and accepts or rejects them together, as in the paper."""
-    todo = [b for b in batches if any(s.status == "new" for s in b.samples)]
-    replies = judge.ask_all(
-        "batches judged", [_batch_request(task, b, strategies.get(b.strategy_id, ""), settings) for b in todo]
-    )
-    judged = {b.id: _with_judgement(b, reply, settings.threshold) for b, reply in zip(todo, replies, strict=True)}
-    return [judged.get(b.id, b) for b in batches]
+def new_rows(batch: Batch) -> list[SyntheticRow]:
+    """Those without a verdict."""
+    return [s.row for s in batch.samples if s.status == "new"]
 
 
-def _batch_request(task: Task, batch: Batch, strategy: str, settings: ControlSettings) -> LlmRequest[Judgement]:
-    rows = [s.row for s in batch.samples if s.status == "new"]
-    items = [item(task, r.fields) for r in rows]
-    return judge_request(task, f"judge/{batch.id}/{batch.attempt}", batch.branch, strategy, items, settings)
+@dataclass(frozen=True)
+class _Bench:
+    """What a judge is told of batches, and what its scores make of them."""
 
+    task: Task
+    strategies: Mapping[str, str]
+    train: Mapping[str, Fields]
+    findings: Mapping[str, Finding]
+    settings: ControlSettings
 
-def _with_judgement(batch: Batch, reply: LlmReply[Judgement], threshold: float) -> Batch:
-    judgement = reply.value
-    if judgement is None:
-        return _with_verdicts(batch, lambda s: s.rejected("not judged", reply.error))
-    mean = mean_score(judgement.scores)
+    def request(self, batch: Batch) -> LlmRequest[Judgement]:
+        rows = new_rows(batch)
+        found = {r.id: self.findings[r.id].text for r in rows if r.id in self.findings}
+        items = [item(self.task, r.fields, solved=found.get(r.id, ""), length=room(len(rows))) for r in rows]
+        ids = dict.fromkeys(i for r in rows for i in r.provenance.parent_ids if i in self.train)
+        parents = parent_items(self.task, [self.train[i] for i in ids])
+        key, strategy = f"judge/{batch.id}/{batch.attempt}", self.strategies.get(batch.strategy_id, "")
+        return judge_request(self.task, key, batch.branch, strategy, items, parents, batch.missing, self.settings)
 
-    def verdict(sample: Sample) -> Sample:
-        scored = sample.model_copy(update={"row": sample.row.model_copy(update={"scores": judgement.scores})})
-        if mean >= threshold:
-            return scored.model_copy(update={"status": "accepted"})
-        return scored.rejected("judge", f"{mean:.1f} is below {threshold:g}")
+    def verdicts(self, batch: Batch, reply: LlmReply[Judgement]) -> Batch:
+        """Each sample is let in by its own scores or, as in the paper, all by the mean scores of the batch."""
+        judgement = reply.value
+        if judgement is None:
+            return _with_verdicts(batch, lambda s: s.rejected("not judged", reply.error))
+        passed = let_in(judgement.rows, self.settings)
+        numbers = {row.id: n for n, row in enumerate(new_rows(batch))}
+        whole = f"the batch's {mean_score(judgement.scores):.1f} is below {self.settings.threshold:g}"
 
-    judged = _with_verdicts(batch, verdict)
-    return judged.model_copy(update={"scores": judgement.scores, "feedback": judgement.feedback})
+        def verdict(sample: Sample) -> Sample:
+            n = numbers[sample.row.id]
+            own, change = judgement.rows[n], judgement.changes.get(n + 1, "")
+            scored = sample.model_copy(update={"row": sample.row.model_copy(update={"scores": own})})
+            if passed[n]:
+                return scored.model_copy(update={"status": "accepted"})
+            low = ", ".join(f"{name} {score:g}" for name, score in own.items())
+            why = whole if self.settings.verdict == "batch" else low
+            return scored.rejected("judge", f"{change.rstrip('.')} ({why})" if change else why)
+
+        judged = _with_verdicts(batch, verdict)
+        return judged.model_copy(update={"scores": judgement.scores, "feedback": judgement.changes.get(0, "")})
 
 
 def _with_verdicts(batch: Batch, verdict: Callable[[Sample], Sample]) -> Batch:
@@ -145,11 +188,5 @@ def _close(batch: Batch, regenerations: int) -> Batch:
     """Done, exhausted after the last regeneration, or open again with what to mend."""
     if not batch.missing:
         return batch.model_copy(update={"status": "done", "feedback": ""})
-    this_attempt = [s for s in batch.samples if s.row.provenance.attempt == batch.attempt]
-    reasons = [s.reason for s in this_attempt if s.status == "rejected"] + batch.refused
     status = "exhausted" if batch.attempt >= regenerations else "open"
-    return batch.model_copy(update={"status": status, "feedback": feedback_text(reasons, batch.feedback)})
-
-
-def _no_code(program: str, seconds: float) -> Any:
-    raise NotImplementedError("a multiple-choice answer is scored without running code")
+    return batch.model_copy(update={"status": status, "feedback": feedback_text(batch.refused, batch.feedback)})

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pada_agent.components.backends.artifacts.plan import carry_plan, read_plan
 from pada_agent.components.backends.executor import Executor, main
 from pada_agent.components.backends.llm.client import open_llm
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.cost.budget import Usage, by_stage
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.records import Batch, TrainRow
@@ -13,7 +15,8 @@ from pada_agent.components.core.row_quotas import allocation
 from pada_agent.components.core.settings import GenerateData
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.generate_data.batches import Sources, first_batches, next_batches
-from pada_agent.components.generate_data.generate import generate
+from pada_agent.components.generate_data.bounds import Forms
+from pada_agent.components.generate_data.generate import Tools, generate
 
 
 def run(ex: Executor) -> None:
@@ -25,7 +28,9 @@ def run(ex: Executor) -> None:
     plan = before or ex.input("plan", "strategies.yaml")
     strategies, errors, spent = read_plan(plan)
     train = read_records(data / "train.jsonl", TrainRow)
-    sources = Sources(task, train, strategies, errors)
+    sources, forms = Sources(task, train, strategies, errors), Forms.of(task, train, settings.slm.max_length)
+    if warning := forms.check_room(settings.generate.batch, settings.teacher.max_tokens):
+        notice(warning)
     if before:
         batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}
@@ -43,7 +48,7 @@ def run(ex: Executor) -> None:
     ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/generate_data")
     llm = open_llm(settings.teacher, settings.budget, ledger, "generate_data", by_stage(spent, usage))
     written_before = _samples(batches)
-    batches = generate(sources, batches, settings.generate, llm, iteration)
+    batches = generate(sources, batches, settings.generate, forms, Tools(llm, run_code), iteration)
     usage["generate_data"] = usage.get("generate_data", Usage()) + llm.usage
     out = ex.output("batches", "batches.jsonl")
     carry_plan(plan, out)

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pada_agent.components.core.patterns.feature_pairs import with_pairs
 from pada_agent.components.core.quality.chain import REFILL, refillable
 from pada_agent.components.core.records import Batch, Strategy, TrainingError, TrainRow
 from pada_agent.components.core.row_quotas import Allocation
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.generate_data.seeds import Likeness, unlike
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSe
 
 
 def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, seed: int) -> list[Batch]:
-    """Batches of the next link: an open one goes to its next attempt, an exhausted one gets one refill; both with new seeds."""
+    """Batches of the next link: an open one goes to its next attempt, an exhausted one gets one refill.
+
+    Both have new seeds, but for an attempt around training errors, which mends what was written around them.
+    """
     strategies = {s.id: s for s in sources.strategies}
 
     def again(number: int, batch: Batch) -> Batch:
@@ -80,15 +85,18 @@ def _batch(
 
 
 def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, number: int, seed: int) -> list[str]:
-    ids = [r.id for r in sources.train]
-    shots = min(settings.shots, len(ids))
-    if settings.seed_choice == "random" or not strategy.seed_ids:
-        return random.Random(f"{seed}/{strategy.id}/{number}").sample(ids, shots)
-    features = {r.id: sources.task.features(r.fields) for r in sources.train if r.id in set(strategy.seed_ids)}
-    near = [i for i in strategy.seed_ids if i in features]
-    showing = [i for i in near if focus in features[i]] if focus else near
-    # The nearest few take turns: one seed shown in every call gives the same sample in every reply.
-    pool = showing[: 3 * shots]
+    rows = {r.id: r.fields for r in sources.train}
+    shots = min(settings.shots, len(rows))
+    near = [i for i in strategy.seed_ids if i in rows]
+    if settings.seed_choice == "random" or not near:
+        return random.Random(f"{seed}/{strategy.id}/{number}").sample(list(rows), shots)
+    showing = [i for i in near if focus in with_pairs(sources.task.features(rows[i]))] if focus else near
+    # Seeds take turns: one that is shown in every call gives the same sample in every reply. Variations are made of the nearest
+    # few; who composes is shown what the pattern's rows have in all.
+    pool = showing if settings.freedom == "compose" else showing[: 3 * shots]
     random.Random(f"{seed}/{strategy.id}/{focus}").shuffle(pool)
-    chosen = [pool[(number * shots + i) % len(pool)] for i in range(min(shots, len(pool)))]
-    return chosen + [i for i in near if i not in chosen][: shots - len(chosen)]
+    start = number * shots % len(pool) if pool else 0
+    turn = pool[start:] + pool[:start]
+    likeness = Likeness(sources.task, {i: rows[i] for i in near})
+    fitting = unlike(likeness, turn, shots, diverse=settings.freedom == "compose")
+    return unlike(likeness, near, shots, chosen=fitting)

@@ -20,7 +20,7 @@ def generate_data(
     """Has the teacher write training rows against the patterns; with checked batches, only the rows still missing from them.
 
     Args:
-        settings: sections `task`, `teacher`, `generate`, `loop`, `budget`; or all of a run; absent: those beside train_data.
+        settings: `task`, `slm`, `teacher`, `generate`, `loop`, `budget`; or all of a run; absent: those beside train_data.
         train_data: from prepare_data.
         plan: from analyze_patterns, to begin with; checked batches carry it.
         checked_batches: from the previous control_quality; those that are not open pass through.

@@ -3,16 +3,19 @@
 {"items": [{"tables": "customers(city)", "sql": "SELECT ...", "question": "Which cities ..."}]}
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.llm_interface import Reply
 from pada_agent.components.core.records import Fields
-from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.validation import validation_message
+
+LONGEST_IN_GRAMMAR = 1000  # characters
+M = TypeVar("M", bound=BaseModel)
 
 
 class Items(Reply):
@@ -29,18 +32,38 @@ class Written:
     refused: list[str]
 
 
-def samples_asked(task: Task, count: int) -> dict[str, Any]:
-    """JSON schema of `count` of the task's samples."""
-    samples = Annotated[list[task.Sample], Field(min_length=count, max_length=count)]  # type: ignore[name-defined]
-    return create_model("Samples", __base__=Reply, items=(samples, ...)).schema_asked()
+def items_asked(model: type[BaseModel], count: int) -> dict[str, Any]:
+    """JSON schema of `count` items, each a `model`."""
+    items = Annotated[list[model], Field(min_length=count, max_length=count)]  # type: ignore[valid-type]
+    asked: dict[str, Any] = _for_grammars(create_model("Samples", __base__=Reply, items=(items, ...)).schema_asked())
+    return asked
 
 
-def read_samples(value: Any, task: Task, seed: Fields, most: int) -> Written:
+def _for_grammars(schema: Any) -> Any:
+    """Without long bounds: servers that turn a schema into a grammar write out every repetition. The reader keeps them."""
+    if isinstance(schema, list):
+        return [_for_grammars(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bound = schema.get("maxLength")
+    too_long = isinstance(bound, int) and bound > LONGEST_IN_GRAMMAR
+    return {k: _for_grammars(v) for k, v in schema.items() if not (k == "maxLength" and too_long)}
+
+
+def read_items(value: Any, model: type[M], fields_of: Callable[[M], Fields], most: int) -> Written:
     """The rows among the first `most` items; a bare list counts too. Raises ValueError when there are no items."""
+    return read_each(value, model, [fields_of] * most)
+
+
+def read_each(value: Any, model: type[M], makers: Sequence[Callable[[M], Fields]], all_of_them: bool = False) -> Written:
+    """As `read_items`, each item by the maker in its place; `all_of_them`: there must be one for each."""
+    items = Items.read({"items": value} if isinstance(value, list) else value).items
+    if all_of_them and len(items) != len(makers):
+        raise ValueError(f"items: {len(makers)} are needed, one for each answer in their order; there are {len(items)}")
     rows, refused = [], []
-    for item in Items.read({"items": value} if isinstance(value, list) else value).items[:most]:
+    for item, fields_of in zip(items, makers, strict=False):
         try:
-            rows.append(task.fields_of(task.Sample.model_validate(item), seed))
+            rows.append(fields_of(model.model_validate(item)))
         except ValidationError as e:
             refused.append(validation_message(e))
         except InputError as e:

@@ -17,8 +17,11 @@ from pada_agent.components.backends.record_files import records_sha256, write_js
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.prompts import FOLDER
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData
+from pada_agent.components.core.tasks.answer_first import check_order
+from pada_agent.components.core.tasks.registry import task_class
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_scorer
 from pada_agent.components.prepare_data.prepare import HELD_OUT, Prepared, prepare
@@ -34,7 +37,8 @@ def run(ex: Executor) -> None:
     whole_run, data_version = ex.run_settings(PrepareData), str(ex.parameter("data_version", ""))
     if whole_run:
         check_versions(whole_run, data_version)
-    task = open_task(settings.task)
+        check_order(task_class(settings.task.name), whole_run.generate.order)
+    task = open_task(settings.task, settings.prompts)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None
@@ -76,9 +80,10 @@ def _check_iterations(asked: int, most: int) -> None:
 
 
 def _write_assets(task: Task, folder: Path) -> dict[str, str]:
-    for name, text in sorted(task.assets().items()):
+    texts = task.assets() | {f"{FOLDER}/{name}": text for name, text in task.prompts.own.items()}
+    for name, text in texts.items():
         write_atomic(folder / name, text)
-    return {name: _sha256(folder / name) for name in sorted(task.assets())}
+    return {name: _sha256(folder / name) for name in sorted(texts)}
 
 
 def _facts(data: Prepared, splits: Iterable[str], sources: dict[str, str], folder: Path) -> dict[str, Any]:

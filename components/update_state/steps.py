@@ -42,13 +42,14 @@ def recorded_model(step: str, iteration: int) -> tuple[str, Kind]:
 def begin(
     state: State, settings: UpdateState, task: Task, train: Sequence[TrainRow], model: Evaluated, untuned: Evaluated | None
 ) -> Advance:
-    """Record the fine-tuned model the run starts from and, if evaluated, the untuned one; and what the run should cost."""
+    """Record the fine-tuned model the run starts from, the untuned one if evaluated, what it should cost, the user's prompts."""
     if untuned:
         state = update.start(state, untuned.model, untuned.groups)
     state = update.start(state, model.model, model.groups)
     validation = state.start.metrics.get("validation")
     stages = estimate(settings, task, [row.fields for row in train], len(train), validation.n if validation else 0)
-    state = state.model_copy(update={"expected": {s.stage: s.expected for s in stages}})
+    expected = {s.stage: s.expected for s in stages}
+    state = state.model_copy(update={"expected": expected, "prompts": task.prompts.own})
     shown = draw_rows(model.open_predictions, task, settings.seed)
     return state, _with_answers(shown, *([untuned] if untuned else []), model)
 

@@ -27,7 +27,7 @@ def sql_settings(llm_stub: Any) -> Settings:
             "slm": {"model": "unused"},
             "teacher": {"model": "teacher", "base_url": llm_stub.url, "timeout_seconds": 5, "give_up_seconds": 5},
             "judge": {"model": "judge", "base_url": llm_stub.url, "timeout_seconds": 5, "give_up_seconds": 5},
-            "control": {"judge_checks": 0},
+            "control": {"judge_checks": 0, "solve": "off"},
         }
     )
 

@@ -1,6 +1,7 @@
 """The analysis on real embeddings: what is asked, what is grounded, what is screened, what may cross to the generator."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def predictions(data, tmp_path) -> Path:
 
 def explain(ask) -> dict[str, str]:
     cause, scenario = CAUSES["HAVING" if "HAVING" in ask.last else "JOIN"]
-    return {"missing": "a clause", "root_cause": cause, "scenario": scenario}
+    return {"difference": "a clause", "root_cause": cause, "scenario": scenario}
 
 
 def name(ask) -> dict[str, str]:
@@ -84,8 +85,9 @@ def test_two_kinds_of_failure_become_two_grounded_patterns_with_near_seeds(stage
     assert (having.features[0].feature, having.features[0].failed, having.features[0].passed) == ("HAVING", having.size, 0)
     strategy = next(s for s in strategies if s.pattern_id == having.id)
     train = {r.id: r for r in read_records(data["train_data"] / "train.jsonl", TrainRow)}
-    first = [train[i].fields["sql"] for i in strategy.seed_ids[:3]]
-    assert all("HAVING" in sql for sql in first)
+    seeds = [train[i].fields["sql"] for i in strategy.seed_ids]
+    assert len(seeds) == 3 and all("HAVING" in sql for sql in seeds), "what does not fit the aim is no example of it"
+    assert len({re.sub(r"\d+", "?", sql) for sql in seeds[:3]}) == 3, "and no two of the first differ in a number alone"
     assert len(read_records(outputs["analyses"] / "analyses.jsonl", Analysis)) == 16
     assert [e.id for e in errors] == [next(iter(train))]
     assert list(spent) == ["analyze_patterns"]

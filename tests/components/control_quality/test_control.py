@@ -10,6 +10,7 @@ from pada_agent.components.control_quality.__main__ import run
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
+from pada_agent.components.core.settings import BudgetSettings
 
 HAVING = "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > "
 STRATEGY = Strategy(id="s1", pattern_id="p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"])
@@ -100,18 +101,28 @@ def test_wrong_answers_and_rows_off_the_pattern_go_back_unjudged(check, llm_stub
     assert reasons(checked)[1] == "off the pattern: the answer does not use HAVING"
     assert kinds(checked) == ["wrong answer", "off the pattern"]
     assert (checked.status, parameters["open_batches"], llm_stub.paid) == ("open", 1, 0)
-    assert "no such column" in checked.feedback and "HAVING" in checked.feedback
+    assert checked.feedback == "", "the writer is shown these rows with their reasons"
+
+
+def test_a_focus_of_two_features_needs_both(check, llm_stub):
+    rows = [
+        row(1, HAVING + "1", "Which cities have more than one customer?"),
+        row(2, "SELECT city FROM customers GROUP BY city HAVING AVG(points) > 400", "Cities with over 400 points on average?"),
+    ]
+    llm_stub.on("judge", reply=NINES)
+    (checked,), _, _ = check([batch(rows, focus="AVG with HAVING", wanted=2)])
+    assert reasons(checked) == ["off the pattern: the answer does not use AVG with HAVING", ""]
 
 
 def test_copies_of_training_earlier_and_sibling_rows_are_not_new(check, data, llm_stub):
     train: Fields = next(
         r.fields for r in read_records(data["train_data"] / "train.jsonl", TrainRow) if "HAVING" in r.fields["sql"]
     )
-    earlier = row(1, HAVING + "5", "Cities with over 5 customers", batch="b0")
+    earlier = row(1, HAVING + "5", "Towns in which more than 5 clients have a home", batch="b0")
     llm_stub.on("Filter groups.", reply=NINES)
     rows = [
         row(1, train["sql"], train["question"].upper()),
-        row(2, HAVING + "5", "cities with over 5 customers!"),
+        row(2, HAVING + "5", "towns in which more than 5 clients have a home!"),
         row(3, HAVING + "6", "Name cities that are home to over six clients"),
         row(4, HAVING + "6", "Name cities that are home to over six clients?"),
     ]
@@ -119,6 +130,121 @@ def test_copies_of_training_earlier_and_sibling_rows_are_not_new(check, data, ll
     assert [r.startswith("not new") for r in reasons(checked)] == [True, True, False, True]
     assert kinds(checked) == ["not new", "not new", None, "not new"]
     assert "b0-a0-1" in reasons(checked)[1]
+
+
+def test_of_three_questions_with_one_query_one_is_new(check, data, llm_stub):
+    train = next(r.fields for r in read_records(data["train_data"] / "train.jsonl", TrainRow) if "GROUP BY" in r.fields["sql"])
+    llm_stub.on("Filter groups.", reply=NINES)
+    rows = [
+        row(1, HAVING + "6", "Name cities that are home to over six clients"),
+        row(2, "SELECT c.city AS town FROM customers c GROUP BY c.city HAVING COUNT(*) > 6", "Where do seven or more live?"),
+        row(3, "select city from customers group by city having 6 < count(*)", "Give me towns whose customers outnumber six"),
+        row(4, HAVING + "7", "Name cities that are home to over seven clients"),
+        row(5, train["sql"].lower(), "In other words, please: the groups of a kind with their sizes?"),
+    ]
+    (checked,), _, _ = check([batch(rows, focus="", wanted=5)])
+    assert kinds(checked) == [None, "not new", "not new", None, "not new"]
+    assert reasons(checked)[1] == "not new: the same answer as b1-a0-1 in other words"
+
+
+def test_feedback_tells_of_replies_that_were_no_rows_and_nothing_of_held_out_ones(check, data, llm_stub):
+    held_out = next(r["fields"] for r in read_json_lines(data["heldout_data"] / "test.jsonl") if "HAVING" in r["fields"]["sql"])
+    rows = [
+        row(1, "SELECT nope", held_out["question"]),
+        row(2, "SELECT nope FROM customers GROUP BY city HAVING COUNT(*) > 1", "Nope by city, please now?"),
+    ]
+    (checked,), _, _ = check([batch(rows, refused=["sql: is empty"])])
+    assert kinds(checked) == ["leak", "wrong answer"] and "test row" in reasons(checked)[0]
+    assert checked.feedback == "sql: is empty."
+
+
+def with_control(settings, **changes):
+    return settings.model_copy(update={"control": settings.control.model_copy(update=changes)})
+
+
+MIXED = {
+    "adherence": [9, 10, 9],
+    "utility": [9, 2, 9],
+    "relevance": [9, 10, 9],
+    "feedback": [{"example": 2, "change": "Ask for what the query counts."}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({}, [True, False, True]),  # (10 + 2 + 10) / 3 = 7.3: a question and an answer that do not fit each other
+        ({"lowest": 1}, [True, True, True]),
+        ({"threshold": 8, "lowest": 1}, [True, False, True]),
+        ({"verdict": "batch"}, [True, True, True]),  # 8.4
+        ({"verdict": "batch", "threshold": 9}, [False, False, False]),
+    ],
+)
+def test_a_sample_is_let_in_by_its_own_scores_or_the_batch_as_one(check, llm_stub, sql_settings, changes, accepted):
+    llm_stub.on("Filter groups.", reply=MIXED)
+    rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3, 4)]
+    (checked,), _, _ = check([batch(rows)], with_control(sql_settings, **changes))
+    assert [s.status == "accepted" for s in checked.samples] == accepted
+    assert [s.row.scores["utility"] for s in checked.samples] == [9, 2, 9], "each has its own"
+    assert checked.scores["utility"] == pytest.approx(20 / 3)
+    assert checked.missing == accepted.count(False), "only these are written again"
+    if not all(accepted):
+        assert reasons(checked)[1].startswith("judge: Ask for what the query counts (")
+    assert checked.feedback == "", "what is said of one row is told beside it"
+
+
+def test_the_judge_sees_parents_results_and_what_the_solver_found(check, data, llm_stub, sql_settings):
+    seeds = read_records(data["train_data"] / "train.jsonl", TrainRow)[:2]
+    llm_stub.on("You judge", reply=NINES)
+    llm_stub.on(
+        "Answer what the user asks", reply=lambda ask: {"work": "", "answer": f"{HAVING}{ask.last.split('than ')[-1][0]}"}
+    )
+    rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3)]
+    parents = {"parent_ids": [s.id for s in seeds]}
+    rows = [r.model_copy(update={"provenance": r.provenance.model_copy(update=parents)}) for r in rows]
+    check([batch(rows, wanted=2)], with_control(sql_settings, solve="once"))
+    (judged,) = [ask for ask in llm_stub.asks if ask.text.startswith("You judge")]
+    for seed in seeds:
+        assert judged.last.count(f"- Question: {seed.fields['question']}\n  Answer: {seed.fields['sql']}") == 1
+    assert judged.last.count("Running the answer gave: ") == 2 and " rows: '" in judged.last
+    assert judged.last.count("Solved blind: 1 of 1 who were not shown the answer came to it") == 2
+    assert "2 examples were asked for" in judged.last and "all alike" not in judged.text, "too few to be of one kind"
+
+
+def test_where_the_checks_decide_no_judge_is_asked(check, llm_stub, sql_settings):
+    llm_stub.on("Answer what the user asks", reply={"work": "", "answer": HAVING + "2"})
+    rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3)]
+    decided = with_control(sql_settings, solve="once", verdict="checks", judge_checks=4)
+    (checked,), parameters, _ = check([batch(rows, wanted=2)], decided)
+    assert kinds(checked) == [None, "doubtful answer"] and parameters["accepted"] == 1 and checked.status == "open"
+    assert not any("You judge" in ask.text for ask in llm_stub.asks), "neither of batches nor to be measured"
+
+
+@pytest.mark.parametrize(("solve", "asked"), [("off", []), ("once", ["teacher", "teacher"])])
+def test_a_judge_that_is_not_asked_is_not_opened_and_may_be_the_teacher(check, llm_stub, sql_settings, solve, asked):
+    llm_stub.on("Answer what the user asks", reply={"work": "", "answer": HAVING + "2"})
+    decided = with_control(sql_settings, solve=solve, solver="teacher", verdict="checks")
+    # A server of that kind is up only for whom is asked.
+    judge = decided.teacher.model_copy(update={"base_url": "embedded"})
+    teacher = judge if solve == "off" else decided.teacher
+    rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3)]
+    (checked,), _, usage = check([batch(rows, wanted=2)], decided.model_copy(update={"judge": judge, "teacher": teacher}))
+    assert kinds(checked) == ([None, None] if solve == "off" else [None, "doubtful answer"])
+    assert [ask.body["model"] for ask in llm_stub.asks] == asked and usage["control_quality"]["calls"] == len(asked)
+
+
+def test_the_teacher_solves_under_the_same_cap_and_its_calls_are_counted(check, llm_stub, sql_settings):
+    llm_stub.on("Answer what the user asks", reply={"work": "", "answer": HAVING + "2"})
+    llm_stub.on("You judge", reply=NINES)
+    solved = with_control(sql_settings, solve="once", solver="teacher")
+    batches = [batch([row(2, HAVING + "2", "Cities with more than 2 customers")], wanted=1)]
+    (checked,), _, usage = check(batches, solved)
+    assert checked.status == "done" and [ask.body["model"] for ask in llm_stub.asks] == ["teacher", "judge"]
+    assert usage["control_quality"]["calls"] == 2
+    capped = solved.model_copy(update={"budget": BudgetSettings(stages={"control_quality": {"calls": 1}})})
+    (checked,), parameters, usage = check(batches, capped)
+    assert kinds(checked) == ["not judged"] and usage["control_quality"]["unasked"] == 1
+    assert (checked.status, parameters["open_batches"]) == ("open", 0), "nothing is written that could not be checked"
 
 
 def test_a_copy_of_a_held_out_row_is_a_leak(check, data, llm_stub):
@@ -144,7 +270,7 @@ def test_a_weak_batch_goes_back_with_the_judges_words_and_is_exhausted_at_the_en
     llm_stub.on("Filter groups.", reply={"adherence": 9, "utility": 6, "relevance": 5, "feedback": "Vary the tables."})
     rows = [row(n, HAVING + str(n), f"Cities with more than {n} customers") for n in (2, 3, 4)]
     (checked,), parameters, _ = check([batch(rows)])
-    assert reasons(checked) == ["judge: 6.7 is below 7"] * 3
+    assert reasons(checked) == ["judge: adherence 9, utility 6, relevance 5"] * 3
     assert kinds(checked) == ["judge"] * 3
     assert checked.status == "open" and "Vary the tables." in checked.feedback
     assert parameters == {"accepted": 0, "open_batches": 1}

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.control_quality.__main__ import run
-from pada_agent.components.control_quality.measure_judge import OFF_TASK, known_batches
+from pada_agent.components.control_quality.measure_judge import OFF_TASK, known_batches, measure_judge
 from pada_agent.components.core.quality.judge_check import JudgeCheck
 from pada_agent.components.core.records import Batch, Provenance, Sample, SyntheticRow, TrainRow
 from pada_agent.components.core.settings import BudgetSettings
@@ -17,7 +18,7 @@ from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.generate_data.__main__ import run as generate
 
 ITEM = re.compile(r"\d+\. Question: (.*)\n   Answer: (.*)\n?")
-KINDS = ["good"] * 4 + ["exchanged", "off_pattern", "cut", "off_task"]
+KINDS = ["good"] * 4 + ["subtle", "off_pattern", "exchanged", "cut"]
 SQL = "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > "
 
 
@@ -97,6 +98,15 @@ def test_a_judge_that_looks_is_told_from_one_that_does_not(check, settings, trai
     assert usage["calls"] == llm_stub.paid == 1 + 8
 
 
+@pytest.mark.parametrize(("high", "passed"), [(1, False), (2, True)])
+def test_a_batch_passes_if_more_than_half_of_it_would_be_let_in(train, sql_settings, llm_stub, high, passed):
+    llm_stub.on("", reply=lambda ask: dict.fromkeys(ask.schema["required"][:-1], [9] * high + [2] * (3 - high)))
+    llm = open_llm(sql_settings.judge, BudgetSettings(), "")
+    control = sql_settings.control.model_copy(update={"judge_checks": 2})
+    task = load_task(sql_settings.task.name, sql_settings.task.options)
+    assert {b.passed for b in measure_judge(task, train, control, 3, 0, llm).batches} == {passed}
+
+
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 def test_a_batch_off_the_pattern_is_off_one_whatever_the_number(train, sql_settings, number):
     task = load_task(sql_settings.task.name, sql_settings.task.options)
@@ -137,6 +147,9 @@ def test_the_same_rows_and_seed_give_the_same_batches(train):
     assert all(sql[i["question"]] == i["reference"] for i in by_kind["good"].items)
     assert all(sql[i["question"]] != i["reference"] for i in by_kind["exchanged"].items)
     assert all(len(i["question"].split()) == 2 for i in by_kind["cut"].items)
+    assert all(sql[i["question"]] != i["reference"] for i in by_kind["subtle"].items)
+    assert all(task.gives(sql[i["question"]]) != i["result"] for i in by_kind["subtle"].items), "the wrong one was run"
+    assert all(len(k.parents) == 3 and not {p["question"] for p in k.parents} & {i["question"] for i in k.items} for k in first)
     asked = re.search(r"needs (\w+)", by_kind["off_pattern"].strategy)[1]
     assert all(asked not in i["reference"] for i in by_kind["off_pattern"].items)
 
@@ -145,9 +158,24 @@ def test_a_task_without_features_is_measured_in_the_error_branch():
     fields = [{"question": f"{n} + {n} = ?", "options": [str(n), str(2 * n)], "answer": "B"} for n in range(1, 9)]
     rows = [TrainRow(id=str(i), fields=f) for i, f in enumerate(fields)]
     known = known_batches(load_task("arc_challenge", {}), rows, 3, 5, seed=0)
-    assert [k.kind for k in known] == ["good"] * 3 + ["exchanged", "cut", "off_task"]
+    assert [k.kind for k in known] == ["good"] * 3 + ["subtle", "exchanged", "subtle"]
     assert not any(k.strategy for k in known)
     assert known_batches(load_task("arc_challenge", {}), rows[:1], 3, 5, seed=0) == []
+
+
+def test_what_is_called_subtly_wrong_is_nothing_else():
+    options = {"prompt": "q", "answer": "a", "description": "d"}
+    raw = [{"q": f"{n} + {n} = ?", "a": str(2 * n), "options": [str(n), str(2 * n)]} for n in range(1, 9)]
+    for more, kinds in (
+        ({"scorer": "numeric"}, ["exchanged", "cut", "off_task", "exchanged"]),
+        ({"scorer": "multiple_choice", "choices": "options"}, ["subtle", "exchanged", "subtle", "cut"]),
+    ):
+        task = load_task("custom", {**options, **more})
+        rows = [TrainRow(id=str(i), fields=task.read(r)) for i, r in enumerate(raw)]
+        known = known_batches(task, rows, 4, 5, seed=0)[4:]
+        assert [k.kind for k in known] == kinds
+        right = {task.shown(r.fields): task.reference(r.fields) for r in rows}
+        assert all(right[i["question"]] != i["reference"] for k in known if k.kind in ("subtle", "exchanged") for i in k.items)
 
 
 def test_it_is_measured_once_a_run_and_only_when_the_judge_is_needed(check, settings, train, llm_stub):

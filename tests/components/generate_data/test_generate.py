@@ -6,10 +6,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Batch, Prediction, Sample, Score, Strategy, TrainingError, TrainRow
+from pada_agent.components.core.settings import BudgetSettings, GenerateSettings, LlmSettings
+from pada_agent.components.core.tasks.answer_first import answer_first
+from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.generate_data.__main__ import run
+from pada_agent.components.generate_data.batches import Sources
+from pada_agent.components.generate_data.bounds import Forms
+from pada_agent.components.generate_data.generate import Tools, generate
+from pada_agent.components.generate_data.shown import NOT_NEW
 
 STRATEGY = Strategy(
     id="it1-s1", pattern_id="it1-p1", pattern_name="Groups", text="Filter groups.", features=["HAVING"], seed_ids=[]
@@ -23,6 +32,12 @@ GOOD = {
 
 def item(n: int) -> dict[str, str]:
     return {**GOOD, "sql": GOOD["sql"].replace("2", str(n)), "question": f"Which cities have more than {n} customers?"}
+
+
+def asked_items(ask, numbers) -> dict[str, list[dict[str, str]]]:
+    """So many of the items as the ask wants, with the keys that it wants."""
+    wanted = ask.schema["properties"]["items"]
+    return {"items": [{k: item(n)[k] for k in wanted["items"]["properties"]} for n in numbers][: wanted["minItems"]]}
 
 
 def write_plan(folder: Path, strategies: list[Strategy], errors: list[Prediction]) -> Path:
@@ -65,9 +80,36 @@ def test_both_branches_write_their_share_and_show_what_they_must(stage, data, sq
     sent = next(a for a in llm_stub.asks if "Filter groups." in a.text)
     assert all(train_row.fields["question"] in sent.text for train_row in train if train_row.id in pattern.seed_ids)
     assert sent.temperature == 0.7
-    assert sent.schema["properties"]["items"]["minItems"] == 3
+    asked = sent.schema["properties"]["items"]
+    assert asked["minItems"] == 3
+    longest = max(len(r.fields["sql"]) for r in train)
+    assert asked["items"]["properties"]["sql"]["maxLength"] == 2 * longest, "bounds come from the training rows"
     usage = read_json(outputs["batches"] / "usage.json")["generate_data"]
     assert (usage["calls"], usage["paid_calls"]) == (2, 2)
+
+
+def test_a_strategy_about_two_features_together_shows_rows_that_have_both(stage, data, sql_settings, llm_stub, tmp_path):
+    train = read_records(data["train_data"] / "train.jsonl", TrainRow)
+    both = {r.id for r in train if "HAVING" in r.fields["sql"] and "AVG" in r.fields["sql"]}
+    changes = {"seed_ids": [r.id for r in train], "features": ["AVG with HAVING"]}
+    plan = write_plan(tmp_path / "plan", [STRATEGY.model_copy(update=changes)], [])
+    llm_stub.on("Filter groups.", reply={"items": [item(2)]})
+    outputs, _ = stage(run, configure(sql_settings, shots=1), {"train_data": data["train_data"], "plan": plan})
+    batches = read_records(outputs["batches"] / "batches.jsonl", Batch)
+    assert batches and all(b.focus == "AVG with HAVING" and set(b.seed_ids) <= both for b in batches)
+
+
+def test_each_strategy_and_attempt_shows_other_values_of_the_database(stage, data, sql_settings, llm_stub, tmp_path):
+    two = [STRATEGY, STRATEGY.model_copy(update={"id": "it1-s2", "text": "Filter groups again."})]
+    llm_stub.on("Filter groups", reply={"items": [item(2)]})
+    stage(
+        run,
+        configure(sql_settings, share=0.3),
+        {"train_data": data["train_data"], "plan": write_plan(tmp_path / "plan", two, [])},
+    )
+    shown = {aim: {a.messages[0]["content"] for a in llm_stub.asks if f"{aim}\n" in a.text} for aim in ("groups.", "again.")}
+    assert len(llm_stub.asks) > 2 and [len(texts) for texts in shown.values()] == [1, 1], "one beginning for all of a strategy"
+    assert shown["groups."] != shown["again."]
 
 
 def test_random_seeds_are_drawn_from_all_training_rows(stage, data, sql_settings, llm_stub, tmp_path):
@@ -127,7 +169,9 @@ def test_the_next_link_writes_only_what_is_missing_and_tells_why(stage, data, sq
     assert (retried.attempt, len(retried.samples)) == (1, 4)
     sent = llm_stub.asks[-1]
     assert sent.schema["properties"]["items"]["maxItems"] == 1
-    assert "one thing only" in sent.text and "one thing only" not in llm_stub.asks[0].text, "less is asked after a refusal"
+    wrote = batch.samples[0].row.fields["sql"]
+    assert f'{wrote}","question"' in sent.text and "What is wrong: off" in sent.text, "the refused row is shown with its reason"
+    assert "small and safe" in sent.text and "small and safe" not in llm_stub.asks[0].text, "less is asked after a refusal"
     assert item(3)["question"] in sent.text, "what is accepted is shown, so that it is not written again"
     assert read_json(second["batches"] / "usage.json")["generate_data"]["calls"] == 2
 
@@ -186,3 +230,197 @@ def test_no_prompt_holds_a_held_out_row(stage, data, sql_settings, llm_stub, tmp
     assert len(held_out) == 360
     for ask in llm_stub.asks:
         assert not [row["id"] for row in held_out if row["fields"]["question"] in ask.text]
+
+
+@pytest.mark.parametrize(
+    ("freedom", "told", "untold"),
+    [("vary", "Leave everything else as it is", "combine"), ("compose", "kinds of your own", "Leave everything else")],
+)
+def test_freedom_decides_whether_rows_vary_the_examples(stage, data, sql_settings, llm_stub, tmp_path, freedom, told, untold):
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [])
+    llm_stub.on("Filter groups.", reply={"items": [item(2), item(3), item(4)]})
+    stage(run, configure(sql_settings, share=0.025, freedom=freedom), {"train_data": data["train_data"], "plan": plan})
+    (ask,) = llm_stub.asks
+    assert told in ask.text and untold not in ask.text
+
+
+@pytest.mark.parametrize("freedom", ["vary", "compose"])
+@pytest.mark.parametrize("order", ["question_first", "answer_first"])
+def test_a_second_attempt_mends_what_was_refused_and_is_told_of_no_leak(
+    stage, data, sql_settings, llm_stub, tmp_path, freedom, order
+):
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [])
+    llm_stub.on("You write training examples", reply=lambda ask: asked_items(ask, range(2, 9)))
+    settings = configure(sql_settings, share=0.025, freedom=freedom, order=order)
+    first, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
+    (batch,) = read_records(first["batches"] / "batches.jsonl", Batch)
+    asked_before = len(llm_stub.asks)
+    known, leak, judged = batch.samples
+    samples = [
+        known.rejected("not new", "nearly the same as train-17"),
+        leak.rejected("leak", "8 words in common with a test row"),
+        judged.rejected("judge", "6.0 is below 7"),
+    ]
+    update = {"samples": samples, "feedback": "Use other tables."}
+    write_records(first["batches"] / "batches.jsonl", [batch.model_copy(update=update)])
+    stage(run, settings, {"train_data": data["train_data"], "checked_batches": first["batches"]})
+    sent = llm_stub.asks[asked_before]
+    assert "leak" not in sent.text and "test row" not in sent.text and "train-17" not in sent.text
+    assert [f'{s.row.fields["sql"]}","question"' in sent.text for s in samples] == [True, False, True]
+    assert f"What is wrong: {NOT_NEW}" in sent.text and "What is wrong: judge: 6.0 is below 7" in sent.text
+    assert "last try: Use other tables." in sent.text
+    assert "Leave everything else" not in sent.text and "variation" not in sent.text
+    if order == "answer_first":
+        assert "last try: Use other tables." in llm_stub.asks[-1].text, "the questions are mended too"
+
+
+@pytest.mark.parametrize("freedom", ["vary", "compose"])
+@pytest.mark.parametrize("order", ["question_first", "answer_first"])
+def test_a_second_attempt_is_careful_after_replies_of_which_there_is_nothing_to_show(
+    stage, data, sql_settings, llm_stub, tmp_path, freedom, order
+):
+    train = read_records(data["train_data"] / "train.jsonl", TrainRow)
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [train_error(train[0])])
+    llm_stub.on("You write training examples", reply={"items": [{"sql": "SELECT nope FROM nowhere"}]})
+    settings = configure(sql_settings, freedom=freedom, order=order)
+    first, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
+    batches = read_records(first["batches"] / "batches.jsonl", Batch)
+    assert len(batches) == 2 and all(b.refused and not b.samples for b in batches)
+    told = [b.model_copy(update={"feedback": "sql: no such table: nowhere."}) for b in batches]
+    write_records(first["batches"] / "batches.jsonl", told)
+    asked_before = len(llm_stub.asks)
+    stage(run, settings, {"train_data": data["train_data"], "checked_batches": first["batches"]})
+    for ask in llm_stub.asks[asked_before:]:
+        assert "no such table: nowhere" in ask.text and "small and safe steps" in ask.text
+        assert not any(free in ask.text for free in ("of your own", "shape", "variation", "Leave everything else"))
+    (pattern,) = (ask for ask in llm_stub.asks[asked_before:] if "Filter groups." in ask.text)
+    assert "Each must use HAVING" in pattern.text
+
+
+def test_answers_come_first_and_only_those_that_stand_get_a_question(stage, data, sql_settings, llm_stub, tmp_path):
+    train = read_records(data["train_data"] / "train.jsonl", TrainRow)
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [train_error(train[0])])
+    known = next(r.fields["sql"] for r in train if "HAVING" in r.fields["sql"])
+    queries = [
+        "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 2",
+        "SELECT town FROM customers GROUP BY town HAVING COUNT(*) > 2",
+        "SELECT COUNT(*) FROM customers",
+        known,
+    ]
+    answers = {"items": [{"tables": "customers(city)", "sql": sql} for sql in queries]}
+    llm_stub.on(lambda ask: "answers alone" in ask.text and "Filter groups." in ask.text, reply=answers)
+    llm_stub.on("answers alone", reply={"items": [{"tables": "customers(id)", "sql": "SELECT MAX(id) FROM customers"}]})
+    llm_stub.on("HAVING COUNT(*) > 2", reply={"items": [{"question": "Which cities have more than two customers?"}]})
+    llm_stub.on("MAX(id)", reply={"items": [{"question": "What is the highest number of a customer?"}]})
+    settings = configure(sql_settings, share=0.04, batch=4, pattern_share=0.8, order="answer_first")
+    outputs, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
+    pattern, error = read_records(outputs["batches"] / "batches.jsonl", Batch)
+    assert [s.row.fields for s in pattern.samples] == [
+        {"question": "Which cities have more than two customers?", "sql": queries[0], "family": ""}
+    ]
+    assert [s.row.fields["sql"] for s in error.samples] == ["SELECT MAX(id) FROM customers"]
+    assert pattern.unwritten == {"no row": 3}
+    assert [reason.startswith(sql) for reason, sql in zip(pattern.refused, queries[1:], strict=True)] == [True] * 3
+    for reason, said in zip(pattern.refused, ("no such column: town", "does not use HAVING", NOT_NEW), strict=True):
+        assert said in reason
+    asks = sorted(llm_stub.asks, key=lambda ask: ask.number)
+    assert ["answers alone" in ask.text for ask in asks] == [True, True, False, False], "all answers before any question"
+    assert "question" not in asks[0].schema["properties"]["items"]["items"]["properties"]
+    question = next(ask for ask in asks[2:] if "HAVING COUNT(*) > 2" in ask.last)
+    assert "rows of (city), the first: '" in question.last, "the question is written from the result"
+    assert (question.schema["properties"]["items"]["minItems"], question.schema["properties"]["items"]["maxItems"]) == (1, 1)
+    assert pattern.samples[0].row.provenance.request_hash
+    assert read_json(outputs["batches"] / "usage.json")["generate_data"]["calls"] == 4
+
+
+def test_an_answer_is_not_written_twice_and_a_focus_that_the_question_brings_is_waited_for(llm_stub):
+    task = load_task("gsm8k", {})
+    train = [TrainRow(id="t1", fields={"question": "How many pears is 1 + 1?", "answer": "1 + 1 = 2\n#### 2"})]
+    batches = [
+        Batch(id=f"b{n}", branch="pattern", strategy_id="it1-s1", seed_ids=["t1"], wanted=1, focus=focus)
+        for n, focus in enumerate(("fractions", "", "division", "division with fractions"))
+    ]
+    llm_stub.on("answers alone", reply={"items": [{"steps": ["Ann eats 3 * 4 = 12 plums."]}]})
+    question = "Of 9 days a third is hot; Ann eats 4 plums on each. How many?"
+    llm_stub.on("It gives: 12", reply={"items": [{"question": question}]})
+    sources = Sources(task, train, [STRATEGY], [])
+    llm = open_llm(LlmSettings(model="teacher", base_url=llm_stub.url, api_key_env="PATH"), BudgetSettings(), "")
+    tools = Tools(llm, lambda program, seconds: pytest.fail("nothing to run"))
+    settings = GenerateSettings(order="answer_first")
+    fractions, twin, division, both = generate(sources, batches, settings, Forms.of(task, train, 1024), tools, 1)
+    assert [s.row.fields["question"] for s in fractions.samples] == [question]
+    assert (twin.samples, NOT_NEW in twin.refused[0]) == ([], True)
+    assert (division.samples, "does not use division" in division.refused[0]) == ([], True)
+    assert (both.samples, "does not use division with fractions" in both.refused[0]) == ([], True)
+    batches = [batches[0].model_copy(update={"focus": "fractions with multiplication"})]
+    (both,) = generate(sources, batches, settings, Forms.of(task, train, 1024), tools, 1)
+    assert [s.row.fields["question"] for s in both.samples] == [question], "one from the answer, one from the question"
+
+
+def test_functions_are_run_before_their_docstrings_are_written(llm_stub):
+    task = load_task("humaneval", {})
+    known = {
+        "prompt": 'def add(a: int, b: int) -> int:\n    """Add two numbers, 1 and 2 to 3."""\n',
+        "entry_point": "add",
+        "canonical_solution": "    return a + b\n",
+        "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
+    }
+    train = [TrainRow(id="t1", fields=known)]
+    tests = ["assert less(5, 2) == 3", "assert less(2, 2) == 0", "assert less(7, 7) == 0"]
+    functions = [
+        {
+            "code": "def plus(x, y):\n    return x + y",
+            "tests": ["assert plus(1, 2) == 3", "assert plus(2, 2) == 4", "assert plus(0, 1) == 1"],
+        },
+        {"code": "def less(a, b):\n    return b - a", "tests": tests},
+        {"code": "def less(a, b):\n    return a - b", "tests": tests},
+    ]
+    llm_stub.on("answers alone", reply={"items": functions})
+    docstring = "Take b from a, e.g. 2 from 5 leaves 3."
+    llm_stub.on("it passes its tests", reply={"items": [{"docstring": docstring}]})
+    batches = [Batch(id="b", branch="pattern", strategy_id="it1-s1", seed_ids=["t1"], wanted=3)]
+    llm = open_llm(LlmSettings(model="teacher", base_url=llm_stub.url, api_key_env="PATH"), BudgetSettings(), "")
+    settings = GenerateSettings(order="answer_first")
+    sources, forms = Sources(task, train, [STRATEGY], []), Forms.of(task, train, 1024)
+    (batch,) = generate(sources, batches, settings, forms, Tools(llm, run_code), 1)
+    assert NOT_NEW in batch.refused[0], "the training row's function under other names"
+    assert "fails its own tests" in batch.refused[1]
+    (sample,) = batch.samples
+    assert task.question_of(sample.row.fields).model_dump() == {"docstring": docstring}
+    assert task.verify(sample.row.fields, run_code) == ""
+
+
+@pytest.mark.parametrize("order", ["question_first", "answer_first"])
+def test_a_row_that_training_would_leave_out_is_refused(stage, data, sql_settings, llm_stub, tmp_path, order):
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [])
+    long = "Which of all of the cities that there are have more than 22 of the customers in them?"
+    written = {"items": [item(n) | ({"question": long} if n == 22 else {}) for n in (21, 22)]}
+
+    def reply(ask):
+        wanted = ask.schema["properties"]["items"]["items"]["properties"]
+        return {"items": [{k: row[k] for k in wanted} for row in written["items"]]}
+
+    llm_stub.on("You write training examples", reply=reply)
+    changes = {"slm": sql_settings.slm.model_copy(update={"max_length": 32})}
+    settings = configure(sql_settings, share=0.017, order=order).model_copy(update=changes)
+    outputs, _ = stage(run, settings, {"train_data": data["train_data"], "plan": plan})
+    (batch,) = read_records(outputs["batches"] / "batches.jsonl", Batch)
+    assert [s.row.fields["question"] for s in batch.samples] == [item(21)["question"]], batch.refused
+    assert "tokens in all, and at most 32 are trained on" in batch.refused[0]
+
+
+def test_room_that_cuts_off_most_replies_is_refused_before_anything_is_paid(stage, data, sql_settings, llm_stub, tmp_path):
+    plan = write_plan(tmp_path / "plan", [STRATEGY], [])
+    teacher = sql_settings.teacher.model_copy(update={"max_tokens": 100})
+    settings = configure(sql_settings).model_copy(update={"teacher": teacher})
+    with pytest.raises(InputError, match=r"teacher\.max_tokens: 100 is too few"):
+        stage(run, settings, {"train_data": data["train_data"], "plan": plan})
+    assert not llm_stub.asks
+
+
+def test_answers_first_needs_answers_that_run():
+    with pytest.raises(InputError, match=r"generate\.order: answer_first .* arc_challenge has none"):
+        answer_first(load_task("arc_challenge", {}), "answer_first")
+    assert answer_first(load_task("arc_challenge", {}), "") is None
+    assert answer_first(load_task("gsm8k", {}), "question_first") is None
+    assert answer_first(load_task("gsm8k", {}), "answer_first").name == "gsm8k"

@@ -15,10 +15,12 @@ from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.prompts import package_text
 from pada_agent.components.core.records import Fields, HeldOutRow, Score, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.gsm8k import Gsm8k
+from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult, CodeRunner
 from pada_agent.components.prepare_data import __main__ as entry
 from pada_agent.components.prepare_data.__main__ import run
@@ -94,7 +96,7 @@ def prepare(tmp_path: Path) -> Callable[..., Path]:
     return start
 
 
-def run_stage(task: Raw, out: Path, seed: int = 0, **sections: Raw) -> Path:
+def run_stage(task: Raw, out: Path, seed: int = 0, **sections: Any) -> Path:
     def slot(name: str) -> Raw:
         return {"artifacts": [{"name": name, "uri": str(out / name), "metadata": {}}]}
 
@@ -199,6 +201,11 @@ class TestOutputs:
         kept = Settings.model_validate(read_json(out / "train_data" / "settings.json"))
         assert kept == Settings(task={**task, "split_seed": 0}, **models)
 
+    def test_an_order_that_the_task_has_not_is_refused_before_anything_is_paid(self, tmp_path: Path) -> None:
+        sections = {name: {"model": name} for name in ("slm", "teacher", "judge")} | {"generate": {"order": "answer_first"}}
+        with pytest.raises(InputError, match=r"^generate\.order: answer_first needs .* squad has none; leave it out$"):
+            run_stage({"name": "squad", "train": "t", "validation": "v", "test": "t"}, tmp_path / "out", **sections)
+
     def test_files_that_options_name_travel_along(self, tmp_path: Path) -> None:
         script = "CREATE TABLE customers (name TEXT, city TEXT);\nINSERT INTO customers VALUES ('Ada', 'Oslo'), ('Bo', 'Rome');\n"
         sqlite3.connect(":memory:").executescript(script)
@@ -216,6 +223,33 @@ class TestOutputs:
         assert (out / "train_data" / "assets" / name).read_text() == script
         assert assets[name] == hashlib.sha256(script.encode()).hexdigest()
         assert len(train_of(out)) == 2  # a value that differs is another row
+
+    def test_prompts_travel_along_and_wrong_ones_are_told_at_once(self, prepare: Callable[..., Path], tmp_path: Path) -> None:
+        own = "=== user\n{{ question }} {{ prompt }}{{ labels }}"
+        (tmp_path / "prompts").mkdir()
+        (tmp_path / "prompts" / "solve.txt").write_text(own.replace("{{ question }} ", "Solve: "))
+        (tmp_path / "prompts" / "judge.txt").write_text(package_text("judge.txt"))  # as it was: not the user's
+        prepare("gsm8k", gsm8k(), "before")
+        task = {"name": "gsm8k", **{split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}}
+        out = run_stage(task, tmp_path / "out", prompts=str(tmp_path / "prompts"))
+        kept = out / "train_data" / "assets" / "prompts" / "solve.txt"
+        assets = read_json(out / "train_data" / "manifest.json")["assets"]
+        assert assets == {"prompts/solve.txt": hashlib.sha256(kept.read_bytes()).hexdigest()}
+        loaded = load_task("gsm8k", {}, out / "train_data" / "assets")
+        (message,) = loaded.prompts.render("control_quality", "solve", prompt="?", labels=["A"])
+        assert message["content"] == "Solve: ?['A']"
+        assert load_task("gsm8k", {}).prompts.own == {}, "they are the run's, not the task's"
+        (tmp_path / "prompts" / "solve.txt").write_text(own)
+        with pytest.raises(
+            InputError, match=r"^prompts: .*/prompts/solve.txt, line 2: there is no variable 'question'; there are"
+        ):
+            run_stage(task, tmp_path / "wrong", prompts=str(tmp_path / "prompts"))
+        (tmp_path / "prompts" / "solv.txt").write_text(own)
+        with pytest.raises(
+            InputError, match=r"^prompts: .*/prompts has 'solv.txt', which no stage has \(did you mean 'solve.txt'"
+        ):
+            run_stage(task, tmp_path / "wrong", prompts=str(tmp_path / "prompts"))
+        assert not (tmp_path / "wrong" / "train_data").exists()
 
     def test_parquet_gives_the_same_rows(self, prepare: Callable[..., Path], tmp_path: Path) -> None:
         lines = prepare("squad", squad(), "one")
