@@ -5,6 +5,8 @@ PIP_ARGS ?=
 # What is installed here is locked (make locks). NEWEST=1 takes the newest versions there are instead, in an environment of its own:
 # `make test NEWEST=1` says what they break.
 NEWEST ?=
+# Test files that run side by side; each process may hold a model of 1 GB.
+JOBS ?= 2
 VENV := $(if $(NEWEST),.venv-newest,.venv)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -38,7 +40,7 @@ quickstart: $(READY)  ## Run the whole loop on real small models: no account, no
 	@$(BIN)/pada run --config pipelines/quickstart/config.yaml --run-dir runs/quickstart
 
 test: $(COMPLETE)  ## Run all tests but those of the images
-	@$(BIN)/python -m pytest $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 test-containers: $(COMPLETE)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
 	@$(BIN)/python -m pytest tests/containers

@@ -11,6 +11,7 @@ import typer
 
 from pada_agent.components.backends.progress import quiet_libraries
 from pada_agent.components.backends.signals import STOPPED, ending_in_order
+from pada_agent.components.backends.threads import wait_briefly
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import GenerateSettings
@@ -79,6 +80,19 @@ def estimate(config: Config, seed: Seed = None) -> None:
     from pada_agent.pipelines.cost_table import show_estimate
 
     show_estimate(read_config(config, seed))
+
+
+@app.command()
+def prompts(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder to write them into; nothing is overwritten")],
+) -> None:
+    """Write the package's prompts into a folder, to be edited and named in the config as `prompts: DIR`."""
+    from pada_agent.components.backends.artifacts.prompt_files import write_prompts
+
+    if ":/" in str(folder):
+        raise InputError(f"DIR {folder}: prompts are written to a local folder; upload it from there")
+    for file in write_prompts(folder):
+        typer.echo(str(file))
 
 
 @app.command()
@@ -297,6 +311,7 @@ def _says_how_to_go_on(command: list[str]) -> Iterator[None]:
 def main() -> None:
     """Entry point. What the user can mend is one line; anything else is a bug and keeps its traceback."""
     quiet_libraries()
+    wait_briefly()
     try:
         app()
     except PadaError as e:

@@ -13,6 +13,8 @@ from pathlib import Path
 from pada_agent.components.core.addresses import Address, moved
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.tasks.answer_first import check_order
+from pada_agent.components.core.tasks.registry import task_class
 from pada_agent.pipelines.yaml_file import read_yaml, validated
 
 _DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".gz", ".csv")
@@ -26,6 +28,8 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     settings = validated(values, Settings, file)
     folder = file.resolve().parent
     try:
+        if settings.generate.order:
+            check_order(task_class(settings.task.name), settings.generate.order)
         return moved(settings, lambda address: _located(folder, address))
     except InputError as e:
         raise InputError(f"{file}: {e}") from e
@@ -36,6 +40,6 @@ def _located(folder: Path, address: Address) -> str:
     if address.is_uri or address.is_path:
         return address.value
     path = folder / Path(address.value).expanduser()
-    meant = address.kind == "file" or address.value.startswith(("./", "../", "~"))
+    meant = address.kind in ("file", "folder") or address.value.startswith(("./", "../", "~"))
     meant = meant or (address.kind == "rows" and path.suffix in _DATA_SUFFIXES)
     return str(path.resolve()) if meant or path.exists() else address.value

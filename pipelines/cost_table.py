@@ -31,14 +31,16 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
         llm = getattr(settings, role)
         if llm.base_url == EMBEDDED:
             say(f"The {role} runs on this machine and costs nothing but time.")
-        elif not llm.usd_per_million_input and not llm.usd_per_million_output:
+        elif not llm.priced:
             say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
+        if llm.mode == "batch":
+            say(f"The {role} is asked in batches, {llm.batch_discount:.0%} off its prices; each step may take up to a day.")
 
 
 def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
     """The estimate by stage, and the training and validation rows it is for."""
     own = settings.task
-    task = open_task(own)
+    task = open_task(own, settings.prompts)
     train, rows = _train_rows(task, own.train, own.train_size)
     validation = own.validation_size or _count(own.validation)
     if not own.selection and not own.validation_size:

@@ -148,13 +148,29 @@ def _sandbox(needed: bool) -> Iterator[Check]:
 def _lies_there(address: Address) -> Iterator[Check]:
     """What is at an address. Rows on the hub, and what fsspec reads from elsewhere, are not asked for."""
     key, value = address.key, address.value
-    if speaks(value) and not (address.kind == "model" and _fetched(value)):
+    if address.kind == "folder":
+        yield from prompts(key, value)
+    elif speaks(value) and not (address.kind == "model" and _fetched(value)):
         yield store(key, value, to_read=True)
     elif address.kind == "model":
         yield _model(key.removesuffix(".model"), value)
     elif address.is_path:
         there = Path(value).exists()
         yield Check(key, value) if there else Check(key, f"there is nothing at {value}", "correct the path in the config")
+
+
+def prompts(key: str, address: str) -> Iterator[Check]:
+    """Whether the prompts there can take the place of the package's, and what they leave out."""
+    from pada_agent.components.backends.artifacts.prompt_files import read_prompts
+
+    left_out: list[str] = []
+    try:
+        own = read_prompts(address, left_out.append)
+    except PadaError as e:
+        yield Check.failed(key, e)
+        return
+    yield Check(key, f"{address}: {', '.join(own) or 'none'} in place of the package's own")
+    yield from (Check(key, note, needed=False, wrong=True) for note in left_out)
 
 
 def store(key: str, uri: str, to_read: bool) -> Check:
@@ -204,15 +220,17 @@ def endpoint(role: str, llm: LlmSettings) -> Check:
     class Ready(Reply):
         word: str
 
-    quick = llm.model_copy(update={"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": ROOM})
+    short = {"timeout_seconds": ENDPOINT_SECONDS, "give_up_seconds": ENDPOINT_SECONDS, "max_tokens": ROOM}
+    quick = llm.model_copy(update={**short, "mode": "chat"})  # nobody waits a day for a doctor
     asked = [{"role": "user", "content": 'Answer with the JSON object {"word": "ready"}.'}]
     place = llm.base_url or "OpenAI's address"
+    client = open_llm(quick, BudgetSettings(), "")
     try:
-        (reply,) = open_llm(quick, BudgetSettings(), "").ask_all(
-            f"asking the {role}", [LlmRequest.of(Ready, "doctor", asked, temperature=0.0)]
-        )
+        if llm.mode == "batch":
+            client.check_batches()
+        (reply,) = client.ask_all(f"asking the {role}", [LlmRequest.of(Ready, "doctor", asked, temperature=0.0)])
     except PadaError as e:
         return Check(role, str(e), f"see {role} in the config, and ${llm.api_key_env}")
     if reply.value is None:
         return Check(role, f"{llm.model} at {place}: {reply.error}", f"try another {role}.model", needed=False)
-    return Check(role, f"{llm.model} at {place} answers")
+    return Check(role, f"{llm.model} at {place} answers" + (", and has batches" if llm.mode == "batch" else ""))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import batch_stub as BATCH
 import http_stub as HTTP
 import llm_stub as STUB
 import pytest
@@ -24,6 +25,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def llm_stub() -> Iterator[Any]:
     """A loopback LLM endpoint that fails the test when it is asked what it was not told about."""
     with STUB.serving() as stub:
+        yield stub
+
+
+@pytest.fixture
+def batch_stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The same with OpenAI's batch API, looked at without much waiting."""
+    for name, seconds in (("caller.POLL_SECONDS", 0.005), ("caller.POLL_MOST", 0.02), ("provider.SETTLED", 0.05)):
+        monkeypatch.setattr(f"pada_agent.components.backends.llm.batch.{name}", seconds)
+    monkeypatch.setattr("pada_agent.components.backends.llm.pace.BACKOFF_SECONDS", 0.02)
+    with BATCH.serving() as stub:
         yield stub
 
 

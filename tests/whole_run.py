@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llm_stub import SOLVER
 
 from pada_agent.components.backends.models.sources import resolve_model
 from pada_agent.components.core.errors import ModelError
@@ -61,13 +63,14 @@ def small_run(url: str, model: str | Path, llm: dict[str, Any] | None = None, **
 def analysis(ask: Any) -> dict[str, str]:
     """One of three causes, always the same of one row."""
     number = spread(ask.last, len(CAUSES))
-    return {"missing": "A clause.", "root_cause": CAUSES[number], "scenario": f"Questions of kind {number}."}
+    return {"difference": "A clause.", "root_cause": CAUSES[number], "scenario": f"Questions of kind {number}."}
 
 
 def items(ask: Any) -> dict[str, Any]:
-    """As many rows as are asked for."""
-    first = spread(ask.last, 4000)
-    return {"items": [item(first + i) for i in range(ask.schema["properties"]["items"]["minItems"])]}
+    """As many rows as are asked for, or as many of their parts: answers, or the questions to those."""
+    first, asked = spread(ask.last, 4000), ask.schema["properties"]["items"]
+    keys = asked["items"]["properties"]
+    return {"items": [{k: v for k, v in item(first + i).items() if k in keys} for i in range(asked["minItems"])]}
 
 
 def item(number: int) -> dict[str, str]:
@@ -75,11 +78,26 @@ def item(number: int) -> dict[str, str]:
     country, shipping, most = COUNTRIES[number % 4], number // 4 % 20, number // 80 + 1
     return {
         "tables": "orders(shipping, customer_id); customers(id, country)",
-        "sql": "SELECT customers.city, COUNT(*) FROM customers JOIN orders ON orders.customer_id = customers.id "
-        f"WHERE customers.country = '{country}' AND orders.shipping >= {shipping / 10} GROUP BY customers.city "
-        f"HAVING COUNT(*) >= 1 ORDER BY COUNT(*) DESC LIMIT {most}",
+        "sql": written_sql(country, shipping / 10, most),
         "question": f"The {most} cities of {country} with the most orders that cost {shipping / 10} or more to ship",
     }
+
+
+def solution(ask: Any) -> dict[str, str]:
+    """The query of `item` for the question that the user asks; of another question none that agrees."""
+    asked = re.search(r"The (\d+) cities of (\w+) with the most orders that cost ([\d.]+) or more to ship", ask.last)
+    if not asked:
+        return {"work": "", "answer": "SELECT 'nobody knows'"}
+    return {"work": "orders, customers", "answer": written_sql(asked[2], asked[3], asked[1])}
+
+
+def written_sql(country: str, shipping: float | str, most: int | str) -> str:
+    """The query of one written row."""
+    return (
+        "SELECT customers.city, COUNT(*) FROM customers JOIN orders ON orders.customer_id = customers.id "
+        f"WHERE customers.country = '{country}' AND orders.shipping >= {shipping} GROUP BY customers.city "
+        f"HAVING COUNT(*) >= 1 ORDER BY COUNT(*) DESC LIMIT {most}"
+    )
 
 
 def teach(server: Any, analysis: Any = analysis, items: Any = items) -> None:
@@ -88,7 +106,8 @@ def teach(server: Any, analysis: Any = analysis, items: Any = items) -> None:
     server.on("You find what a group of mistakes", reply={"category_name": "grouping", "pattern": "Groups are not filtered."})
     server.on("You plan training data", reply={"strategy": STRATEGY})
     server.on(WRITING, reply=items)
-    server.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": "none"})
+    server.on(SOLVER, reply=solution)
+    server.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": []})
 
 
 def spread(text: str, choices: int) -> int:

@@ -63,8 +63,8 @@ class Kubernetes:
 
     def _secrets(self, task: dsl.PipelineTask, stage: str) -> None:
         known, secrets = STAGES[stage], self.placement.secrets
-        if known.llm:
-            _secret(task, secrets.llm, (KEYS[known.llm],))
+        if known.keys:
+            _secret(task, secrets.llm, tuple(KEYS[role] for role in known.keys))
         _secret(task, secrets.storage, STORAGE_KEYS, optional=True)
         if known.hub:
             _secret(task, secrets.hub, ("HF_TOKEN",), optional=True)

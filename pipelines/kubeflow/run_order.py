@@ -97,7 +97,7 @@ def check_settings(package: Package, settings: Settings) -> None:
     check_uri("earlier", settings.earlier, target)
     for role in ("teacher", "judge"):
         _check_endpoint(role, getattr(settings, role), target)
-        _check_key(role, getattr(settings, role), package)
+        _check_key(role, settings, package)
     if 0 < package.max_iterations < settings.loop.iterations:
         raise InputError(
             f"loop.iterations: is {settings.loop.iterations}, but {package.path} has room for {package.max_iterations}; "
@@ -148,7 +148,9 @@ def is_loopback(host: str) -> bool:
 
 def _check_mounted(package: Package, address: Address) -> None:
     """A path is fine below what is mounted into each stage that reads it; what is there only the cluster knows."""
-    upload = f"upload it to {' or '.join(SCHEMES[package.target])}{'' if address.kind == 'file' else ', or give a hub id'}"
+    upload = (
+        f"upload it to {' or '.join(SCHEMES[package.target])}{', or give a hub id' if address.kind in ('rows', 'model') else ''}"
+    )
     for stage in address.readers:
         mounts = {BUCKETS} if package.target == VERTEX else package.mounts(stage)
         if not any(normpath(address.value).startswith(f"{mount.rstrip('/')}/") for mount in mounts):
@@ -173,8 +175,9 @@ def _check_endpoint(role: str, llm: LlmSettings, target: str) -> None:
         )
 
 
-def _check_key(role: str, llm: LlmSettings, package: Package) -> None:
+def _check_key(role: str, settings: Settings, package: Package) -> None:
     """Every stage that asks this LLM gets its key: as a variable from a secret, on Vertex from Secret Manager."""
+    llm: LlmSettings = getattr(settings, role)
     if package.target == VERTEX and not llm.api_key_secret:
         raise InputError(
             f"{role}.api_key_secret: missing; Vertex gives its tasks no secrets: put the key into Secret Manager and give "
@@ -183,7 +186,7 @@ def _check_key(role: str, llm: LlmSettings, package: Package) -> None:
     if llm.api_key_secret:
         return
     variable = llm.api_key_env
-    for stage in (name for name, known in STAGES.items() if known.llm == role):
+    for stage in (name for name, known in STAGES.items() if role in known.asks(settings.model_dump())):
         known = package.secret_variables(stage)
         if known and variable not in known:
             has = ", ".join(sorted(known))

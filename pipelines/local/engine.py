@@ -106,7 +106,7 @@ class Engine:
             call.parameters["checkpoint_uri"] = self.directory.checkpoints(call.name, call.key)
         if stage.llm:
             call.parameters["ledger"] = self.directory.ledger(call.stage)
-            call.parameters["settings"] = self.servers.reach(call.parameters["settings"], (stage.llm,))
+            call.parameters["settings"] = self.servers.reach(call.parameters["settings"], stage.asks(call.parameters["settings"]))
         elif stage.resources.gpu:
             self.servers.stop()  # they would take the cores and the memory that the SLM needs
         text = _executor_input(call)

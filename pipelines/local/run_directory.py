@@ -29,18 +29,22 @@ from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.stages import STAGES
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
-_REACH = frozenset({"base_url", "api_key_env", "api_key_secret", "headers", "concurrency", "timeout_seconds", "give_up_seconds"})
+_ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
+_REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_seconds", "mode", "batch_discount"})
 LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's list of (relative path, size, SHA-256)."""
+def digest(path: Path, unread: tuple[str, ...] = ()) -> str:
+    """SHA-256 of a file, or of a folder's list of (relative path, size, SHA-256) without what is `unread`."""
     if path.is_file():
         return file_digest(path)
-    lines = [f"{name}\t{file.stat().st_size}\t{file_digest(file)}" for name, file in files_in(path)]
+    lines = [
+        f"{name}\t{file.stat().st_size}\t{file_digest(file)}" for name, file in files_in(path) if not name.startswith(unread)
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -72,8 +76,9 @@ def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def task_key(stage: str, parameters: Mapping[str, Any], artifacts: Mapping[str, Path], files: Mapping[str, Path]) -> str:
-    """Hash of what a task reads. `files` are the user's own files that the settings name."""
-    contents = {name: digest(path) for name, path in artifacts.items()}
+    """Hash of what a task reads. `files` are the user's own files and folders that the settings name."""
+    unread = [name.split("/", 1) for name in STAGES[stage].unread]
+    contents = {name: digest(path, tuple(rest for of, rest in unread if of == name)) for name, path in artifacts.items()}
     sources = {name: digest(path) if path.exists() else "missing" for name, path in files.items()}
     read = {**parameters, "settings": without_reach(parameters["settings"])}
     whole = {"stage": stage, "parameters": read, "artifacts": contents, "files": sources}

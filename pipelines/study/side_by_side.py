@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from pada_agent.components.backends.threads import wait_briefly
 from pada_agent.components.core.errors import PadaError
 from pada_agent.components.core.settings import Settings
 
@@ -63,6 +64,7 @@ def _run(settings: Settings, folder: Path, cores: list[int], start: Start) -> No
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     os.environ["OMP_NUM_THREADS"] = str(len(cores))
+    wait_briefly()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _log(folder).open("a", encoding="utf-8", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
         try:

@@ -7,11 +7,12 @@ The same question always gets the same answer, so that a run on a cluster and on
 
 import hashlib
 import json
+import re
 import sys
 import threading
 from typing import Any
 
-from llm_stub import Ask, LlmStub, Rule
+from llm_stub import SOLVER, Ask, LlmStub, Rule
 
 WRITING, JUDGING = "You write training examples", "You judge training examples"
 SPLITS = {"train": range(100, 112), "validation": range(200, 208), "selection": range(300, 306), "test": range(400, 406)}
@@ -41,12 +42,13 @@ def teach(stub: LlmStub, delay: float) -> None:
     stub.on("You find what a group of mistakes", reply={"category_name": "products", "pattern": "Groups are not multiplied."})
     stub.on("You plan training data", reply={"strategy": "Write problems with equal groups and multiply them."})
     stub.on(WRITING, reply=_items, delay=delay)
+    stub.on(SOLVER, reply=solution)
     stub.on(JUDGING, reply=_judgement)
 
 
 def _analysis(ask: Ask) -> dict[str, str]:
     number = spread(ask.last, len(CAUSES))
-    return {"missing": "A product.", "root_cause": CAUSES[number], "scenario": f"Groups of kind {number}."}
+    return {"difference": "A product.", "root_cause": CAUSES[number], "scenario": f"Groups of kind {number}."}
 
 
 def _items(ask: Ask) -> dict[str, Any]:
@@ -60,6 +62,13 @@ def _item(number: int, wrong: bool) -> dict[str, Any]:
     result = a * b + wrong
     question = WRITTEN[number % len(WRITTEN)].format(a=a, b=b)
     return {"question": question, "steps": [f"{a} * {b} = {result}"], "answer": str(result)}
+
+
+def solution(ask: Ask) -> dict[str, str]:
+    """Of a written problem, below those that are shown with it: its two numbers multiplied."""
+    asked = ask.last.rpartition("Now answer this:")[2]
+    a, b = (int(number) for number in re.findall(r"\d+", asked)[:2])
+    return {"work": f"{a} * {b} = {a * b}", "answer": str(a * b)}
 
 
 def _judgement(ask: Ask) -> dict[str, Any]:

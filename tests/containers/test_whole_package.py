@@ -80,7 +80,7 @@ class Cluster:
         pod = next(self.pods[label] for label, one in executors.items() if stage_of(one["container"]) == stage)
         assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
         secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
-        assert secrets == ({KEYS[role]} if (role := STAGES[stage].llm) else set())
+        assert secrets == {KEYS[role] for role in STAGES[stage].keys}
         for folder in (container.folder, container.scratch):
             self._give(folder, container.image)
         message = container.scratch.with_suffix(".message")

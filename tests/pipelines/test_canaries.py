@@ -7,9 +7,10 @@ is for; a second teacher knows the held-out rows by heart and writes them down.
 import itertools
 import json
 import random
+import re
 
 import pytest
-from llm_stub import serving
+from llm_stub import SOLVER, serving
 from whole_run import small_run
 
 from pada_agent.components.core.separation.duplicates import normalise
@@ -83,11 +84,17 @@ class Teacher:
             row = next(self._by_heart)
             return {"context": row["context"], "question": row["question"], "answer": row["answers"]["text"][0]}
         seen = " ".join(ask.text.split())
+        most = {k: v["maxLength"] for k, v in ask.schema["properties"]["items"]["items"]["properties"].items()}
         return {
-            "context": f"Note {note}. {seen[-700:]}",
-            "question": f"What is in {note}: {seen[:120]}",
+            "context": f"Note {note}. {seen[20 - most['context'] :]}",
+            "question": f"What is in {note}: {seen[: most['question'] - 20]}",
             "answer": f"Note {note}",
         }
+
+    def solution(self, ask):
+        """The note that the question names, beside all that it was shown."""
+        named = re.findall(r"\nQuestion: What is in (\d+): ", ask.last)
+        return {"work": ask.text[-300:], "answer": f"Note {named[-1]}" if named else ask.text[-90:]}
 
     def verdict(self, ask):
         return {"adherence": 8, "utility": 8, "relevance": 9, "feedback": ask.text[-300:]}
@@ -106,6 +113,7 @@ def run(tmp_path, tiny_slm, monkeypatch):
             stub.on(is_for(READS), reply=teacher.analysis)
             stub.on(is_for(NAMES, PLANS), reply=teacher.description)
             stub.on(is_for(WRITES), reply=teacher.items)
+            stub.on(is_for(SOLVER), reply=teacher.solution)
             stub.on(is_for(JUDGES), reply=teacher.verdict)
             local.run(settings(stub.url, tmp_path, tiny_slm), tmp_path / "run", until)
         return tmp_path / "run", stub.asks
@@ -141,7 +149,7 @@ def check_requests(asks):
 def test_nothing_of_a_held_out_row_gets_out_of_the_analysis(run):
     run_dir, asks = run()
     check_requests(asks)
-    assert all(any(map(is_for(role), asks)) for role in (*ANALYSIS, WRITES, JUDGES))
+    assert all(any(map(is_for(role), asks)) for role in (*ANALYSIS, WRITES, SOLVER, JUDGES))
     assert any(found(ask.text, "validation") for ask in asks), "the analysis was shown no validation row: nothing was tested"
     readable = ("train_data", "plan", "batches", "checked_batches", "synthetic_data", "adapter")
     files = [f for name in readable for place in run_dir.glob(f"*/{name}") for f in (place, *place.rglob("*")) if f.is_file()]

@@ -131,6 +131,17 @@ def test_doctor_says_that_a_key_is_wrong(llm_stub, settings, monkeypatch):
     assert "secret-key" not in line
 
 
+def test_doctor_looks_for_batches_and_makes_none(batch_stub, settings):
+    values = {"base_url": batch_stub.url, "model": "stub", "mode": "batch"}
+    llm = settings.teacher.model_copy(update=values)
+    batch_stub.on("ready", reply={"word": "ready"})
+    assert str(doctor.endpoint("teacher", llm)).startswith("ok ")
+    assert (batch_stub.calls, batch_stub.paid) == (["GET /batches"], 1)
+    batch_stub.absent.add("/batches")
+    line = str(doctor.endpoint("teacher", llm))
+    assert line.startswith("MISSING") and "set mode: chat" in line and batch_stub.paid == 1
+
+
 def test_a_sandbox_that_leaves_the_network_open_is_noted(monkeypatch):
     monkeypatch.setattr(
         "pada_agent.components.backends.sandbox.run.run_code", lambda program, seconds: type("Result", (), {"passed": True})

@@ -121,6 +121,11 @@ def test_a_header_s_value_is_not_in_the_complaint(config, headers):
     assert "teacher.headers: " in said and "hush" not in said
 
 
+def test_the_embedded_server_has_no_batches(config):
+    said = complaint(config({**GOOD, "teacher": {"model": "big", "base_url": "embedded", "mode": "batch"}}))
+    assert "teacher" in said and "the embedded server has none, leave mode: chat" in said
+
+
 def test_broken_yaml_is_told_with_its_line(config):
     assert "config.yaml, line 3: not valid YAML" in complaint(config("task:\n  name: gsm8k\n train: [\n"))
     assert "line 4: not valid YAML (key 'seed' is given twice)" in complaint(config("seed: 1\ntask:\n  name: x\nseed: 2\n"))
@@ -141,13 +146,22 @@ slm: {model: org/slm}
 teacher: &llm {model: big, concurrency: 2}
 judge: {<<: *llm, model: other}
 train: {learning_rate: 1e-4}
+control: {solve: off}
 """
     settings = read_config(config(text))
     assert (settings.judge.model, settings.judge.concurrency) == ("other", 2)
     assert settings.train.learning_rate == 1e-4
+    assert settings.control.solve == "off", "to YAML it is false"
 
 
 def test_a_misspelt_key_is_named_before_what_is_missing_because_of_it(tmp_path):
     (tmp_path / "c.yaml").write_text("task: {name: squad, trian: x}\n")
     with pytest.raises(InputError, match=r"unknown key 'task\.trian' \(did you mean 'task\.train'\?\); and \d+ more"):
         read_config(tmp_path / "c.yaml")
+
+
+def test_an_order_that_the_task_cannot_be_written_in_is_refused_before_anything_runs(config):
+    order = {"generate": {"order": "answer_first"}}
+    assert read_config(config({**GOOD, **order})).generate.order == "answer_first"
+    said = complaint(config({**GOOD, **order, "task": {**GOOD["task"], "name": "squad"}}))
+    assert said.endswith("generate.order: answer_first needs answers that can be run, and squad has none; leave it out")

@@ -24,8 +24,8 @@ TROUBLES = {  # what befalls the first try of one analysis each -> the kind unde
     "in a fence": ({"wrap": "fence"}, "fence"),
     "in prose": ({"wrap": "prose"}, "prose"),
     "nothing": ({"text": ""}, "empty"),
-    "half a JSON": ({"text": '{"missing": "A clause.", "root_cau'}, "refused"),
-    "cut off": ({"text": '{"missing": "A clause.", "root_cau', "finish": "length"}, "cut off"),
+    "half a JSON": ({"text": '{"difference": "A clause.", "root_cau'}, "refused"),
+    "cut off": ({"text": '{"difference": "A clause.", "root_cau', "finish": "length"}, "cut off"),
     "filtered": ({"finish": "content_filter"}, "filtered"),
 }
 

@@ -6,8 +6,9 @@ from importlib import import_module
 import pytest
 import yaml
 from kfp import compiler
+from llm_stub import SOLVER
 from package_runner import PackageRun
-from teacher import WRITTEN, row
+from teacher import WRITTEN, row, solution
 from whole_run import EMBEDDING, model_or_skip
 
 from pada_agent.components.backends.record_files import read_records
@@ -66,12 +67,13 @@ def teacher(llm_stub):
     )
     llm_stub.on("You plan training data", reply={"strategy": "Write problems with equal groups and multiply them."})
     llm_stub.on("You write training examples", reply=write)
-    llm_stub.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": "none"})
+    llm_stub.on(SOLVER, reply=solution)
+    llm_stub.on("You judge training examples", reply={"adherence": 8, "utility": 8, "relevance": 9, "feedback": []})
     return llm_stub
 
 
 def analyse(ask):
-    return {"missing": "A product.", "root_cause": f"Does not multiply, case {ask.number % 3}.", "scenario": "Equal groups."}
+    return {"difference": "A product.", "root_cause": f"Does not multiply, case {ask.number % 3}.", "scenario": "Equal groups."}
 
 
 def write(ask):
@@ -119,9 +121,9 @@ def test_every_task_of_an_example_gets_what_it_needs_on_a_cluster(pipeline, tmp_
             keys |= {pair["envVar"]: (secret["secretName"], secret.get("optional", False)) for pair in secret["keyToEnv"]}
         assert {keys.pop(key) for key in STORAGE_KEYS} == {("pada-agent-storage", True)}
         keys.pop("HF_TOKEN", None)
-        role = STAGES[stage].llm
-        assert keys == ({KEYS[role]: ("pada-agent-llm", False)} if role else {}), stage
-        labels = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if role else "storage"}
+        roles = STAGES[stage].keys
+        assert keys == {KEYS[role]: ("pada-agent-llm", False) for role in roles}, stage
+        labels = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if roles else "storage"}
         assert pod["podMetadata"]["labels"] == labels, "else the network policies keep it from what it needs"
         assert {str(USER)} == {pod["securityContext"][key] for key in ("runAsUser", "runAsGroup")}
         assert container["resources"]["resourceMemoryLimit"]

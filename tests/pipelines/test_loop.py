@@ -26,7 +26,8 @@ LLM = {"analyze_patterns", "generate_data", "control_quality", "update_state"}
 # Which stages a change of a section reaches, and so what is run again. Written by hand: what a section is for.
 READ_BY = {
     "task": ALL,
-    "slm": {"train_lora", "evaluate_slm", "update_state"},
+    "slm": {"train_lora", "evaluate_slm", "generate_data", "update_state"},
+    "prompts": {"prepare_data"},
     "teacher": LLM,
     "judge": {"control_quality", "update_state"},
     "train": {"train_lora"},

@@ -21,7 +21,7 @@ PRICES = {"usd_per_million_input": 3.0, "usd_per_million_output": 15.0}
 @pytest.fixture
 def stub():
     with serving() as server:
-        teach(server, {"missing": "A clause.", "root_cause": "Leaves out the filter.", "scenario": "Counts."})  # all the same
+        teach(server, {"difference": "A clause.", "root_cause": "Leaves out the filter.", "scenario": "Counts."})  # all the same
         yield server
 
 
@@ -77,6 +77,20 @@ def test_what_was_spent_is_what_was_paid_beside_what_was_expected(run, stub, con
     iterations = state_of(tmp_path / "run")["iterations"]
     known = {sample["row"]["id"] for i in iterations for batch in i["batches"] for sample in batch["samples"]}
     assert known and not [name for name in known if "check" in name]
+
+
+def test_in_batches_a_whole_run_costs_half(batch_stub, config, run):
+    teach(batch_stub)
+    values = yaml.safe_load(config.read_text())
+    for role in ("teacher", "judge"):
+        values[role] |= {"base_url": batch_stub.url, "mode": "batch"}
+    config.write_text(yaml.safe_dump({**values, "control": {"solver": "teacher"}, "loop": {"iterations": 1}}))
+    facts, _ = run()
+    spent = facts["usage"]["total"]
+    assert spent["calls"] == batch_stub.paid == sum(len(batch.lines) for batch in batch_stub.batches) > len(batch_stub.batches)
+    assert spent["usd"] == pytest.approx(batch_stub.paid * (IN * 3 + OUT * 15) / 1e6 / 2)
+    assert facts["usage"]["stages"]["control_quality"]["calls"] > sum(ask.body["model"] == "judge" for ask in batch_stub.asks) > 0
+    assert facts["iterations"][0]["accepted"]
 
 
 def test_a_stage_s_cap_holds_over_the_whole_run(run, stub):

@@ -22,10 +22,13 @@ from pada_agent.components.prepare_data.__main__ import run as prepare_data
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines import doctor
 from pada_agent.pipelines.cost_table import estimated
+from pada_agent.pipelines.kubeflow.cluster.doctor import ClusterTarget
+from pada_agent.pipelines.kubeflow.cluster.doctor import _checks as cluster_checks
 from pada_agent.pipelines.local.remote_run import open_run
 
 SPLITS = ("train", "validation", "selection", "test")
 SCORER = "def close(output, answer):\n    return output == answer\n"
+JUDGE = "=== user\nGood at {{ task }} for {{ strategy }}?{% for i in items %} {{ i.question }}{% endfor %}"
 CUSTOM = {"prompt": "question", "answer": "sql", "scorer": "python", "description": "Queries."}
 
 
@@ -36,6 +39,8 @@ def place_at(where, tmp_path):
     for name in (*(f"{split}.jsonl" for split in SPLITS), "shop.sql"):
         shutil.copy(QUICKSTART / name, folder / name)
     (folder / "scorer.py").write_text(SCORER)
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "judge.txt").write_text(JUDGE)
     (folder / "slm").mkdir()
     (folder / "slm" / "config.json").write_text("{}")
     put(folder, where)
@@ -61,6 +66,7 @@ def config(where, name="text_to_sql", options=None):
             "task": {"name": name, **rows, "options": options or {"database": f"{where}/shop.sql"}},
             "slm": {"model": f"{where}/slm"},
             "embedding": {"model": f"{where}/slm"},
+            "prompts": f"{where}/prompts",
             "teacher": {"model": "big"},
             "judge": {"model": "other"},
         }
@@ -81,15 +87,19 @@ def check_all(where, tmp_path):
     data = prepare(settings, tmp_path / "out")
     assert (data / "assets" / "database.sql").read_text() == (QUICKSTART / "shop.sql").read_text()
     manifest = json.loads((data / "manifest.json").read_text())
-    assert manifest["splits"]["train"]["source"] == f"{where}/train.jsonl" and list(manifest["assets"]) == ["database.sql"]
+    assert manifest["splits"]["train"]["source"] == f"{where}/train.jsonl" and set(manifest["assets"]) == {
+        "database.sql",
+        "prompts/judge.txt",
+    }
     assert estimated(settings)[1] == 120
     with_scorer = config(where, "custom", {**CUSTOM, "python": f"{where}/scorer.py:close"})
     scored = prepare(with_scorer, tmp_path / "custom")
     assert (scored / "assets" / "scorer.py").read_text() == SCORER
     for chosen, assets in ((settings, data), (with_scorer, scored)):  # as all other stages do
-        assert load_task(chosen.task.name, chosen.task.options, assets / "assets").name == chosen.task.name
+        task = load_task(chosen.task.name, chosen.task.options, assets / "assets")
+        assert (task.name, task.prompts.own) == (chosen.task.name, {"judge.txt": JUDGE})
         checks = {check.name: check for address in addresses(chosen) for check in doctor._lies_there(address)}
-        assert len(checks) == 7 and all(check.well for check in checks.values())
+        assert len(checks) == 8 and all(check.well for check in checks.values())
 
 
 def test_all_addresses_in_a_store(at_uri, tmp_path):
@@ -111,6 +121,25 @@ def test_a_file_that_is_not_there(uri, tmp_path):
     settings = config(uri, options={"database": f"{uri}/slm"})
     with pytest.raises(InputError, match=rf"^task\.options\.database: {uri}/slm is a folder; name the file$"):
         prepare(settings, tmp_path / "out")
+
+
+def test_prompts_that_are_wrong_or_not_there(uri, tmp_path):
+    settings = config(place_at(uri, tmp_path))
+    objects.write(f"{uri}/prompts/judge.txt", b"=== user\nGood?")
+    objects.write(f"{uri}/prompts/.DS_Store", b"\xff")
+    for prompts, said in (
+        ("prompts", f"prompts: {uri}/prompts/judge.txt: does not use items, which control_quality asks about; "),
+        ("prompts/judge.txt", f"prompts: there is no file in {uri}/prompts/judge.txt; give a folder with some of analyse.txt, "),
+        ("none", f"prompts: there is no file in {uri}/none; give a folder"),
+        ("", f"prompts: {uri} has 'prompts/judge.txt', which no stage has"),
+    ):
+        wrong = settings.model_copy(update={"prompts": f"{uri}/{prompts}".rstrip("/")})
+        with pytest.raises(InputError) as caught:
+            prepare(wrong, tmp_path / "out")
+        (check,) = (c for a in addresses(wrong) if a.kind == "folder" for c in doctor._lies_there(a))
+        assert str(caught.value) == check.found and not check.well and check.found.startswith(said)
+        target = ClusterTarget("pada-agent", kubeconfig=str(tmp_path / "none"))
+        assert [c.found for c in cluster_checks(wrong, target) if c.name == "prompts"] == [check.found], "as on this machine"
 
 
 def test_a_file_that_is_wrong_is_named_by_its_address(uri, tmp_path):

@@ -1,6 +1,7 @@
 """The ledger below a URI: nothing confirmed is lost, nothing damaged is believed, two writers do not hurt each other."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -8,9 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.llm.ledger.calls import Call, LedgerWriter, open_ledger
 from pada_agent.components.backends.store import objects
-from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.errors import EndpointError, InputError
+from pada_agent.components.core.llm_interface import LlmRequest
+from pada_agent.components.core.settings import BudgetSettings, LlmSettings
 
 WRITE = """
 import asyncio, sys
@@ -150,3 +154,20 @@ def test_threads_share_it(store):
         thread.join()
     del ledger
     assert len(open_ledger(store.uri)) == 6
+
+
+def test_a_batch_is_taken_up_again_from_another_machine(store, batch_stub):
+    def opened(**more):
+        return open_llm(LlmSettings(model="stub", base_url=batch_stub.url, mode="batch", **more), BudgetSettings(), store.uri)
+
+    requests = [LlmRequest(f"k{n}", [{"role": "user", "content": f"rate {n}."}], {}, lambda value: value, 0.0) for n in range(3)]
+    batch_stub.on("rate", reply={"score": 2})
+    batch_stub.trouble = [("GET /batches/", 503, {})] * 1000
+    with pytest.raises(EndpointError, match=r"gave no reply for 0\.2 s"):
+        opened(give_up_seconds=0.2).ask_all("rate", requests)
+    batch_stub.trouble.clear()
+    gc.collect()  # the ledger is opened anew
+    assert [r.value for r in opened().ask_all("rate", requests)] == [{"score": 2}] * 3
+    assert (len(batch_stub.batches), batch_stub.paid) == (1, 3)
+    gc.collect()
+    assert not open_ledger(store.uri).batches()

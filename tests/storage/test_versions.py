@@ -99,10 +99,12 @@ def test_all_addresses_of_a_config(s3, tmp_path):
         "embedding": {"model": f"{s3.uri}/mpnet"},
         "teacher": {"model": "big"},
         "judge": {"model": "other"},
+        "prompts": f"{s3.uri}/prompts",
     }
+    objects.write(f"{s3.uri}/prompts/judge.txt", b"=== user")
     found = versions.versions(addresses(Settings.model_validate(values)))
     assert {key for key, text in found.items() if not text} == {"task.validation", "task.test", "embedding.model"}
-    assert {key for key, text in found.items() if text} == {"task.train", "task.options.database", "slm.model"}
+    assert {key for key, text in found.items() if text} == {"task.train", "task.options.database", "slm.model", "prompts"}
 
 
 def test_what_changed_since_is_refused(s3):

@@ -13,7 +13,7 @@ from typing import Any
 from pada_agent.components.core.addresses import addresses, speaks
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
-from pada_agent.pipelines.doctor import Check, show, store
+from pada_agent.pipelines.doctor import Check, prompts, show, store
 from pada_agent.pipelines.kubeflow.cluster import checks
 from pada_agent.pipelines.kubeflow.cluster.kfp_api import HEALTHZ, Health, ask_health, read_health
 from pada_agent.pipelines.kubeflow.cluster.kubernetes_api import SECONDS, Denied, Unanswered, ask, connect
@@ -60,7 +60,10 @@ def _checks(settings: Settings | None, target: ClusterTarget) -> Iterator[Check]
     if api is not None or target.host:
         yield _kubeflow(api, target)
     for key, uri in uris.items():
-        yield store(key, uri, to_read=not key.startswith("--"))
+        if key == "prompts":
+            yield from prompts(key, uri)
+        else:
+            yield store(key, uri, to_read=not key.startswith("--"))
 
 
 def _on_cluster(api: Any, settings: Settings | None, package: Package, space: str, s3: bool) -> Iterator[Check]:

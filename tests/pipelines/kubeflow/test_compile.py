@@ -101,7 +101,7 @@ def test_each_agent_gets_its_own_key_and_no_other():
         "publish_result": set(),
         "analyze_patterns": {"TEACHER_API_KEY"},
         "generate_data": {"TEACHER_API_KEY"},
-        "control_quality": {"JUDGE_API_KEY"},
+        "control_quality": {"JUDGE_API_KEY", "TEACHER_API_KEY"},  # the second where the teacher solves
     }
     assert set(stages().values()) == expected.keys()
     for label, config in executors_on_kubernetes().items():

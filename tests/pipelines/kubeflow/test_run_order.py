@@ -217,6 +217,22 @@ def test_an_earlier_run_must_be_exported_to_a_store(tmp_path, packages):
         assert str(caught.value) == expected
 
 
+def test_a_folder_of_prompts_must_be_one_that_pods_see(tmp_path, packages, volumes):
+    def order(prompts, package, changes=None):
+        settings = read_config(write_config(tmp_path / "config.yaml", changes)).model_copy(update={"prompts": prompts})
+        return arguments_for(package, settings, {"work_uri": "gs://w/x"}, ())
+
+    for prompts in ("gs://b/p", "minio://b/p", "/data/p"):
+        assert order(prompts, volumes)["settings"]["prompts"] == prompts
+    with pytest.raises(
+        InputError, match=r"^prompts: /mnt/p is on no volume that prepare_data has; upload it to .*minio://, or mount"
+    ):
+        order("/mnt/p", volumes)
+    vertex = read_package(packages["vertex"], "vertex")
+    with pytest.raises(InputError, match=r"^prompts: s3://b/p cannot be read on vertex; give a gs:// URI$"):
+        order("s3://b/p", vertex, ON_VERTEX)
+
+
 @pytest.mark.parametrize(
     "changes, target, expected",
     [
@@ -256,6 +272,11 @@ def test_a_key_that_the_tasks_will_not_have(arguments):
     assert said == (
         "judge.api_key_env: control_quality gets JUDGE_API_KEY from a secret, not OPENAI_API_KEY; set it to that name"
     )
+
+
+def test_a_teacher_that_solves_needs_its_key_where_samples_are_checked(arguments):
+    said = _refused(arguments, changes={"control": {"solver": "teacher"}})
+    assert said.startswith("teacher.api_key_env: control_quality gets JUDGE_API_KEY from a secret, not TEACHER_API_KEY;")
 
 
 def test_keys_are_told_apart_by_stage(arguments):

@@ -15,7 +15,9 @@ from rich.console import Console
 from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.local import run as local
+from pada_agent.pipelines.local.embedded_servers import EmbeddedServers
 from pada_agent.pipelines.local.log import RunLog
 from pada_agent.pipelines.local.run import Parts
 
@@ -222,7 +224,8 @@ def test_changed_settings_are_refused_by_name(run, settings):
 def test_another_address_of_the_same_model_changes_nothing(run, fakes, settings):
     run()
     fakes.calls.clear()
-    moved = settings.teacher.model_copy(update={"base_url": "http://127.0.0.1:2/v1", "concurrency": 1, "headers": {"X-T": "7"}})
+    reach = {"base_url": "http://127.0.0.1:2/v1", "concurrency": 1, "headers": {"X-T": "7"}, "mode": "batch"}
+    moved = settings.teacher.model_copy(update=reach)
     run(settings=settings.model_copy(update={"teacher": moved}))
     assert fakes.calls == []
 
@@ -231,7 +234,7 @@ def test_a_run_begun_before_there_was_a_setting_that_is_left_empty_goes_on(run, 
     run()
     file = tmp_path / "run" / "settings.json"
     values = json.loads(file.read_text())
-    for name in ("reasoning_effort", "extra_body", "headers", "usd_per_million_cached_input"):
+    for name in ("reasoning_effort", "extra_body", "headers", "usd_per_million_cached_input", "mode", "batch_discount"):
         del values["teacher"][name]
     file.write_text(json.dumps(values))
     fakes.calls.clear()
@@ -324,6 +327,28 @@ def test_a_judge_of_its_own_gets_its_own_server(run, settings):
     servers = Servers()
     run("generate", settings=embedded(settings, "small", "other"), server=servers)
     assert servers.started == [("small", 4096), ("other", 2048)]
+
+
+@pytest.mark.parametrize(
+    ("control", "asked"),
+    [
+        ({}, ("judge",)),
+        ({"solver": "teacher"}, ("judge", "teacher")),
+        ({"solver": "teacher", "solve": "off"}, ("judge",)),
+        ({"verdict": "checks"}, ("judge",)),
+        ({"verdict": "checks", "solver": "teacher"}, ("teacher",)),
+        ({"verdict": "checks", "solve": "off"}, ()),
+    ],
+)
+def test_the_servers_that_a_stage_reaches_are_those_it_asks(settings, control, asked):
+    settings = settings.model_copy(update={"control": settings.control.model_copy(update=control)})
+    stage = STAGES["control_quality"]
+    sections = stage.sections(embedded(settings, "small", "other"))
+    assert stage.asks(sections) == asked
+    servers = Servers()
+    with EmbeddedServers(embedded(settings, "small", "other"), servers) as reached:
+        reached.reach(sections, stage.asks(sections))
+    assert {model for model, _ in servers.started} == {{"judge": "other", "teacher": "small"}[role] for role in asked}
 
 
 def test_resuming_starts_no_server_when_nothing_is_left_to_ask(run, settings):
