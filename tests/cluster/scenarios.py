@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import differences, local_run
+from llm_stub import SOLVER
 from objects import JUDGE_KEY, TEACHER, TEACHER_KEY
 from report import run_table, seen_tasks
 from runs import ROOT, Desk, Outcome, Strike, place_like, shown_names
@@ -60,7 +61,7 @@ class Stage:
         asks = [ask for line in lines if line.startswith("{") and "asked" in (ask := json.loads(line))]
         unknown = [ask["unknown"] for ask in asks if "unknown" in ask]
         check(not unknown, f"the teacher was asked what it does not know: {unknown[:1]}")
-        wrong = {ask["as"] for ask in asks if ask["key"] != (JUDGE_KEY if ask["as"] == JUDGING else TEACHER_KEY)}
+        wrong = {ask["as"] for ask in asks if ask["key"] != (JUDGE_KEY if ask["as"] in (JUDGING, SOLVER) else TEACHER_KEY)}
         check(not wrong, f"these agents came without their own key from the secret: {sorted(wrong)}")
         return asks
 

@@ -28,7 +28,9 @@ from pada_agent.pipelines.local.remote_run import open_run
 
 SPLITS = ("train", "validation", "selection", "test")
 SCORER = "def close(output, answer):\n    return output == answer\n"
-JUDGE = "=== user\nGood at {{ task }} for {{ strategy }}?{% for i in items %} {{ i.question }}{% endfor %}"
+JUDGE = """=== user
+Good at {{ task }} for {{ strategy }}? {{ asked }} like{% for p in parents %} {{ p.question }}{% endfor %}:
+{% for i in items %} {{ i.question }}{% endfor %}"""
 CUSTOM = {"prompt": "question", "answer": "sql", "scorer": "python", "description": "Queries."}
 
 
