@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,10 @@ def start(place: Path, then: str) -> tuple[subprocess.Popen[str], Path]:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder that every user may write."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777 if folder == tmp_path else 0o711)
+    # There is one more above it where tests run side by side.
+    for folder in takewhile(lambda folder: folder != Path(tempfile.gettempdir()), tmp_path.parents):
+        folder.chmod(0o711)
+    tmp_path.chmod(0o777)
     return tmp_path
 
 
