@@ -40,7 +40,7 @@ def start(place: Path, then: str) -> tuple[subprocess.Popen[str], Path]:
 def place(tmp_path: Path) -> Path:
     """A folder that every user may write."""
     # There is one more above it where tests run side by side.
-    for folder in takewhile(lambda folder: folder != Path(tempfile.gettempdir()), tmp_path.parents):
+    for folder in takewhile(lambda folder: folder != Path(tempfile.gettempdir()).resolve(), tmp_path.parents):
         folder.chmod(0o711)
     tmp_path.chmod(0o777)
     return tmp_path
