@@ -16,15 +16,15 @@ replies, where there is none; lists from the newest on. `hold` keeps batches in 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from llm_stub import LlmStub, body_of
+from llm_stub import LlmStub, body_of, served
 
 ENDED = {"completed", "failed", "expired", "cancelled"}
 
@@ -163,15 +163,9 @@ class BatchStub(LlmStub):
                 batch.outputs[name] = self.keep("".join(json.dumps(r) + "\n" for r in reversed(results)).encode())
 
 
-@contextmanager
-def serving() -> Iterator[BatchStub]:
+def serving() -> AbstractContextManager[BatchStub]:
     """A stub that must not be asked anything it was not told about."""
-    stub = BatchStub()
-    try:
-        yield stub
-    finally:
-        stub.close()
-    assert not stub.unexpected, f"the stub was asked what it was not told about: {stub.unexpected[0].text[:2000]}"
+    return served(BatchStub())
 
 
 def _with_batches(stub: BatchStub, base: type[BaseHTTPRequestHandler]) -> type[BaseHTTPRequestHandler]:

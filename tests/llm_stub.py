@@ -24,10 +24,10 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 _LONG = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor "
 
@@ -170,10 +170,17 @@ class LlmStub:
             self.paid += paid
 
 
-@contextmanager
-def serving() -> Iterator[LlmStub]:
+Stub = TypeVar("Stub", bound=LlmStub)
+
+
+def serving() -> AbstractContextManager[LlmStub]:
     """A stub that must not be asked anything it was not told about."""
-    stub = LlmStub()
+    return served(LlmStub())
+
+
+@contextmanager
+def served(stub: Stub) -> Iterator[Stub]:
+    """`stub`, closed in the end, when it must not have been asked anything it was not told about."""
     try:
         yield stub
     finally:
