@@ -14,7 +14,6 @@ from pada_agent.components.core.llm_interface import Reply
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.validation import validation_message
 
-LONGEST_IN_GRAMMAR = 1000  # characters
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -35,19 +34,7 @@ class Written:
 def items_asked(model: type[BaseModel], count: int) -> dict[str, Any]:
     """JSON schema of `count` items, each a `model`."""
     items = Annotated[list[model], Field(min_length=count, max_length=count)]  # type: ignore[valid-type]
-    asked: dict[str, Any] = _for_grammars(create_model("Samples", __base__=Reply, items=(items, ...)).schema_asked())
-    return asked
-
-
-def _for_grammars(schema: Any) -> Any:
-    """Without long bounds: servers that turn a schema into a grammar write out every repetition. The reader keeps them."""
-    if isinstance(schema, list):
-        return [_for_grammars(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    bound = schema.get("maxLength")
-    too_long = isinstance(bound, int) and bound > LONGEST_IN_GRAMMAR
-    return {k: _for_grammars(v) for k, v in schema.items() if not (k == "maxLength" and too_long)}
+    return create_model("Samples", __base__=Reply, items=(items, ...)).schema_asked()
 
 
 def read_items(value: Any, model: type[M], fields_of: Callable[[M], Fields], most: int) -> Written:

@@ -22,6 +22,7 @@ from pada_agent.components.core.tasks.task import Message
 FORMS = ("json_schema", "json_schema, bare", "json_object, schema", "json_object", "plain")
 OPTIONAL = ("seed", "temperature", "reasoning_effort")  # left out where they are refused
 MOST_LISTED = 100
+LONGEST_IN_GRAMMAR = 1000  # characters
 _BOUNDS = {"minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "minimum", "maximum", "default"}
 _NAMES_FORMAT = re.compile(r"response_format|json_schema|json_object|grammar|guided|structured|schema", re.IGNORECASE)
 _NAMES_CONTEXT = re.compile(r"context.{0,12}(length|window|size)|too long|too many tokens|maximum context", re.IGNORECASE)
@@ -80,7 +81,7 @@ class Dialect:
 
     def body(self, exchange: Exchange[Any], seed: int) -> dict[str, Any]:
         """The request body, all but the model."""
-        schema, name = exchange.schema, FORMS[exchange.form]
+        schema, name = _for_grammars(exchange.schema), FORMS[exchange.form]
         told = exchange.form >= FORMS.index("json_object")
         body: dict[str, Any] = {
             "messages": _with_schema(exchange.messages, schema) if told else exchange.messages,
@@ -109,6 +110,17 @@ def _with_schema(messages: Sequence[Message], schema: dict[str, Any]) -> list[Me
     first, *after = messages
     # In the system message if there is one: there it is part of the prefix that servers keep from call to call.
     return [*with_hint([first], told), *after] if first["role"] == "system" else with_hint(messages, told)
+
+
+def _for_grammars(schema: Any) -> Any:
+    """Without long bounds: servers that turn a schema into a grammar write out every repetition. The reader keeps them."""
+    if isinstance(schema, list):
+        return [_for_grammars(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bound = schema.get("maxLength")
+    too_long = isinstance(bound, int) and bound > LONGEST_IN_GRAMMAR
+    return {k: _for_grammars(v) for k, v in schema.items() if not (k == "maxLength" and too_long)}
 
 
 def _bare(schema: Any) -> Any:

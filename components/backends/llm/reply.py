@@ -5,6 +5,7 @@ Seen from servers that were asked for {"score": integer} and nothing else:
     Sure! Here is the JSON:\\n```json\\n{"score": 7}\\n```          fence
     The score is {"score": 7}. Let me know if you need more.      prose
     {"score": 7,}                                                 repaired, when the model says that it had finished
+    {"type": "object", "properties": {"score": 7}}                schema, filled in where its types stand
     {"score": 7                                                   cut off: never repaired, whatever a repairer makes of it
     <think>Perhaps {"score": 3}</think>{"score": 7}               as if the thought were not there, see thoughts.py
     <think>Perhaps {"score": 3}                                   cut off, whatever the server says
@@ -138,6 +139,8 @@ def _candidates(text: str, finish: str, schema: dict[str, Any]) -> Iterator[tupl
             continue
         any_value = True
         yield kind, value
+        if isinstance(value, dict) and value.get("type") == "object" and not fits(value, schema):
+            yield "schema", value.get("properties")
     wanted = _TYPES.get(schema.get("type", "object"), (dict,))
     for value in reversed(_embedded(text)):  # a model that thinks aloud gives its answer last
         if isinstance(value, wanted):

@@ -88,9 +88,8 @@ def test_fields_named_as_pydantics_own_methods_are_no_warning(recwarn):
     assert not recwarn.list
 
 
-def test_long_bounds_are_kept_from_grammars_but_not_from_the_reader():
+def test_long_bounds_are_the_readers_too():
     model = Forms.of(SQUAD, rows(paragraph(5000)), 8192).sample
-    assert "maxLength" not in properties(model)["context"] and "maxLength" in properties(model)["question"]
     item = {"context": words(10_100), "question": "What is plain here?", "answer": "text"}
     written = read_items([item, {**item, "context": words(400)}], model, lambda s: SQUAD.fields_of(s, {}), 2)
     assert len(written.rows) == 1

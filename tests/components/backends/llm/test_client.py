@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -188,6 +189,16 @@ def test_bounds_that_strict_mode_refuses_are_left_out(llm_stub):
     assert opened(llm_stub).ask_all("rate", [ask()])[0].value == 2
     assert llm_stub.asks[-1].format == "json_schema"
     assert llm_stub.asks[-1].schema["properties"]["why"] == {"type": "string"}
+
+
+def test_long_bounds_are_not_asked_of_servers_that_write_out_every_repetition_of_a_grammar(llm_stub):
+    llm_stub.on("rate", reply={"score": 2, "why": "", "notes": []})
+    notes = {"type": "array", "items": {"type": "string", "maxLength": 1001}}
+    properties = {**SCHEMA["properties"], "why": {"type": "string", "maxLength": 1000}, "notes": notes}
+    opened(llm_stub).ask_all("rate", [dataclasses.replace(ask(), schema={"type": "object", "properties": properties})])
+    sent = llm_stub.asks[-1].schema["properties"]
+    assert sent["why"]["maxLength"] == 1000
+    assert "maxLength" not in sent["notes"]["items"]
 
 
 def test_a_server_without_any_response_format_is_told_the_schema_in_the_prompt(llm_stub):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from pada_agent.components.backends.llm.reply import fits, one_line, read_reply
@@ -23,6 +25,7 @@ def parse(value):
         ('An example is {"score": 3}, mine is {"score": 7}', "prose"),
         ('{"note": 1} and then {"score": 7}', "prose"),
         ('<think>{"score": 2}?</think>{"score": 7}', ""),
+        ('{"type": "object", "properties": {"score": 7}, "required": ["score"]}', "schema"),
         ('{"score": 7,}', "repaired"),
         ("{'score': 7}", "repaired"),
         ('{"score": 7', "repaired"),
@@ -46,6 +49,7 @@ def test_json_is_found_and_it_is_said_how(text, kind):
         ("[7]", "stop", "refused", '"score" must be a whole number'),
         ('{"score": NaN}', "", "no JSON", "no whole JSON"),
         ('{"score": 7, "note": "\\ud83d"}', "stop", "refused", "surrogate"),
+        (json.dumps(SCORE), "stop", "refused", "must be a whole number"),  # the schema itself
         ("[" * 100_000, "", "no JSON", "no whole JSON"),
     ],
 )
