@@ -26,8 +26,7 @@ def run(ex: Executor) -> None:
     """Read, check and judge, write."""
     settings = ex.settings(ControlQuality)
     control = settings.control
-    if control.verdict != "checks":
-        check_judge(settings.teacher, settings.judge, control.allow_judge)
+    check_judge(settings.teacher, settings.judge, control)
     data, source = ex.input("train_data", "train.jsonl"), ex.input("batches", "batches.jsonl")
     prints = Fingerprints.beside(data)
     if prints is None:

@@ -18,6 +18,7 @@ from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.prompts import FOLDER
+from pada_agent.components.core.quality.rules import check_judge
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData
 from pada_agent.components.core.tasks.answer_first import check_order
@@ -38,6 +39,7 @@ def run(ex: Executor) -> None:
     if whole_run:
         check_versions(whole_run, data_version)
         check_order(task_class(settings.task.name), whole_run.generate.order)
+        check_judge(whole_run.teacher, whole_run.judge, whole_run.control)
     task = open_task(settings.task, settings.prompts)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
