@@ -67,7 +67,7 @@ class Comparison:
     noise: Noise
 
 
-def summarise_cell(outcomes: Scores, groups: Groups | None = None, confidence: float = 0.95) -> Cell:
+def summarise_cell(outcomes: Scores, confidence: float = 0.95, groups: Groups | None = None) -> Cell:
     """Mean and spread of one cell. Raises ValueError if the seeds' rows differ.
 
     The interval is Wilson's for the number of independent rows that would be as sure (Korn and Graubard 1998), so that it has a
