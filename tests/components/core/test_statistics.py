@@ -137,6 +137,12 @@ def test_graded_scores_are_flipped_at_random(shift: float, grouped: bool) -> Non
     assert found.gains + found.losses == 12 and found == paired_test(before, after, groups)
 
 
+def test_equal_totals_are_equal_however_they_are_added_up() -> None:
+    """Steps of 0.1, which no binary number is: three of eight ways come to the sum that was seen or its mirror image."""
+    whole = [1, 1, 1, -1, 2, -2]
+    assert sign_flip_tails([0.1 * d for d in whole]) == pytest.approx(sign_flip_tails(whole), abs=0.02)
+
+
 def test_random_flips_are_never_surer_than_there_are_flips() -> None:
     before = dict.fromkeys(map(str, range(60)), 0.25)
     assert paired_test(before, dict.fromkeys(before, 0.75)).p == pytest.approx(2 / 10_000)
