@@ -82,7 +82,7 @@ def test_mcnemar_is_the_binomial_test(gains: int, losses: int) -> None:
     assert mcnemar_exact(gains, losses) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (100, 4.4), (150, 5.2)])
+@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (75, 3.8), (100, 4.4), (150, 5.2)])
 def test_smallest_difference_500_rows_can_show(discordant: int, points: float) -> None:
     nets = range(discordant % 2, discordant + 1, 2)
     seen = next(net for net in nets if mcnemar_exact((discordant + net) // 2, (discordant - net) // 2) < 0.05)
