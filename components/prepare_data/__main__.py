@@ -17,6 +17,7 @@ from pada_agent.components.backends.record_files import records_sha256, write_js
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.registry import load_method
 from pada_agent.components.core.prompts import FOLDER
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData
@@ -39,6 +40,8 @@ def run(ex: Executor) -> None:
         check_versions(whole_run, data_version)
         check_order(task_class(settings.task.name), whole_run.generate.order)
     task = open_task(settings.task, settings.prompts)
+    if whole_run:
+        load_method(whole_run.generate.method).check(task)
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None
