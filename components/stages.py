@@ -9,7 +9,7 @@ from typing import Any
 
 from pada_agent.components.core import settings as sections
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import ControlSettings, PlannedFor, Role, Section, Settings
+from pada_agent.components.core.settings import AnalyzePatterns, ControlSettings, PlannedFor, Role, Section, Settings
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,8 @@ class Stage:
         It gets no others, so that on one machine a change of one section leaves the results of other stages valid.
         """
         sections = settings.model_dump(mode="json", include=set(self.settings.model_fields))
-        for name, field in self.settings.model_fields.items():
-            if field.annotation is PlannedFor:
-                sections[name] = PlannedFor.narrowed(sections[name])
+        if issubclass(self.settings, AnalyzePatterns):
+            sections["generate"] = PlannedFor.values(sections["generate"])
         return sections
 
 

@@ -16,7 +16,7 @@ from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import by_stage
 from pada_agent.components.core.llm_interface import Llm
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.patterns.clustering import match_patterns
 from pada_agent.components.core.records import Prediction, TrainingError, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints

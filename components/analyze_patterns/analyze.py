@@ -77,8 +77,7 @@ def analyze(
     if settings.shuffle:
         random.Random(f"{seed}/{iteration}/shuffle").shuffle(labels)
     dossiers = [
-        grounds.dossier([a for a, own in zip(analyses, labels, strict=True) if own == label])
-        for label in range(clustering.k)
+        grounds.dossier([a for a, own in zip(analyses, labels, strict=True) if own == label]) for label in range(clustering.k)
     ]
     names = ask_screened(
         tools.llm,

@@ -11,7 +11,7 @@ from pada_agent.components.control_quality.control import Known, Tools, judge_ve
 from pada_agent.components.control_quality.measure_judge import measure_judge
 from pada_agent.components.core.cost.budget import Usage, by_stage
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.quality.chain import work_left
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.quality.rules import check_judge

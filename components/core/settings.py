@@ -237,8 +237,8 @@ class GenerateSettings(Section):
     )
     order: Literal["", "question_first", "answer_first"] = Field(
         default="",
-        description="answer_first: answers are written and run, then questions to them, two calls, by methods that follow a plan; "
-        "empty: by task",
+        description="answer_first: answers are written and run, then questions to them, two calls; empty: by task. Methods that write "
+        "each row from another take no order",
     )
 
 
@@ -374,17 +374,18 @@ class EvaluateSlm(Section):
 class PlannedFor(Section):
     """What the analysis must know of `generate`. No more: a plan that a person has edited outlives other changes there."""
 
-    method: MethodName = "pada"
+    method: MethodName = GenerateSettings.model_fields["method"].default
     patterns: bool = Field(default=True, description="whether any row is written against a pattern")
+
+    @staticmethod
+    def values(generate: dict[str, Any]) -> dict[str, Any]:
+        """Its values in those of the whole section `generate`."""
+        return {"method": generate["method"], "patterns": generate["pattern_share"] > 0}
 
     @model_validator(mode="before")
     @classmethod
-    def narrowed(cls, value: Any) -> Any:
-        """Of the whole section `generate`, or of what was narrowed already."""
-        if not isinstance(value, dict) or not value.keys() & (GenerateSettings.model_fields.keys() - {"method"}):
-            return value
-        whole = {name: field.default for name, field in GenerateSettings.model_fields.items()} | value
-        return {"method": whole["method"], "patterns": whole["pattern_share"] > 0}
+    def _narrowed(cls, value: Any) -> Any:
+        return cls.values(value) if isinstance(value, dict) and value.keys() >= GenerateSettings.model_fields.keys() else value
 
 
 class AnalyzePatterns(Section):

@@ -9,9 +9,8 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.methods.method import FromRow, load_method
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
-from pada_agent.components.core.methods.method import FromRow
-from pada_agent.components.core.methods.registry import load_method
 from pada_agent.components.core.records import Batch, TrainRow
 from pada_agent.components.core.row_quotas import allocation, iteration_rows
 from pada_agent.components.core.settings import GenerateData

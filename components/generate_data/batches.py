@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pada_agent.components.core.methods.method import FromRow, TrainingRows
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import FromRow, TrainingRows, load_method
 from pada_agent.components.core.patterns.feature_pairs import with_pairs
 from pada_agent.components.core.quality.chain import REFILL, refillable
 from pada_agent.components.core.records import Batch, Strategy, TrainingError, TrainRow

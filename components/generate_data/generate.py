@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
-from pada_agent.components.core.methods.method import FromRow, Origin
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import FromRow, Origin, load_method
 from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, SyntheticRow, UnwrittenKind
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.answer_first import answer_first

@@ -17,7 +17,7 @@ from pada_agent.components.backends.record_files import records_sha256, write_js
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.prompts import FOLDER
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData

@@ -12,8 +12,7 @@ from math import ceil
 
 from pada_agent.components.core.cost.budget import Usage, usd
 from pada_agent.components.core.cost.prompt_sizes import MISSING, PromptSizes
-from pada_agent.components.core.methods.method import FromRow
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import FromRow, load_method
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.records import Branch, Fields
 from pada_agent.components.core.row_quotas import Allocation, allocation, iteration_rows

@@ -13,8 +13,7 @@ from typing import Any
 
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.methods.method import FromRow, Origin, TrainingRows
-from pada_agent.components.core.methods.registry import load_method
+from pada_agent.components.core.methods.method import FromRow, Origin, TrainingRows, load_method
 from pada_agent.components.core.quality.rules import QUESTION_SHOWN, shortened
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings

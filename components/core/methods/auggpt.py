@@ -34,7 +34,9 @@ class AugGpt(FromRow):
 
     def check(self, task: Task) -> None:
         if not isinstance(task, Rephrasable):
-            raise InputError(f"generate.method: auggpt puts the question of a row into other words; {task.name} has none that may")
+            raise InputError(
+                f"generate.method: auggpt puts a row's question into other words, and {task.name} has none that may be"
+            )
         task.check_rephrasing()
 
     def form(self, task: Task) -> type[BaseModel]:

@@ -23,10 +23,9 @@ class LearningFromError(FromRow):
         return drawn_beside(row, train)
 
     def shown(self, task: Task, origin: Origin) -> dict[str, Any]:
-        form, *near = origin.beside or [None]
         return {
             "question": task.question(origin.row),
             "output": origin.output,
-            "form": task.sample_of(form).model_dump_json() if form else "",
-            "mastered": [task.question(fields) for fields in near if fields],
+            "forms": [task.sample_of(fields).model_dump_json() for fields in origin.beside[:1]],
+            "mastered": [task.question(fields) for fields in origin.beside[1:]],
         }

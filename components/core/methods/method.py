@@ -8,10 +8,12 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel
 
+from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.records import Branch, Fields, Strategy, TrainRow
 from pada_agent.components.core.separation.nearest import NearestRows
 from pada_agent.components.core.settings import AnalyzeSettings, ControlSettings, GenerateSettings
@@ -48,6 +50,12 @@ class Method:
     def novelty(self, task: Task) -> "Novelty | None":
         """A rule of the method's own on what is new, beside that of all; None for none."""
         return None
+
+
+def load_method(name: str) -> Method:
+    """The method `name`, which the settings have checked."""
+    found: Method = getattr(import_module(f"pada_agent.components.core.methods.{name}"), METHODS[name])()
+    return found
 
 
 class Novelty(Protocol):

@@ -1,10 +1,4 @@
-"""Finds a method by name."""
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pada_agent.components.core.methods.method import Method
+"""The methods by name, each with its class in the file of that name; `load_method` is in method.py."""
 
 METHODS = {
     "pada": "Pada",
@@ -15,9 +9,3 @@ METHODS = {
     "llm2llm": "Llm2Llm",
     "duplicate": "Duplicate",
 }
-
-
-def load_method(name: str) -> "Method":
-    """The method `name`, which `GenerateSettings` has checked."""
-    found: Method = getattr(import_module(f"pada_agent.components.core.methods.{name}"), METHODS[name])()
-    return found

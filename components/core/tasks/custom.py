@@ -35,8 +35,8 @@ from pada_agent.components.core.tasks.multiple_choice import (
     stated,
 )
 from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer, split_place
-from pada_agent.components.core.tasks.squad import normalise
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
+from pada_agent.components.core.tasks.squad import normalise
 from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
 
 SECONDS = 5.0  # of one call of a Python scorer
@@ -212,8 +212,8 @@ class Custom(Rephrasable):
     def check_rephrasing(self) -> None:
         if not self._rephrased:
             raise InputError(
-                f"task.options.rephrase: say which of {', '.join(self._slots)} may be put into other words while the answer stays, "
-                "which generate.method: auggpt does"
+                "task.options.rephrase: generate.method auggpt puts one field of the prompt into other words and keeps the answer; "
+                f"say which: {', '.join(self._slots)}"
             )
 
     @property

@@ -41,8 +41,8 @@ class Rephrasable(Task):
         if not new:
             raise InputError("text: is empty")
         if (now := _numbers(new)) != (was := _numbers(old)):
-            changed = sorted(((was - now) + (now - was)).elements())
-            raise InputError(f"text: must have the numbers of {self.rephrased} and no others, in figures; look at {_listed(changed)}")
+            changed = _listed(sorted(((was - now) + (now - was)).elements()))
+            raise InputError(f"text: must have the numbers of {self.rephrased} and no others, in figures; look at {changed}")
         lacking = [part for part in self.must_keep(fields) if part.casefold() not in new.casefold()]
         if lacking:
             raise InputError(f"text: leaves out {_listed(lacking)}, which the answer needs")
