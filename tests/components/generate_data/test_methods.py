@@ -9,6 +9,9 @@ import yaml
 from whole_run import QUICKSTART
 
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.core.cost.estimate import estimate
+from pada_agent.components.core.cost.prompt_sizes import CHAT
+from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.records import Batch, Score, TrainingError, TrainRow
@@ -77,7 +80,8 @@ def begin(tmp_path, sql_settings, stage, llm_stub):
         }
         inputs = {"train_data": data, **({"checked_batches": before} if before else {"plan": plan})}
         asked = len(llm_stub.asks)
-        outputs, _ = stage(run, sql_settings.model_copy(update=update), inputs, ledger=ledger)
+        start.settings = sql_settings.model_copy(update=update)
+        outputs, _ = stage(run, start.settings, inputs, ledger=ledger)
         return read_records(outputs["batches"] / "batches.jsonl", Batch), llm_stub.asks[asked:], outputs["batches"]
 
     return start
@@ -232,6 +236,21 @@ def test_the_next_try_is_told_why_rows_were_refused_and_stays_with_its_training_
     assert "test row" not in ask.text and "t3" not in ask.text and ask.text.count("What is wrong") == 1
     shown = copy.row.fields["question"]
     assert json.dumps(shown) in ask.text, "the refused row, in the form in which it was written"
+
+
+@pytest.mark.parametrize("method", [*FROM_ERRORS, "auggpt", "duplicate"])
+@pytest.mark.parametrize("task", TASKS)
+def test_the_estimate_knows_what_is_asked(begin, writes, rephrases, loaded, method, task):
+    (rephrases if method == "auggpt" else writes)(task)
+    _, asks, _ = begin(task, method, regenerations=0)
+    rows = [fields(task, n) for n in range(6)]
+    by_stage = {s.stage: s.expected for s in estimate(begin.settings, loaded(task), rows, 6, 6)}
+    expected = by_stage["generate_data"]
+    assert expected.calls == len(asks) == {"duplicate": 0, "llm2llm": 6, "auggpt": 6}.get(method, 3)
+    sent = sum(token_count(m["content"]) + CHAT for ask in asks for m in ask.messages)
+    assert expected.input_tokens == pytest.approx(sent, rel=0.1)
+    assert (expected.output_tokens > 0) == bool(asks) and by_stage["analyze_patterns"].calls == 0
+    assert bool(by_stage["control_quality"].calls) == bool(asks), "nobody judges copies"
 
 
 def test_an_exhausted_batch_is_refilled_from_another_row(begin, writes):
