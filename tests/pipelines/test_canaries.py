@@ -185,7 +185,7 @@ def test_a_teacher_that_knows_held_out_rows_by_heart_gets_none_into_the_training
 def test_no_method_gets_held_out_text_into_a_prompt_or_the_training_data(run):
     """Without quality control, which is there for other things: leaks are refused all the same. Two of them are trained on."""
     for method in (name for name in METHODS if name != "pada"):
-        until = "" if method in ("auggpt", "duplicate") else "merge"
+        until = "" if method in ("auggpt", "duplicate") else "generate"
         run_dir, asks = run(knows_by_heart=True, until=until, generate={"method": method}, control={"verdict": "none"})
         check_requests(asks)
         assert all(is_for(WRITES)(ask) for ask in asks) and bool(asks) == (method != "duplicate"), "others cost what is not used"

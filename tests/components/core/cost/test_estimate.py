@@ -217,7 +217,11 @@ def test_each_method_has_an_estimate_whose_ends_are_in_order_and_pays_for_patter
             low, expected, high = (getattr(end, what) for end in (stage.low, stage.expected, stage.high))
             assert low <= expected <= high, (stage.stage, what)
     assert (method(name)["analyze_patterns"].low.calls > 0) == (name == "pada")
-    assert (method(name)["generate_data"].low.calls == 0) == (name == "duplicate") == (method(name)["control_quality"].high.calls == 0)
+    assert (
+        (method(name)["generate_data"].low.calls == 0)
+        == (name == "duplicate")
+        == (method(name)["control_quality"].high.calls == 0)
+    )
 
 
 def test_calls_of_methods_that_write_from_one_row():
