@@ -23,7 +23,7 @@ NO_PATTERN = "no-pattern"
 OTHER_AIMS = {
     "error": ("training-errors", "training errors"),
     "row": ("training-rows", "training rows"),
-    "pattern": ("aims", "drawn aims"),
+    "pattern": ("aims", "aims drawn by chance"),
 }
 
 
