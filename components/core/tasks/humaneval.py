@@ -285,8 +285,8 @@ def read_code(output: str, name: str) -> str:
 
 def _indent(fields: Fields) -> str:
     """What stands before the first statement of a row's function."""
-    body = str(fields["canonical_solution"]).lstrip("\n")
-    return body[: len(body) - len(body.lstrip(" \t"))]
+    first = next((line for line in str(fields["canonical_solution"]).splitlines() if line.strip()), "")
+    return first[: len(first) - len(first.lstrip())]
 
 
 def _parse(source: str) -> ast.Module:
@@ -370,7 +370,7 @@ def _documented(fields: Fields, text: str) -> str:
         entry, _ = _entry(_parse(prompt + fields["canonical_solution"]), fields["entry_point"])
     except (SyntaxError, ValueError):
         return ""
-    return prompt if entry and ast.get_docstring(entry) else ""
+    return prompt if entry and _docstring(entry) else ""
 
 
 def _plain_asserts(test: str, name: str) -> list[str]:
