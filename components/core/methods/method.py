@@ -131,7 +131,7 @@ class FromRow(Method):
 
 
 def drawn_beside(row: str, train: TrainingRows, without: Sequence[str] = ()) -> list[str]:
-    """The id of one other row, if it can be one that the SLM got right, to show the form of a row; none where there is no other."""
+    """The id of another row, if possible one that the SLM got right, to show the form of a row; none where there is no other."""
     others = [i for i in train.rows if i != row]
     right = [i for i in others if i not in train.wrong]
     left = [i for i in right if i not in without] or right or others
