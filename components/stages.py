@@ -9,7 +9,7 @@ from typing import Any
 
 from pada_agent.components.core import settings as sections
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import ControlSettings, Role, Section, Settings
+from pada_agent.components.core.settings import AnalyzePatterns, ControlSettings, PlannedFor, Role, Section, Settings
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ class Stage:
 
         It gets no others, so that on one machine a change of one section leaves the results of other stages valid.
         """
-        return settings.model_dump(mode="json", include=set(self.settings.model_fields))
+        sections = settings.model_dump(mode="json", include=set(self.settings.model_fields))
+        if issubclass(self.settings, AnalyzePatterns):
+            sections["generate"] = PlannedFor.values(sections["generate"])
+        return sections
 
 
 _FOR_AGENTS = ("train_data/manifest.json", "train_data/assets/prompts/")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pada_agent.components.core.addresses import Address, moved
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.quality.rules import check_judge
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.answer_first import check_order
@@ -31,7 +32,8 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     try:
         if settings.generate.order:
             check_order(task_class(settings.task.name), settings.generate.order)
-        check_judge(settings.teacher, settings.judge, settings.control)
+        method = load_method(settings.generate.method)
+        check_judge(settings.teacher, settings.judge, method.checked_by(settings.control))
         return moved(settings, lambda address: _located(folder, address))
     except InputError as e:
         raise InputError(f"{file}: {e}") from e

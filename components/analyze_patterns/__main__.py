@@ -1,10 +1,11 @@
 """Entry point: predictions in, analyses and plan out."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import yaml
 
-from pada_agent.components.analyze_patterns.analyze import Tools, analyze
+from pada_agent.components.analyze_patterns.analyze import Findings, Tools, analyze
 from pada_agent.components.analyze_patterns.screen import answer_screen, first_hit, word_screen
 from pada_agent.components.backends.artifacts.predictions import read_predictions
 from pada_agent.components.backends.embeddings import embedder
@@ -14,12 +15,15 @@ from pada_agent.components.backends.kmeans import cluster
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import by_stage
+from pada_agent.components.core.llm_interface import Llm
+from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.patterns.clustering import match_patterns
-from pada_agent.components.core.records import TrainingError, TrainRow
+from pada_agent.components.core.records import Prediction, TrainingError, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import AnalyzePatterns
 from pada_agent.components.core.state import STATE_FILE, State
 from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.task import Task
 
 
 def run(ex: Executor) -> None:
@@ -28,31 +32,22 @@ def run(ex: Executor) -> None:
     data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     predictions = read_predictions(ex.input("predictions"), task)
-    prints = Fingerprints.beside(data)
     train = read_records(data / "train.jsonl", TrainRow)
     validation = [p for p in predictions if p.split == "validation"]
-    screens = [prints.screen_text] if prints else []
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
     spent = state.usage_by_stage if state else {}
     ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/analyze_patterns")
     llm = open_llm(settings.teacher, settings.budget, ledger, "analyze_patterns", spent)
-    findings = analyze(
-        task,
-        validation,
-        train,
-        settings.analyze,
-        Tools(
-            llm=llm,
-            embed=embedder(settings.embedding.model),
-            cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
-            match=match_patterns,
-            screen=partial(first_hit, [*screens, answer_screen(task, validation, train), word_screen(task, validation, train)]),
-        ),
-        iteration,
-        settings.seed,
-        state.iterations[-1].patterns if state and state.iterations else (),
-    )
+    method = load_method(settings.generate.method)
+    if method.finds_patterns and settings.generate.patterns:
+        previous = state.iterations[-1].patterns if state and state.iterations else ()
+        tools = _tools(settings, task, validation, train, Fingerprints.beside(data), llm)
+        findings = analyze(task, validation, train, settings.analyze, tools, iteration, settings.seed, previous)
+    else:
+        failures = sum(not p.score.correct for p in validation)
+        own = method.strategies(task, train, settings.analyze, iteration, settings.seed) if settings.generate.patterns else []
+        findings = Findings(strategies=own, summary={"failures": failures, "analysed": 0})
     errors = [TrainingError.of(p) for p in predictions if p.split == "train" and not p.score.correct]
     analyses, plan = ex.output("analyses", "analyses.jsonl"), ex.output("plan", "strategies.yaml")
     write_records(analyses / "analyses.jsonl", findings.analyses)
@@ -70,6 +65,24 @@ def run(ex: Executor) -> None:
     ex.set_parameter("patterns", len(findings.patterns))
     ex.set_parameter("training_errors", len(errors))
     ex.finish()
+
+
+def _tools(
+    settings: AnalyzePatterns,
+    task: Task,
+    validation: Sequence[Prediction],
+    train: Sequence[TrainRow],
+    prints: Fingerprints | None,
+    llm: Llm,
+) -> Tools:
+    screens = [prints.screen_text] if prints else []
+    return Tools(
+        llm=llm,
+        embed=embedder(settings.embedding.model),
+        cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
+        match=match_patterns,
+        screen=partial(first_hit, [*screens, answer_screen(task, validation, train), word_screen(task, validation, train)]),
+    )
 
 
 def _state(ex: Executor) -> State | None:

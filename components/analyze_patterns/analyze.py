@@ -73,9 +73,11 @@ def analyze(
     grounds = Grounds.of([task.features(p.fields) for p in failures], passed)
     texts = tools.embed([f"{a.root_cause} | {a.scenario}" for a in analyses])
     clustering = tools.cluster(grounded_vectors(texts, [set(a.features) for a in analyses], grounds.telling))
+    labels = list(clustering.labels)
+    if settings.shuffle:
+        random.Random(f"{seed}/{iteration}/shuffle").shuffle(labels)
     dossiers = [
-        grounds.dossier([a for a, own in zip(analyses, clustering.labels, strict=True) if own == label])
-        for label in range(clustering.k)
+        grounds.dossier([a for a, own in zip(analyses, labels, strict=True) if own == label]) for label in range(clustering.k)
     ]
     names = ask_screened(
         tools.llm,

@@ -11,6 +11,7 @@ from pada_agent.components.control_quality.control import Known, Tools, judge_ve
 from pada_agent.components.control_quality.measure_judge import measure_judge
 from pada_agent.components.core.cost.budget import Usage, by_stage
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.quality.chain import work_left
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.quality.rules import check_judge
@@ -25,7 +26,8 @@ STAGE = "control_quality"
 def run(ex: Executor) -> None:
     """Read, check and judge, write."""
     settings = ex.settings(ControlQuality)
-    control = settings.control
+    method = load_method(settings.generate.method)
+    control = method.checked_by(settings.control)
     check_judge(settings.teacher, settings.judge, control)
     data, source = ex.input("train_data", "train.jsonl"), ex.input("batches", "batches.jsonl")
     prints = Fingerprints.beside(data)
@@ -49,10 +51,10 @@ def run(ex: Executor) -> None:
     def opened(role: Role, spent: Mapping[str, Usage]) -> OpenAiLlm:
         return open_llm(getattr(settings, role), settings.budget, ledger, STAGE, spent)
 
-    solver = opened(control.solver, spent) if control.solve != "off" else None
-    verified = verify(task, written, known, control, Tools(solver, run_code, prints.hits))
+    solver = opened(control.solver, spent) if control.solutions else None
+    verified = verify(task, written, known, control, Tools(solver, run_code, prints.hits), method)
     judge = None
-    if control.verdict != "checks":  # one that is another is opened only now, so that caps count what the solver took
+    if control.judges:  # one that is another is opened only now, so that caps count what the solver took
         same = solver is not None and control.solver == "judge"
         judge = solver if same else opened("judge", by_stage(spent, {STAGE: solver.usage if solver else Usage()}))
     batches = judge_verified(task, verified, strategies, known, control, settings.generate, judge)

@@ -7,12 +7,15 @@ from functools import partial
 from pada_agent.components.control_quality.judge import Judgement, item, judge_request, parent_items, room
 from pada_agent.components.control_quality.solve import Finding, solve
 from pada_agent.components.core.llm_interface import Llm, LlmReply, LlmRequest
+from pada_agent.components.core.methods.method import Method
 from pada_agent.components.core.patterns.feature_pairs import with_pairs
 from pada_agent.components.core.quality.rules import feedback_text, let_in, mean_score
 from pada_agent.components.core.records import Batch, Fields, Sample, Strategy, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.duplicates import NearDuplicates
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings
 from pada_agent.components.core.tasks.task import CodeRunner, Task
+
+METHOD = Method()  # one without rules of its own
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,12 @@ class Verified:
     findings: dict[str, Finding]
 
 
-def verify(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings, tools: Tools) -> Verified:
+def verify(
+    task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings, tools: Tools, method: Method = METHOD
+) -> Verified:
     """A verdict on every new sample that a rule or the solver rejects. Batches without new work pass through unchanged."""
     todo = [b.model_copy(update={"feedback": ""}) for b in batches if b.status == "open"]
-    checked = _check_rules(task, todo, _seen(task, batches, known, settings), tools)
+    checked = _check_rules(task, todo, _seen(task, batches, known, settings, method), tools, settings.verdict != "none")
     rows = [s.row for b in checked for s in b.samples if s.status == "new"]
     findings = solve(task, rows, [r.fields for r in known.train], settings, tools.solver, tools.run_code)
     solved = {b.id: _with_verdicts(b, partial(_solved, findings)) for b in checked}
@@ -66,7 +71,7 @@ def judge_verified(
     bench = _Bench(task, {s.id: s.text for s in strategies}, {r.id: r.fields for r in known.train}, verified.findings, settings)
     work = [b for b in verified.batches if b.status == "open"]
     todo = [b for b in work if new_rows(b)]
-    if settings.verdict == "checks":
+    if not settings.judges:
         judged = {b.id: _with_verdicts(b, lambda s: s.model_copy(update={"status": "accepted"})) for b in todo}
     else:
         assert judge is not None
@@ -77,23 +82,30 @@ def judge_verified(
 
 
 class _Seen:
-    """Rows so far. One is repeated by nearly the same words, or by the same answer in whatever words."""
+    """Rows so far. One is repeated by nearly the same words, or by the same answer in whatever words; and as its method says."""
 
-    def __init__(self, task: Task, settings: ControlSettings) -> None:
-        self._task = task
+    def __init__(self, task: Task, settings: ControlSettings, method: Method) -> None:
+        self._task, self._repeats = task, method.repeats
         self._texts = NearDuplicates(settings.near_duplicate)
         self._answers: dict[str, str] = {}
+        self._own = method.novelty(task)
 
     def add(self, row: TrainRow | SyntheticRow) -> None:
+        if self._own:
+            self._own.add(row.fields)
         self._texts.add(row.id, *self._identity(row.fields))
         if answer := self._task.same_answer(row.fields):
             self._answers.setdefault(answer, row.id)
 
     def twin(self, fields: Fields) -> str:
         """Which row it repeats and how, '' if none."""
+        if self._repeats == "rows":
+            return ""
         if near := self._texts.closest(*self._identity(fields)):
             return f"nearly the same as {near[0]}"
-        answer = self._task.same_answer(fields)
+        if self._own and (own := self._own.twin(fields)):
+            return own
+        answer = self._task.same_answer(fields) if self._repeats != "answers" else ""
         return f"the same answer as {self._answers[answer]} in other words" if answer in self._answers else ""
 
     def _identity(self, fields: Fields) -> tuple[str, str]:
@@ -101,8 +113,8 @@ class _Seen:
         return self._task.question(fields), self._task.messages(fields)[-1]["content"]
 
 
-def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings) -> _Seen:
-    seen = _Seen(task, settings)
+def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings, method: Method) -> _Seen:
+    seen = _Seen(task, settings, method)
     rows: list[TrainRow | SyntheticRow] = [*known.train, *known.accepted]
     rows += [row for b in batches for row in b.accepted]
     for row in rows:
@@ -110,14 +122,16 @@ def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlS
     return seen
 
 
-def _check_rules(task: Task, batches: Sequence[Batch], seen: _Seen, tools: Tools) -> list[Batch]:
+def _check_rules(task: Task, batches: Sequence[Batch], seen: _Seen, tools: Tools, quality: bool) -> list[Batch]:
+    """`quality`: also by what makes a row a good one, beside what no method may let in."""
+
     def check(batch: Batch, sample: Sample) -> Sample:
         row = sample.row
         if leak := tools.leak(task.private_texts(row.fields)):  # first, so that nothing else of such a row is told to anybody
             return sample.rejected("leak", leak)
-        if wrong := task.verify(row.fields, tools.run_code):
+        if quality and (wrong := task.verify(row.fields, tools.run_code)):
             return sample.rejected("wrong answer", wrong)
-        if batch.focus and batch.focus not in with_pairs(task.features(row.fields)):
+        if quality and batch.focus and batch.focus not in with_pairs(task.features(row.fields)):
             return sample.rejected("off the pattern", f"the answer does not use {batch.focus}")
         if twin := seen.twin(row.fields):
             return sample.rejected("not new", twin)

@@ -22,6 +22,7 @@ BATCH_LENGTH, PARENTS_LENGTH, LEAST = 8000, 3000, 600  # characters of all quest
 DIMENSIONS: dict[Branch, tuple[str, ...]] = {
     "pattern": ("adherence", "utility", "relevance"),
     "error": ("utility", "relevance"),  # there is no plan to adhere to
+    "row": ("utility", "relevance"),
 }
 Item = dict[str, str]
 Scores = dict[str, float]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fields = dict[str, Any]
 HeldOutSplit = Literal["validation", "selection", "test"]
-Branch = Literal["pattern", "error"]
+Branch = Literal["pattern", "error", "row"]  # written against a pattern, a training error, or from any training row
 RejectionKind = Literal[
     "wrong answer", "off the pattern", "not new", "leak", "not verified", "doubtful answer", "not judged", "judge"
 ]
@@ -47,13 +47,13 @@ class Provenance(Record):
     """Where a synthetic row came from: enough to find everything behind it."""
 
     branch: Branch
-    pattern_id: str = Field(default="", description="empty in the error branch")
+    pattern_id: str = Field(default="", description="in the pattern branch alone")
     strategy_id: str = ""
     parent_ids: list[str] = Field(description="ids of the training rows shown to the teacher")
     iteration: int = Field(ge=1)
     batch_id: str
     attempt: int = Field(ge=0, description="0 is the first try, 1 to 3 are regenerations")
-    request_hash: str = Field(description="key of the paid call in the ledger")
+    request_hash: str = Field(description="key of the paid call in the ledger; empty for a copied row")
 
 
 class SyntheticRow(Record):
@@ -156,7 +156,10 @@ class Sample(Record):
 
 
 class Batch(Record):
-    """What is generated together: at most `wanted` rows from one strategy or one group of training errors."""
+    """What is generated together: at most `wanted` rows from one strategy, one group of training errors or one training row.
+
+    `seed_ids` are the training rows that are shown; the one that a batch is written from is the first.
+    """
 
     id: str
     branch: Branch

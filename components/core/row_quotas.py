@@ -35,12 +35,14 @@ def allocation(
 ) -> Allocation:
     """How the rows of an iteration spread: `pattern_share` of them evenly over `patterns` strategies, the rest on errors.
 
-    Without patterns all go to the errors, without errors all to the patterns, without both there are none.
+    Without patterns all go to the errors, without errors all to the patterns, without both there are none. What has a share of
+    none gets none, whatever there is of the other.
     """
     rows = iteration_rows(generate, train_rows, iteration, iterations)
-    if not patterns:
-        return Allocation([], rows if errors else 0)
-    pattern_rows = _rounded(rows * generate.pattern_share) if errors else rows
+    on_patterns, on_errors = bool(patterns) and generate.pattern_share > 0, bool(errors) and generate.pattern_share < 1
+    if not on_patterns:
+        return Allocation([0] * patterns, rows if on_errors else 0)
+    pattern_rows = _rounded(rows * generate.pattern_share) if on_errors else rows
     return Allocation(even_split(pattern_rows, patterns), rows - pattern_rows)
 
 

@@ -5,9 +5,11 @@ Sources of the values: arXiv 2510.18143 (the paper) where a description says "pa
 """
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from pada_agent.components.core.methods.registry import METHODS
 
 Role = Literal["teacher", "judge"]
 
@@ -190,6 +192,7 @@ class AnalyzeSettings(Section):
     temperature: float = Field(default=0.0, ge=0, le=2, description="paper")
     redrafts: int = Field(default=2, ge=0, description="tries at a text that quotes validation data, before it is dropped")
     seeds: int = Field(default=20, ge=1, description="nearest training rows kept for each strategy")
+    shuffle: bool = Field(default=False, description="failures change places between clusters, whose sizes stay: a control")
     detail: Literal["full", "brief"] = Field(
         default="full", description="how much the teacher says of a pattern and its strategy; brief: for a small teacher"
     )
@@ -201,13 +204,28 @@ class AnalyzeSettings(Section):
         return self
 
 
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"there is no method '{name}'; there are {', '.join(METHODS)}")
+    return name
+
+
+MethodName = Annotated[str, AfterValidator(_known_method)]
+
+
 class GenerateSettings(Section):
     """Synthetic data."""
 
+    method: MethodName = Field(default="pada", description=f"what a teacher is asked for: {', '.join(METHODS)}")
     share: float = Field(default=0.5, gt=0, le=10, description="synthetic rows for each training row; paper")
     scope: Literal["total", "per_iteration"] = Field(default="total", description="what `share` applies to")
-    pattern_share: float = Field(default=0.5, ge=0, le=1, description="the rest goes to training errors")
+    pattern_share: float = Field(
+        default=0.5, ge=0, le=1, description="the rest goes to training errors; at 0 no pattern is looked for, at 1 no error"
+    )
     batch: int = Field(default=5, ge=1, le=50, description="rows per call")
+    per_row: int = Field(
+        default=1, ge=1, le=50, description="rows per call of a method that writes each from one training row; AugGPT's paper: 6"
+    )
     regenerations: int = Field(default=3, ge=0, le=10, description="paper")
     refills: int = Field(default=0, ge=0, le=5, description="new batches for an exhausted one, with other seeds; paper: none")
     temperature: float = Field(default=0.7, ge=0, le=2, description="paper")
@@ -218,7 +236,9 @@ class GenerateSettings(Section):
         description="vary: each row varies one shown, for small teachers; compose: new situations and kinds",
     )
     order: Literal["", "question_first", "answer_first"] = Field(
-        default="", description="answer_first: answers are written and run, then questions to them, two calls; empty: by task"
+        default="",
+        description="answer_first: answers are written and run, then questions to them, two calls; empty: by task. A method "
+        "that writes each row from another takes no order",
     )
 
 
@@ -226,10 +246,10 @@ class ControlSettings(Section):
     """Quality control."""
 
     threshold: float = Field(default=7.0, ge=1, le=10, description="mean of the judge's scores; paper")
-    verdict: Literal["batch", "sample", "checks"] = Field(
+    verdict: Literal["batch", "sample", "checks", "none"] = Field(
         default="sample",
         description="a batch is let in as one, by its mean scores, or each sample by its own; checks: no judge is asked, "
-        "for want of one that can tell; paper: batch",
+        "for want of one that can tell; none: leaks and repeated rows alone are refused, a control; paper: batch",
     )
     lowest: float = Field(
         default=5.0, ge=1, le=10, description="verdict sample: no score may be lower, so that 9, 2 and 10 do not make a 7"
@@ -257,14 +277,19 @@ class ControlSettings(Section):
     @property
     def asked(self) -> tuple[Role, ...]:
         """Whom quality control asks: no judge where checks alone decide, unless it solves."""
-        solver: tuple[Role, ...] = () if self.solve == "off" else (self.solver,)
-        judge: tuple[Role, ...] = () if self.verdict == "checks" else ("judge",)
+        solver: tuple[Role, ...] = (self.solver,) if self.solutions else ()
+        judge: tuple[Role, ...] = ("judge",) if self.judges else ()
         return tuple(dict.fromkeys((*judge, *solver)))
 
     @property
     def solutions(self) -> int:
         """How often each sample is solved."""
-        return {"off": 0, "once": 1, "vote": self.votes}[self.solve]
+        return {"off": 0, "once": 1, "vote": self.votes}[self.solve] if self.verdict != "none" else 0
+
+    @property
+    def judges(self) -> bool:
+        """Whether a judge's scores decide."""
+        return self.verdict in ("batch", "sample")
 
 
 class LoopSettings(Section):
@@ -346,6 +371,23 @@ class EvaluateSlm(Section):
     seed: int = 0
 
 
+class PlannedFor(Section):
+    """What the analysis must know of `generate`. No more: a plan that a person has edited outlives other changes there."""
+
+    method: MethodName = GenerateSettings.model_fields["method"].default
+    patterns: bool = Field(default=True, description="whether any row is written against a pattern")
+
+    @staticmethod
+    def values(generate: dict[str, Any]) -> dict[str, Any]:
+        """Its values in those of the whole section `generate`."""
+        return {"method": generate["method"], "patterns": generate["pattern_share"] > 0}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _narrowed(cls, value: Any) -> Any:
+        return cls.values(value) if isinstance(value, dict) and value.keys() >= GenerateSettings.model_fields.keys() else value
+
+
 class AnalyzePatterns(Section):
     """Settings of analyze_patterns."""
 
@@ -353,6 +395,7 @@ class AnalyzePatterns(Section):
     teacher: LlmSettings
     embedding: EmbeddingSettings
     analyze: AnalyzeSettings
+    generate: PlannedFor = PlannedFor()
     budget: BudgetSettings
     seed: int = 0
 

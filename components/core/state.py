@@ -40,7 +40,8 @@ class RunFacts(Record):
     alpha: float
     confidence: float
     threshold: float = Field(description="mean judge score from which a sample or a batch is accepted")
-    verdict: Literal["batch", "sample", "checks"] = "batch"
+    method: str = Field(default="pada", description="what the teacher was asked for")
+    verdict: Literal["batch", "sample", "checks", "none"] = "batch"
     lowest: float = Field(default=1, description="verdict sample: no score may be lower")
     share: float = Field(description="synthetic rows asked for, for each training row")
     scope: str
@@ -61,6 +62,7 @@ class RunFacts(Record):
             alpha=settings.loop.alpha,
             confidence=settings.evaluate.confidence,
             threshold=settings.control.threshold,
+            method=settings.generate.method,
             verdict=settings.control.verdict,
             lowest=settings.control.lowest,
             share=settings.generate.share,

@@ -9,12 +9,13 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.methods.method import FromRow, Method, load_method
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.records import Batch, TrainRow
-from pada_agent.components.core.row_quotas import allocation
+from pada_agent.components.core.row_quotas import allocation, iteration_rows
 from pada_agent.components.core.settings import GenerateData
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.components.generate_data.batches import Sources, first_batches, next_batches
+from pada_agent.components.generate_data.batches import RowBatches, Sources, first_batches, next_batches
 from pada_agent.components.generate_data.bounds import Forms
 from pada_agent.components.generate_data.generate import Tools, generate
 
@@ -28,23 +29,18 @@ def run(ex: Executor) -> None:
     plan = before or ex.input("plan", "strategies.yaml")
     strategies, errors, spent = read_plan(plan)
     train = read_records(data / "train.jsonl", TrainRow)
-    sources, forms = Sources(task, train, strategies, errors), Forms.of(task, train, settings.slm.max_length)
-    if warning := forms.check_room(settings.generate.batch, settings.teacher.max_tokens):
-        notice(warning)
+    method = load_method(settings.generate.method)
+    method.check(task)
+    sources, forms = Sources(task, train, strategies, errors), Forms.of(task, train, settings.slm.max_length, method)
     if before:
-        batches = next_batches(sources, read_records(before / "batches.jsonl", Batch), settings.generate, settings.seed)
+        written = read_records(before / "batches.jsonl", Batch)
+        batches = next_batches(sources, written, settings.generate, iteration, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}
     else:
-        rows = allocation(
-            settings.generate,
-            len(train),
-            iteration,
-            settings.loop.iterations,
-            patterns=len(strategies),
-            errors=len(errors),
-        )
-        batches = first_batches(sources, rows, settings.generate, iteration, settings.seed)
-        usage = {}
+        batches, usage = _begin(sources, method, settings, iteration), {}
+    most = max((b.wanted for b in batches), default=1)
+    if method.repeats != "rows" and (warning := forms.check_room(most, settings.teacher.max_tokens)):
+        notice(warning)
     ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/generate_data")
     llm = open_llm(settings.teacher, settings.budget, ledger, "generate_data", by_stage(spent, usage))
     written_before = _samples(batches)
@@ -61,6 +57,17 @@ def run(ex: Executor) -> None:
     ex.set_parameter("open_batches", open_batches)
     ex.set_metadata("batches", batches=len(batches), samples=samples)
     ex.finish()
+
+
+def _begin(sources: Sources, method: Method, settings: GenerateData, iteration: int) -> list[Batch]:
+    iterations, rows = settings.loop.iterations, len(sources.train)
+    if isinstance(method, FromRow):
+        wanted = iteration_rows(settings.generate, rows, iteration, iterations)
+        return RowBatches(sources, method, settings.generate, iteration, settings.seed).first(wanted)
+    spread = allocation(
+        settings.generate, rows, iteration, iterations, patterns=len(sources.strategies), errors=len(sources.errors)
+    )
+    return first_batches(sources, spread, settings.generate, iteration, settings.seed)
 
 
 def _samples(batches: Sequence[Batch]) -> int:

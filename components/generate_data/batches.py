@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pada_agent.components.core.methods.method import FromRow, TrainingRows, load_method
 from pada_agent.components.core.patterns.feature_pairs import with_pairs
 from pada_agent.components.core.quality.chain import REFILL, refillable
 from pada_agent.components.core.records import Batch, Strategy, TrainingError, TrainRow
@@ -25,7 +26,7 @@ class Sources:
 
 
 def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSettings, iteration: int, seed: int) -> list[Batch]:
-    """The batches of a new iteration: the rows of each strategy, then those of the training errors, cut into calls."""
+    """The batches of a new iteration by a plan: the rows of each strategy, then those of the training errors, cut into calls."""
     plan = [(s, n) for s, n in zip(sources.strategies, allocation.per_strategy, strict=True) if n]
     batches = [
         _batch(sources, settings, f"{s.id}-b{j + 1}", wanted, s, j, seed)
@@ -38,12 +39,38 @@ def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSe
     ]
 
 
-def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, seed: int) -> list[Batch]:
+class RowBatches:
+    """Batches of a method that writes each from one training row; they take turns with the rows, in an order drawn."""
+
+    def __init__(self, sources: Sources, method: FromRow, settings: GenerateSettings, iteration: int, seed: int) -> None:
+        self._method, self._settings, self._iteration = method, settings, iteration
+        rows = {r.id: r.fields for r in sources.train}
+        self._train = TrainingRows(sources.task, rows, {e.id for e in sources.errors})
+        self._origins = [i for i in rows if method.branch == "row" or i in self._train.wrong]
+        random.Random(f"{seed}/{iteration}").shuffle(self._origins)
+
+    def first(self, rows: int) -> list[Batch]:
+        """Those of a new iteration; none where there is no row to write from."""
+        sizes = self._method.sizes(rows, len(self._origins), self._settings)
+        name = f"it{self._iteration}-{self._method.branch[0]}"
+        return [self.batch(f"{name}-b{j + 1}", wanted, j) for j, wanted in enumerate(sizes)]
+
+    def batch(self, batch_id: str, wanted: int, number: int) -> Batch:
+        """The batch of this number, from 0."""
+        origin = self._origins[number % len(self._origins)]
+        seeds = [origin, *self._method.beside(origin, self._train, self._settings.shots)]
+        return Batch(id=batch_id, branch=self._method.branch, seed_ids=seeds, wanted=wanted)
+
+
+def next_batches(
+    sources: Sources, batches: Sequence[Batch], settings: GenerateSettings, iteration: int, seed: int
+) -> list[Batch]:
     """Batches of the next link: an open one goes to its next attempt, an exhausted one gets one refill.
 
-    Both have new seeds, but for an attempt around training errors, which mends what was written around them.
+    Both have new seeds, but for an attempt around training errors or from a row, which mends what was written there.
     """
-    strategies = {s.id: s for s in sources.strategies}
+    method, strategies = load_method(settings.method), {s.id: s for s in sources.strategies}
+    row_batches = RowBatches(sources, method, settings, iteration, seed) if isinstance(method, FromRow) else None
 
     def again(number: int, batch: Batch) -> Batch:
         change: dict[str, Any] = {"attempt": batch.attempt + 1, "refused": []}
@@ -55,7 +82,10 @@ def next_batches(sources: Sources, batches: Sequence[Batch], settings: GenerateS
 
     result = [again(i, b) if b.status == "open" else b for i, b in enumerate(batches)]
     for number, old in enumerate(refillable(batches, settings.refills), len(batches)):
-        new = _batch(sources, settings, old.id + REFILL, old.missing, strategies.get(old.strategy_id), number, seed)
+        if row_batches:
+            new = row_batches.batch(old.id + REFILL, old.missing, number)
+        else:
+            new = _batch(sources, settings, old.id + REFILL, old.missing, strategies.get(old.strategy_id), number, seed)
         result.append(new.model_copy(update={"refill_of": old.id}))
     return result
 

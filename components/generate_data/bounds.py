@@ -15,11 +15,13 @@ from pydantic import BaseModel, Field, create_model
 
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.method import Method
 from pada_agent.components.core.records import Fields, TrainRow
 from pada_agent.components.core.tasks.answer_first import AnswerFirst
 from pada_agent.components.core.tasks.task import Task
 
 M = TypeVar("M", bound=BaseModel)
+METHOD = Method()  # one that asks for whole samples
 FACTOR = 2  # of the longest text among the training rows
 LEAST = 40  # characters, and
 LEAST_ITEMS = 3  # items of a list: what is short in all training rows may still be longer
@@ -28,24 +30,24 @@ AROUND = 8  # tokens around a row in a reply
 
 @dataclass(frozen=True)
 class Forms:
-    """What a teacher writes in this run: whole samples, or their answers and then their questions."""
+    """What a teacher writes in this run: samples in the method's form, or their answers and then their questions."""
 
     sample: type[BaseModel]
     answer: type[BaseModel] | None
     question: type[BaseModel] | None
-    sizes: Sequence[int]  # tokens of the training rows as whole samples
+    sizes: Sequence[int]  # tokens of the training rows in the form of samples
     tokens: int  # that the SLM is trained on at most
 
     @classmethod
-    def of(cls, task: Task, train: Sequence[TrainRow], tokens: int) -> "Forms":
+    def of(cls, task: Task, train: Sequence[TrainRow], tokens: int, method: Method = METHOD) -> "Forms":
         """Bounded by the training rows; no text is longer than `tokens`, the most that the SLM is trained on."""
-        samples = [task.sample_of(r.fields) for r in train]
+        samples = [method.in_form(task, r.fields) for r in train]
         sizes = [token_count(sample.model_dump_json()) for sample in samples]
         answer = question = None
         if isinstance(task, AnswerFirst):
             answer = bounded(task.Answer, [task.answer_of(r.fields) for r in train], tokens)
             question = bounded(task.Question, [task.question_of(r.fields) for r in train], tokens)
-        return cls(bounded(task.Sample, samples, tokens), answer, question, sizes, tokens)
+        return cls(bounded(method.form(task), samples, tokens), answer, question, sizes, tokens)
 
     def short_enough(self, task: Task, fields: Fields) -> Fields:
         """`fields`. Raises InputError, as feedback, for a row that is too long as a whole: training would leave it out."""

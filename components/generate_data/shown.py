@@ -1,12 +1,15 @@
 """What a call shows the teacher: the variables of its prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from pada_agent.components.core.quality.rules import QUESTION_SHOWN, shortened
-from pada_agent.components.core.records import Batch, Fields, Sample, SyntheticRow
+from pada_agent.components.core.records import Batch, Fields, SyntheticRow
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.answer_first import AnswerFirst
+from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.generate_data.batches import Sources
 from pada_agent.components.generate_data.kinds import KindsWritten
 
@@ -15,8 +18,27 @@ NOT_NEW = "it is not new"
 UNTOLD = {"leak", "not judged"}  # that a row overlaps with held-out text must not be told; nor is an LLM's silence its fault
 
 
+def told(task: Task, batch: Batch, in_form: Callable[[Fields], BaseModel]) -> dict[str, Any]:
+    """What every prompt names: the task, how many rows are missing, and what was wrong with the last try (rows `in_form`)."""
+    last = [s for s in batch.samples if s.status == "rejected" and s.row.provenance.attempt == batch.attempt - 1]
+    return {
+        # Not by batch: what a strategy's batches have in common is the beginning of the prompt, which servers keep.
+        "task": task.describe(f"{batch.strategy_id}/{batch.attempt}"),
+        "refused": [
+            {
+                "sample": in_form(s.row.fields).model_dump_json(),
+                "reason": NOT_NEW if s.kind == "not new" else s.reason,
+            }
+            for s in last
+            if s.kind not in UNTOLD
+        ],
+        "feedback": batch.feedback,
+        "count": batch.missing,
+    }
+
+
 class Shown:
-    """Fills the prompts of one link."""
+    """Fills the prompts of one link that follows a plan."""
 
     def __init__(self, sources: Sources, settings: GenerateSettings, batches: Sequence[Batch], first: AnswerFirst | None) -> None:
         self._sources, self._task, self._settings, self._first = sources, sources.task, settings, first
@@ -31,11 +53,9 @@ class Shown:
     def variables(self, batch: Batch) -> dict[str, Any]:
         """All that prompts name, of an open batch."""
         strategy = self._strategies.get(batch.strategy_id)
-        last = [s for s in batch.samples if s.status == "rejected" and s.row.provenance.attempt == batch.attempt - 1]
         errors = [self._errors[i] for i in batch.seed_ids] if strategy is None else []
         return {
-            # Not by batch: what a strategy's batches have in common is the beginning of the prompt, which servers keep.
-            "task": self._task.describe(f"{batch.strategy_id}/{batch.attempt}"),
+            **told(self._task, batch, self._task.sample_of),
             "strategy": strategy.text if strategy else "",
             "focus": batch.focus,
             "errors": [{"question": self._task.question(e.fields), "output": e.output, "reference": e.reference} for e in errors],
@@ -43,9 +63,6 @@ class Shown:
             "shapes": self._first.shapes if self._first else "",
             "avoid": self._written.get(batch.strategy_id, [])[-AVOID_SHOWN:],
             "kinds": self._kinds.of(batch, strategy) if strategy else {"covered": [], "lacking": [], "share": ""},
-            "refused": [self._refused(s) for s in last if s.kind not in UNTOLD],
-            "feedback": batch.feedback,
-            "count": batch.missing,
             "compose": self._settings.freedom == "compose",
         }
 
@@ -64,7 +81,3 @@ class Shown:
 
     def _asked(self, row: SyntheticRow) -> str:
         return shortened(self._task.question(row.fields), QUESTION_SHOWN)
-
-    def _refused(self, sample: Sample) -> dict[str, str]:
-        written = self._task.sample_of(sample.row.fields).model_dump_json()
-        return {"sample": written, "reason": NOT_NEW if sample.kind == "not new" else sample.reason}

@@ -12,10 +12,11 @@ from math import ceil
 
 from pada_agent.components.core.cost.budget import Usage, usd
 from pada_agent.components.core.cost.prompt_sizes import MISSING, PromptSizes
+from pada_agent.components.core.methods.method import FromRow, load_method
 from pada_agent.components.core.quality.chain import links
-from pada_agent.components.core.records import Fields
-from pada_agent.components.core.row_quotas import Allocation, allocation
-from pada_agent.components.core.settings import LlmSettings, Settings, UpdateState
+from pada_agent.components.core.records import Branch, Fields
+from pada_agent.components.core.row_quotas import Allocation, allocation, iteration_rows
+from pada_agent.components.core.settings import ControlSettings, LlmSettings, Settings, UpdateState
 from pada_agent.components.core.tasks.task import Task
 
 # Round figures, no fit, of what a teacher of 1.5 billion parameters did: in three runs on text-to-SQL and one on SQuAD 70 to 86 %
@@ -28,6 +29,7 @@ ANALYSIS, NAME, STRATEGY = {"brief": 80, "full": 120}, {"brief": 50, "full": 110
 VERDICT, VERDICT_ROW = 40, 8  # of a judge's reply, and for each row
 ROW = 8  # tokens around a row in a reply
 ANALYSES_SHOWN = 8  # in one prompt; as in the stage
+FEWER = 1 / 2  # training errors for each row that is wanted, of methods that write from errors alone. A guess
 STAGES = ("analyze_patterns", "generate_data", "control_quality")
 Ends = ("low", "expected", "high")
 
@@ -87,40 +89,86 @@ class _Tallies:
 def estimate(
     settings: Settings | UpdateState, task: Task, rows: Sequence[Fields], train_rows: int, validation_rows: int
 ) -> list[StageEstimate]:
-    """Calls, tokens and money of each stage that asks an LLM. `rows` are training rows, all or the first of them."""
+    """Calls, tokens and money of each stage that asks an LLM. `rows` are training rows, all or the first of them.
+
+    Raises InputError for a task that the method cannot do.
+    """
     if not rows or not validation_rows:
         return [StageEstimate(stage, Usage(), Usage(), Usage()) for stage in STAGES]
-    sizes = PromptSizes(task, rows, settings.generate, settings.analyze.detail, settings.control)
+    method = load_method(settings.generate.method)
+    method.check(task)
+    control = method.checked_by(settings.control)
+    sizes = PromptSizes(task, rows, settings.generate, settings.analyze.detail, control)
     tallies = {end: _Tallies() for end in Ends}
     analyses = min(settings.analyze.sample, validation_rows)
     for iteration in range(1, settings.loop.iterations + 1):
-        plans = _plans(settings, train_rows, iteration, analyses)
-        for end, (patterns, plan) in plans.items():
-            drafts = 1 + settings.analyze.redrafts * (end == "high")
-            _analyze(tallies[end].analyze, sizes, analyses, patterns, drafts)
-            _write_and_judge(tallies[end], sizes, settings, plan, end)
+        if isinstance(method, FromRow):
+            plans = _row_plans(method, settings, train_rows, iteration)
+        else:
+            plans = _plans(settings, train_rows, iteration, analyses)
+        for end, (patterns, parts) in plans.items():
+            if method.finds_patterns and settings.generate.pattern_share:
+                _analyze(tallies[end].analyze, sizes, analyses, patterns, 1 + settings.analyze.redrafts * (end == "high"))
+            for part in parts:
+                _write_and_judge(tallies[end], sizes, settings, control, part, end)
     for tally in tallies.values():
-        _check_judge(tally.judge, sizes, settings)
+        _check_judge(tally.judge, sizes, control, settings.generate.batch)
     used = {end: tally.usages(settings) for end, tally in tallies.items()}
     return [StageEstimate(stage, *(used[end][stage] for end in Ends)) for stage in STAGES]
 
 
-def _plans(settings: Settings | UpdateState, train_rows: int, iteration: int, analyses: int) -> dict[str, tuple[int, Allocation]]:
-    """For each end the number of patterns and how the rows spread over them: most patterns are not always most calls."""
+@dataclass(frozen=True)
+class Part:
+    """Rows of an iteration that are written alike, in so many batches; each knows of so many that are written `together`."""
+
+    branch: Branch
+    rows: int
+    batches: int
+    together: float
+
+
+Plans = dict[str, tuple[int, list[Part]]]  # by end, the number of patterns and what is written
+
+
+def _plans(settings: Settings | UpdateState, train_rows: int, iteration: int, analyses: int) -> Plans:
+    """Of a method with a plan. Most patterns are not always most calls."""
     fewest, most = min(settings.analyze.k_min, analyses), min(settings.analyze.k_max, analyses)
     spread = {
         k: allocation(settings.generate, train_rows, iteration, settings.loop.iterations, patterns=k, errors=train_rows)
         for k in range(fewest, most + 1)
     }
-    by_calls = sorted(spread.values(), key=lambda plan: sum(_batches(plan, settings.generate.batch)))
+    parts = {k: _parts(plan, settings.generate.batch) for k, plan in spread.items()}
+    by_calls = sorted(parts.values(), key=lambda of: sum(part.batches for part in of))
     middle = (fewest + most + 1) // 2
-    return {"low": (fewest, by_calls[0]), "expected": (middle, spread[middle]), "high": (most, by_calls[-1])}
+    return {"low": (fewest, by_calls[0]), "expected": (middle, parts[middle]), "high": (most, by_calls[-1])}
+
+
+def _parts(plan: Allocation, size: int) -> list[Part]:
+    on_patterns = sum(plan.per_strategy)
+    against = sum(ceil(rows / size) for rows in plan.per_strategy)
+    parts = [
+        Part("pattern", on_patterns, against, on_patterns / max(len(plan.per_strategy), 1)),
+        Part("error", plan.error_rows, ceil(plan.error_rows / size), plan.error_rows),
+    ]
+    return [part for part in parts if part.batches]
+
+
+def _row_plans(method: FromRow, settings: Settings | UpdateState, train_rows: int, iteration: int) -> Plans:
+    """Of a method that writes from single rows: the fewer there are, the more rows may be asked for in a call."""
+    rows = iteration_rows(settings.generate, train_rows, iteration, settings.loop.iterations)
+    origins = {"low": 1, "expected": ceil(rows * FEWER), "high": train_rows}
+    if method.branch == "row":
+        origins = dict.fromkeys(Ends, train_rows)
+    sizes = {end: method.sizes(rows, number, settings.generate) for end, number in origins.items()}
+    asked = bool(method.prompt)
+    return {end: (0, [Part(method.branch, rows, len(of), rows)] if of and asked else []) for end, of in sizes.items()}
 
 
 def attempts(settings: Settings | UpdateState, end: str) -> Iterator[Attempt]:
-    """The links of a chain, the first one whole."""
+    """The links of a chain, the first one whole. Without quality control hardly anything goes back."""
     yield Attempt(1, 1)
-    for link in range(1, 1 if end == "low" else links(settings.generate)):
+    once = end == "low" or (end == "expected" and settings.control.verdict == "none")
+    for link in range(1, 1 if once else links(settings.generate)):
         yield Attempt(1, 1) if end == "high" else Attempt(GOES_BACK**link, MISSING)
 
 
@@ -131,30 +179,23 @@ def _analyze(tally: _Tally, sizes: PromptSizes, analyses: int, patterns: int, dr
     tally.add(patterns * drafts, sizes.strategise, STRATEGY[sizes.detail])
 
 
-def _write_and_judge(tallies: _Tallies, sizes: PromptSizes, settings: Settings | UpdateState, plan: Allocation, end: str) -> None:
-    by_pattern, by_error = _batches(plan, settings.generate.batch)
-    judged = 1 if end == "high" else 1 - UNJUDGED
+def _write_and_judge(
+    tallies: _Tallies, sizes: PromptSizes, settings: Settings | UpdateState, control: ControlSettings, part: Part, end: str
+) -> None:
+    judged = 1.0 if end == "high" else 1 - UNJUDGED
     for number, attempt in enumerate(attempts(settings, end)):
-        for branch, batches, rows in (("pattern", by_pattern, sum(plan.per_strategy)), ("error", by_error, plan.error_rows)):
-            if not batches:
-                continue
-            calls, each = batches * attempt.batches, rows / batches * attempt.rows
-            together = rows / max(len(plan.per_strategy), 1) if branch == "pattern" else rows
-            for sent, row in sizes.write(branch, number > 0, together, each):
-                tallies.write.add(calls, sent, each * (row + ROW))
-            tallies.solve.add(calls * judged * each * settings.control.solutions, sizes.solve, sizes.solution)
-            if settings.control.verdict != "checks":
-                tallies.judge.add(calls * judged, sizes.judge(branch, each), VERDICT + VERDICT_ROW * each)
+        rows = part.rows * attempt.batches * attempt.rows
+        calls = min(part.batches * attempt.batches, rows)  # a batch of one row goes back whole or not at all
+        each = rows / calls
+        for sent, row in sizes.write(part.branch, number > 0, part.together, each):
+            tallies.write.add(calls, sent, each * (row + ROW))
+        tallies.solve.add(calls * judged * each * control.solutions, sizes.solve, sizes.solution)
+        if control.judges:
+            tallies.judge.add(calls * judged, sizes.judge(part.branch, each), VERDICT + VERDICT_ROW * each)
 
 
-def _check_judge(judge: _Tally, sizes: PromptSizes, settings: Settings | UpdateState) -> None:
-    if settings.control.verdict == "checks":
+def _check_judge(judge: _Tally, sizes: PromptSizes, control: ControlSettings, size: int) -> None:
+    if not control.judges:
         return
-    size = settings.generate.batch
     for branch in ("pattern", "error"):
-        judge.add(settings.control.judge_checks, sizes.judge(branch, size, trained=True), VERDICT + VERDICT_ROW * size)
-
-
-def _batches(plan: Allocation, size: int) -> tuple[int, int]:
-    """Calls that write the rows once: against patterns, and around errors."""
-    return sum(ceil(rows / size) for rows in plan.per_strategy), ceil(plan.error_rows / size)
+        judge.add(control.judge_checks, sizes.judge(branch, size, trained=True), VERDICT + VERDICT_ROW * size)

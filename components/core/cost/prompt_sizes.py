@@ -13,6 +13,7 @@ from typing import Any
 
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.method import FromRow, Origin, TrainingRows, load_method
 from pada_agent.components.core.quality.rules import QUESTION_SHOWN, shortened
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings
@@ -37,7 +38,10 @@ class PromptSizes:
         self._task, self._shots, self._compose = task, generate.shots, generate.freedom == "compose"
         self.detail, self._brief, self._control = detail, detail == "brief", control
         self._strategy = " ".join([NOTE] * (2 if self._brief else 16))
-        self._first = answer_first(task, generate.order)
+        method = load_method(generate.method)
+        self._from_row = method if isinstance(method, FromRow) and method.prompt else None
+        self._row_prompts: dict[bool, float] = {}  # mean tokens, by whether it is a next try
+        self._first = None if self._from_row else answer_first(task, generate.order)
         chosen = random.Random(0).sample(sorted(rows, key=repr), min(SAMPLED, len(rows)))
         self._shown = [{"question": task.question(f), "reference": task.reference(f)} for f in chosen]
         self._samples = [task.sample_of(f).model_dump_json() for f in chosen]
@@ -76,6 +80,8 @@ class PromptSizes:
 
         `again`: with what to mend, and what was let in so far of all rows that are written `together`, against one pattern.
         """
+        if self._from_row:
+            return [self._written_from_row(self._from_row, again, rows)]
         kinds = {"covered": self._features, "lacking": [], "share": NOTE[:10] if self._compose and branch == "pattern" else ""}
         fixed = {"examples": [], "errors": [], "avoid": [], "refused": [{"sample": "", "reason": NOTE}] if again else []}
         told = {"strategy": self._strategy if branch == "pattern" else "", "focus": "", "feedback": NOTE if again else ""}
@@ -93,6 +99,22 @@ class PromptSizes:
             (shown + self._shots * self._answer + self._size("generate_data", "answers", **variables), self._answer),
             (refused + asked + self._size("generate_data", "questions", **variables), self._question),
         ]
+
+    def _written_from_row(self, method: FromRow, again: bool, rows: float) -> tuple[float, float]:
+        """As `write`."""
+        if again not in self._row_prompts:
+            told = {"refused": [{"sample": "", "reason": NOTE}] if again else [], "feedback": NOTE if again else "", "count": 2}
+            shown = [method.shown(self._task, origin) for origin in self._origins(method)]
+            self._row_prompts[again] = fmean(self._size("generate_data", method.prompt, **told, **own) for own in shown)
+        row = fmean(token_count(method.in_form(self._task, fields).model_dump_json()) for fields in self._chosen)
+        return self._row_prompts[again] + again * rows * (row + self._reason), row
+
+    def _origins(self, method: FromRow) -> list[Origin]:
+        """The rows as what is written from, with what is shown beside them if every second one is wrong."""
+        rows = {f"{i:03}": fields for i, fields in enumerate(self._chosen)}
+        train = TrainingRows(self._task, rows, list(rows)[::2])
+        beside = {i: [rows[other] for other in method.beside(i, train, self._shots)] for i in rows}
+        return [Origin(fields, self._task.reference(fields), beside[i]) for i, fields in rows.items()]
 
     def judge(self, branch: str, rows: float, trained: bool = False) -> float:
         """The prompt for a batch of `rows`; `trained`: of training rows, which may be longer than what a teacher writes."""

@@ -19,7 +19,12 @@ CHANGES = {  # right by the first model, right by the last -> what to call it
     (False, True): "fixed",
     (True, True): "right",
 }
-NO_PATTERN, ERROR_BRANCH = "no-pattern", "training-errors"
+NO_PATTERN = "no-pattern"
+OTHER_AIMS = {
+    "error": ("training-errors", "training errors"),
+    "row": ("training-rows", "training rows"),
+    "pattern": ("aims", "aims drawn by chance"),
+}
 
 
 def browse(state: State, rows: Sequence[ShownRow], labels: Mapping[str, str], places: int) -> dict[str, Any]:
@@ -152,7 +157,7 @@ def _sample(state: State, record: IterationRecord, batch: Batch, sample: Sample,
     source, strategies = sample.row.provenance, {s.id: s for s in record.strategies}
     strategy = strategies.get(batch.strategy_id)
     fields = {str(key): str(value) for key, value in sample.row.fields.items() if value not in ("", [], {}, None)}
-    parents = [{"id": i, "row": rows.get(i), "answer": _wrong(rows.get(i), state, record, batch)} for i in source.parent_ids]
+    parents = [_parent(i, rows.get(i), state, record, batch) for i in source.parent_ids]
     kind = sample.kind or "no reason given"
     accepted = sample.status == "accepted"
     return {
@@ -175,17 +180,17 @@ def _sample(state: State, record: IterationRecord, batch: Batch, sample: Sample,
         "tags": [
             _tag("iteration", str(record.number)),
             *(["accepted"] if accepted else ["rejected", _tag("why", kind)]),
-            _tag("pattern", strategy.pattern_id) if strategy else ERROR_BRANCH,
+            _tag("pattern", strategy.pattern_id) if strategy and strategy.pattern_id else OTHER_AIMS[batch.branch][0],
         ],
         "kind": kind,
     }
 
 
-def _wrong(row: ShownRow | None, state: State, record: IterationRecord, batch: Batch) -> Any:
-    """What the model said to a training row that it got wrong, where a sample was written against that."""
-    if row is None or batch.branch != "error":
-        return None
-    return row.answers.get(state.analysed(record.number))
+def _parent(row_id: str, row: ShownRow | None, state: State, record: IterationRecord, batch: Batch) -> dict[str, Any]:
+    """A training row that was shown; with what the model said to it, where a sample was written against that error."""
+    answer = row.answers.get(state.analysed(record.number)) if row else None
+    error = batch.branch == "error" and not (answer and answer.correct)
+    return {"id": row_id, "row": row, "error": error, "answer": answer if error else None}
 
 
 def _sample_groups(state: State, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -207,5 +212,5 @@ def _sample_filters(state: State, samples: Sequence[Mapping[str, Any]]) -> list[
         samples,
         ("Iteration", [("", [(_tag("iteration", str(i.number)), f"Iteration {i.number}") for i in state.iterations])]),
         ("Verdict", [("", verdicts)]),
-        ("Written against", [*_patterns(state), ("", [(ERROR_BRANCH, "training errors")])]),
+        ("Written against", [*_patterns(state), ("", list(OTHER_AIMS.values()))]),
     )

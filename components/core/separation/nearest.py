@@ -24,13 +24,17 @@ class NearestRows:
 
     def of(self, fields: Fields, most: int) -> list[Fields]:
         """The `most` nearest rows, the nearest last: a small model leans on what it read last."""
+        return [self._rows[i] for i in self.places(fields, most)]
+
+    def places(self, fields: Fields, most: int) -> list[int]:
+        """As `of`, where among the rows they are."""
         asked = set(tokens(self._task.question(fields)))
 
         def alike(index: int) -> float:
             words, length = self._words[index]
             return fsum(self._rarity[word] ** 2 for word in asked & words) / (length or 1)  # in any order, as a set is
 
-        return [self._rows[i] for i in sorted(range(len(self._rows)), key=lambda i: (-alike(i), i))[:most]][::-1]
+        return sorted(range(len(self._rows)), key=lambda i: (-alike(i), i))[:most][::-1]
 
     def _length(self, words: set[str]) -> float:
         return sqrt(fsum(self._rarity[word] ** 2 for word in words))

@@ -35,8 +35,9 @@ from pada_agent.components.core.tasks.multiple_choice import (
     stated,
 )
 from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer, split_place
+from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.squad import normalise
-from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution, Task
+from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
 
 SECONDS = 5.0  # of one call of a Python scorer
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -57,6 +58,7 @@ class CustomOptions(BaseModel):
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
     system: str = Field(default="", description="system message")
+    rephrase: str = Field(default="", description="field of the prompt that may be put into other words; empty: its only one")
     group: str = Field(default="", description="field whose value ties rows together, e.g. a document's name")
     max_new_tokens: int = Field(default=128, ge=1, le=4096)
 
@@ -82,7 +84,7 @@ class CustomRow(BaseModel):
     choices: list[str] = Field(default_factory=list, max_length=5)
 
 
-class Custom(Task):
+class Custom(Rephrasable):
     """Options: see CustomOptions."""
 
     name = "custom"
@@ -100,6 +102,8 @@ class Custom(Task):
         self._slots = list(dict.fromkeys(_SLOT.findall(self._template)))
         if not self._slots:
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
+        if self.options.rephrase and self.options.rephrase not in self._slots:
+            raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
         self.description = self.options.description
         self.max_new_tokens = self.options.max_new_tokens
         self.Sample = _sample_model(self._slots, self.options.scorer)
@@ -204,6 +208,23 @@ class Custom(Task):
         if problem:
             raise InputError(f"answer: {problem}")
         return fields
+
+    def check_rephrasing(self) -> None:
+        if not self._rephrased:
+            raise InputError(
+                "task.options.rephrase: generate.method auggpt puts one field of the prompt into other words, answer kept; "
+                f"say which: {', '.join(self._slots)}"
+            )
+
+    @property
+    def _rephrased(self) -> str:
+        return self.options.rephrase or (self._slots[0] if len(self._slots) == 1 else "")
+
+    def wording(self, fields: Fields) -> str:
+        return str(fields["inputs"][self._rephrased])
+
+    def with_wording(self, fields: Fields, text: str) -> Fields:
+        return {**fields, "inputs": {**fields["inputs"], self._rephrased: text}}
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         score = self.score(fields, self.target(fields), run_code)

@@ -18,6 +18,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.answer_first import AnswerFirst
 from pada_agent.components.core.tasks.arithmetic import equations, is_right, results, rounded, value
+from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Solution
 
 _MARK = re.compile(r"<<(.*?)>>")
@@ -88,7 +89,7 @@ def same_number(a: str, b: str) -> bool:
         return False
 
 
-class Gsm8k(AnswerFirst):
+class Gsm8k(AnswerFirst, Rephrasable):
     """Options: none."""
 
     name = "gsm8k"
@@ -189,6 +190,12 @@ class Gsm8k(AnswerFirst):
     def with_question(self, fields: Fields, question: BaseModel) -> Fields:
         assert isinstance(question, Gsm8kQuestion)
         return {**fields, "question": " ".join(question.question.split())}
+
+    def wording(self, fields: Fields) -> str:
+        return self.question(fields)
+
+    def with_wording(self, fields: Fields, text: str) -> Fields:
+        return {**fields, "question": " ".join(text.split())}
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         steps, number = _solution(fields)

@@ -41,6 +41,7 @@ class HellaSwag(MultipleChoice):
     """Options: none."""
 
     name = "hellaswag"
+    rephrased = "the beginning of a text that others go on with"
     description = (
         "The user gives the beginning of a short text, what happens in a video or a how-to article, and four lettered "
         "endings; the answer is the letter of the one ending that continues it sensibly. Wrong endings read well and "

@@ -23,6 +23,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.answer_first import AnswerFirst
 from pada_agent.components.core.tasks.code_features import code_features, plain_code
+from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.task import CodeResult, CodeRunner, Message, Solution
 
 SECONDS = 3.0  # of one program, as in openai/human-eval
@@ -95,10 +96,11 @@ class HumanEvalSolution(Solution):
     )
 
 
-class HumanEval(AnswerFirst):
+class HumanEval(AnswerFirst, Rephrasable):
     """Options: none."""
 
     name = "humaneval"
+    rephrased = "the docstring of a Python function"
     metric: ClassVar[str] = "tests passed (pass@1)"
     needs_sandbox: ClassVar[bool] = True
     description = (
@@ -222,6 +224,19 @@ class HumanEval(AnswerFirst):
             raise InputError("docstring: is none that Python reads; write plain text")
         return {**fields, "prompt": prompt}
 
+    def wording(self, fields: Fields) -> str:
+        return str(self.question_of(fields).docstring)
+
+    def with_wording(self, fields: Fields, text: str) -> Fields:
+        """Raises InputError, as Task's, also for a row without a docstring."""
+        entry, _ = _entry(_parse(fields["prompt"] + fields["canonical_solution"]), fields["entry_point"])
+        docstring = _docstring(entry) if entry else None
+        if docstring is None:
+            raise InputError("text: the function has no docstring that could be put into other words")
+        lines = fields["prompt"].splitlines(keepends=True)
+        bare = "".join([*lines[: docstring.lineno - 1], *lines[docstring.end_lineno or 0 :]])
+        return self.with_question({**fields, "prompt": bare}, HumanEvalQuestion.model_construct(docstring=text))
+
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         rest = f"{fields['test']}\ncheck({fields['entry_point']})"
         result = run_code(f"{fields['prompt']}{fields['canonical_solution']}\n{rest}", SECONDS)
@@ -270,8 +285,8 @@ def read_code(output: str, name: str) -> str:
 
 def _indent(fields: Fields) -> str:
     """What stands before the first statement of a row's function."""
-    body = str(fields["canonical_solution"]).lstrip("\n")
-    return body[: len(body) - len(body.lstrip(" \t"))]
+    first = next((line for line in str(fields["canonical_solution"]).splitlines() if line.strip()), "")
+    return first[: len(first) - len(first.lstrip())]
 
 
 def _parse(source: str) -> ast.Module:
@@ -355,7 +370,7 @@ def _documented(fields: Fields, text: str) -> str:
         entry, _ = _entry(_parse(prompt + fields["canonical_solution"]), fields["entry_point"])
     except (SyntaxError, ValueError):
         return ""
-    return prompt if entry and ast.get_docstring(entry) else ""
+    return prompt if entry and _docstring(entry) else ""
 
 
 def _plain_asserts(test: str, name: str) -> list[str]:

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.rephrasing import Rephrasable
+from pada_agent.components.core.tasks.task import CodeRunner, Message
 
 LETTERS = "ABCDE"
 INSTRUCTION = "Reply with the letter of the best option in this form: The best answer is X."
@@ -116,7 +117,7 @@ def question_kind(text: str) -> set[str]:
     return kinds
 
 
-class MultipleChoice(Task):
+class MultipleChoice(Rephrasable):
     """Base of the lettered tasks; a subclass says how rows are published, what is asked and what a teacher writes."""
 
     metric: ClassVar[str] = "accuracy of the letter"
@@ -162,11 +163,23 @@ class MultipleChoice(Task):
 
     def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
         assert isinstance(sample, MultipleChoiceSample)
-        question = " ".join(sample.question.split())
-        if _LISTS_OPTIONS.search(question):
-            raise InputError("question: lists the options; they belong into correct and wrong")
+        question = _without_options(sample.question)
         options, answer = arrange(sample.correct, sample.wrong, question)
         return {"question": question, "options": options, "answer": answer}
+
+    def wording(self, fields: Fields) -> str:
+        return str(fields["question"])
+
+    def with_wording(self, fields: Fields, text: str) -> Fields:
+        return {**fields, "question": _without_options(text)}
+
+
+def _without_options(question: str) -> str:
+    """In one line. Raises InputError, as feedback, for a question that lists its options."""
+    line = " ".join(question.split())
+    if _LISTS_OPTIONS.search(line):
+        raise InputError("question: lists the options; they do not belong there")
+    return line
 
 
 def _right(fields: Fields) -> str:

@@ -173,6 +173,14 @@ def _unqualified(node: exp.Expr) -> exp.Expr:
     return copy
 
 
+def text_literals(sql: str) -> list[str]:
+    """The texts that the query compares with, without the wildcards around them; none if it does not parse."""
+    try:
+        return [str(literal.this).strip("%") for literal in parse_query(sql).find_all(exp.Literal) if literal.is_string]
+    except ValueError:
+        return []
+
+
 def has_text_literal(sql: str) -> bool:
     """Whether the query compares with a text such as a name or a date. True if it does not parse."""
     try:

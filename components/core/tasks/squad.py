@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.task import CodeRunner, Message, Solution, Task
+from pada_agent.components.core.tasks.rephrasing import Rephrasable
+from pada_agent.components.core.tasks.task import CodeRunner, Message, Solution
 
 AGREE_F1 = 0.5  # from here a span and a longer one with the same words are one answer: "1066" and "in the year 1066"
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -79,7 +80,7 @@ def one_span(a: str, b: str) -> bool:
     return common in (left.total(), right.total()) and 2 * common >= AGREE_F1 * (left.total() + right.total()) > 0
 
 
-class Squad(Task):
+class Squad(Rephrasable):
     """Options: none."""
 
     name = "squad"
@@ -146,6 +147,12 @@ class Squad(Task):
         if not span or not normalise(span.group()):
             raise InputError(f"answer: '{answer}' is not in the context; copy it from there word for word")
         return {"context": context, "question": question, "answers": [span.group()]}
+
+    def wording(self, fields: Fields) -> str:
+        return str(fields["question"])
+
+    def with_wording(self, fields: Fields, text: str) -> Fields:
+        return {**fields, "question": " ".join(text.split())}
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         answer = normalise(fields["answers"][0])

@@ -18,6 +18,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import plural
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.answer_first import AnswerFirst
+from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.sql_features import (
     columns_used,
     grouping_flaw,
@@ -25,6 +26,7 @@ from pada_agent.components.core.tasks.sql_features import (
     is_ordered,
     parse_query,
     sql_features,
+    text_literals,
 )
 from pada_agent.components.core.tasks.sql_forms import plain_query, spoilt_queries
 from pada_agent.components.core.tasks.sqlite_database import QueryError, ResultRow, SqliteDatabase, same_rows
@@ -84,7 +86,7 @@ class TextToSqlSample(TextToSqlQuestion, TextToSqlAnswer):
     """What a teacher writes in one go."""
 
 
-class TextToSql(AnswerFirst):
+class TextToSql(AnswerFirst, Rephrasable):
     """Options: `database`, the address of an SQL script that creates and fills the tables."""
 
     name = "text_to_sql"
@@ -213,6 +215,16 @@ class TextToSql(AnswerFirst):
         if re.match(r"(?:select|with)\b.+\bfrom\b", text, re.IGNORECASE):
             raise InputError("question: is a query; ask in plain words")
         return {**fields, "question": text}
+
+    def wording(self, fields: Fields) -> str:
+        return self.question(fields)
+
+    def with_wording(self, fields: Fields, text: str) -> Fields:
+        return self.with_question(fields, TextToSqlQuestion.model_construct(question=text))
+
+    def must_keep(self, fields: Fields) -> list[str]:
+        asked = fields["question"].casefold()
+        return [text for text in dict.fromkeys(text_literals(fields["sql"])) if text and text.casefold() in asked]
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         try:

@@ -8,7 +8,7 @@ import yaml
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.control_quality.__main__ import run
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import Batch, Fields, Provenance, Sample, Strategy, SyntheticRow, TrainRow
+from pada_agent.components.core.records import Batch, Fields, HeldOutRow, Provenance, Sample, Strategy, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import BudgetSettings
 
@@ -309,3 +309,60 @@ def test_a_judge_that_is_the_teacher_is_refused_before_any_call(check, sql_setti
     with pytest.raises(InputError, match="'teacher' is the teacher too"):
         check([batch([])], settings=same)
     assert llm_stub.paid == 0
+
+
+def with_method(settings, name, **control):
+    generate = settings.generate.model_copy(update={"method": name})
+    return with_control(settings, **control).model_copy(update={"generate": generate})
+
+
+def test_without_quality_control_only_leaks_and_repeated_rows_are_refused(check, data, llm_stub, sql_settings):
+    held_out = read_records(data["heldout_data"] / "test.jsonl", HeldOutRow)
+    leak = next(r.fields for r in held_out if len(r.fields["question"].split()) >= 8)
+    rows = [
+        row(1, "SELECT nope FROM customers", "Whatever nope is, tell me all about it"),
+        row(2, "SELECT COUNT(*) FROM customers", "How many customers does the shop have in all?"),
+        row(3, HAVING + "2", leak["question"]),
+        row(4, "SELECT COUNT(*) FROM customers", "How many customers does the shop have in all?"),
+    ]
+    without = with_control(sql_settings, verdict="none", solve="once", judge_checks=4)
+    same = without.model_copy(update={"judge": without.teacher})
+    (checked,), parameters, usage = check([batch(rows, wanted=4)], same)
+    assert kinds(checked) == [None, None, "leak", "not new"]
+    assert parameters == {"accepted": 2, "open_batches": 1} and checked.status == "open"
+    assert not llm_stub.asks and usage["control_quality"]["calls"] == 0, "nobody solves, judges or is measured"
+
+
+@pytest.mark.parametrize(("method", "refused"), [("pada", 2), ("llm2llm", 2), ("auggpt", 1), ("duplicate", 0)])
+def test_what_is_new_depends_on_what_a_method_repeats_on_purpose(check, data, llm_stub, sql_settings, method, refused):
+    train = read_records(data["train_data"] / "train.jsonl", TrainRow)
+    copied = next(r.fields for r in train if "GROUP BY" in r.fields["sql"])
+    llm_stub.on("You judge", reply={"utility": 9, "relevance": 9, "feedback": "none"})
+    rows = [
+        row(1, copied["sql"], copied["question"]),
+        row(2, copied["sql"], "Be so kind as to give me what the wise owl would have asked for"),
+    ]
+    own = batch(rows, branch="row", strategy_id="", focus="", wanted=2)
+    (checked,), _, _ = check([own], with_method(sql_settings, method))
+    assert kinds(checked).count("not new") == refused
+    assert (method == "duplicate") == (not any("You judge" in ask.text for ask in llm_stub.asks) and refused == 0)
+
+
+def test_a_copy_of_held_out_text_is_no_duplicate_that_is_let_in(check, data, llm_stub, sql_settings):
+    held_out = read_records(data["heldout_data"] / "test.jsonl", HeldOutRow)
+    leak = next(r.fields for r in held_out if len(r.fields["question"].split()) >= 8)
+    own = batch([row(1, leak["sql"], leak["question"])], branch="row", strategy_id="", focus="", wanted=1)
+    (checked,), _, _ = check([own], with_method(sql_settings, "duplicate"))
+    assert kinds(checked) == ["leak"] and not llm_stub.asks
+
+
+def test_llm2llm_takes_no_question_of_a_known_row_in_which_a_word_was_changed(check, data, llm_stub, sql_settings):
+    llm_stub.on("You judge", reply={"utility": 9, "relevance": 9, "feedback": "none"})
+    long = " ".join(f"w{chr(97 + n)}{chr(98 + n)}x" for n in range(24))
+    known = row(1, "SELECT 1 FROM customers", long, batch="b0")
+    one, two = long.replace("wabx", "Ferrara"), long.replace("wabx", "Ferrara").replace("wbcx", "Turin").replace("wdex", "Graz")
+    rows = [row(1, "SELECT 3 FROM customers", one), row(2, "SELECT 4 FROM customers", two)]
+    for method, expected in (("llm2llm", ["not new", None]), ("learning_from_error", [None, None])):
+        own = batch(rows, branch="error", strategy_id="", focus="", wanted=2)
+        (checked,), _, _ = check([own], with_method(sql_settings, method, verdict="checks"), accepted=[known])
+        assert kinds(checked) == expected, method

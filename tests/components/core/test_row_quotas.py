@@ -36,6 +36,15 @@ def test_pattern_share_at_its_ends(share):
     assert got == (Allocation([25, 25], 0) if share else Allocation([0, 0], 50))
 
 
+@pytest.mark.parametrize("patterns", [0, 2])
+@pytest.mark.parametrize("errors", [0, 2])
+def test_a_share_of_none_is_none_also_where_there_is_nothing_else(patterns, errors):
+    without_patterns, without_errors = (PAPER.model_copy(update={"pattern_share": share}) for share in (0.0, 1.0))
+    none = [0] * patterns
+    assert allocation(without_patterns, 100, 1, 1, patterns, errors) == Allocation(none, 50 if errors else 0)
+    assert allocation(without_errors, 100, 1, 1, patterns, errors) == Allocation([25, 25] if patterns else [], 0)
+
+
 @pytest.mark.parametrize("iteration", [0, 4])
 def test_an_iteration_that_is_none_is_refused(iteration):
     with pytest.raises(ValueError, match=r"not within 1\.\.3"):
@@ -46,7 +55,8 @@ def test_an_iteration_that_is_none_is_refused(iteration):
 def test_no_row_is_lost_or_invented(train, iterations, patterns, errors, share, pattern_share):
     settings = GenerateSettings(share=share, pattern_share=pattern_share)
     parts = [allocation(settings, train, i, iterations, patterns, errors) for i in range(1, iterations + 1)]
-    expected = int(share * train + 0.5) if patterns or errors else 0
+    served = (patterns and pattern_share > 0) or (errors and pattern_share < 1)
+    expected = int(share * train + 0.5) if served else 0
     assert sum(p.total for p in parts) == expected
     for p in parts:
         assert len(p.per_strategy) == patterns

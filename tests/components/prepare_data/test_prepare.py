@@ -211,6 +211,13 @@ class TestOutputs:
         with pytest.raises(InputError, match=r"^judge\.model: 'big' is the teacher too"):
             run_stage({"name": "squad", "train": "t", "validation": "v", "test": "t"}, tmp_path / "out", **sections)
 
+    def test_a_method_that_the_task_cannot_do_is_refused_before_anything_is_paid(self, tmp_path: Path) -> None:
+        sections = {name: {"model": name} for name in ("slm", "teacher", "judge")} | {"generate": {"method": "auggpt"}}
+        options = {"prompt": "{a} {b}", "answer": "c", "scorer": "exact", "description": "d"}
+        task = {"name": "custom", "options": options, "train": "t", "validation": "v", "test": "t"}
+        with pytest.raises(InputError, match=r"^task\.options\.rephrase: .* say which: a, b$"):
+            run_stage(task, tmp_path / "out", **sections)
+
     def test_files_that_options_name_travel_along(self, tmp_path: Path) -> None:
         script = "CREATE TABLE customers (name TEXT, city TEXT);\nINSERT INTO customers VALUES ('Ada', 'Oslo'), ('Bo', 'Rome');\n"
         sqlite3.connect(":memory:").executescript(script)

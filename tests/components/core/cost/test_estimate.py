@@ -7,6 +7,8 @@ from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import attempts, estimate
 from pada_agent.components.core.cost.prompt_sizes import WORK
 from pada_agent.components.core.cost.tokens import token_count
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.registry import load_task
 
@@ -202,3 +204,54 @@ def test_where_the_checks_decide_a_judge_costs_nothing():
 def test_rows_shown_to_a_solver_are_counted():
     few, many = (by_stage(settings(control={"solve": "once", "solve_shots": n}))["control_quality"].low for n in (0, 6))
     assert few.calls == many.calls and few.input_tokens < many.input_tokens
+
+
+def method(name, **sections):
+    given = {"loop": {"iterations": 1}, "control": {"judge_checks": 0, "solve": "once"}, **sections}
+    return by_stage(settings(**{**given, "generate": {"method": name, **given.get("generate", {})}}))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_has_an_estimate_whose_ends_are_in_order_and_pays_for_patterns_only_if_it_finds_some(name):
+    got = method(name)
+    for stage in got.values():
+        for what in ("calls", "input_tokens", "output_tokens", "usd"):
+            low, expected, high = (getattr(end, what) for end in (stage.low, stage.expected, stage.high))
+            assert low <= expected <= high, (stage.stage, what)
+    assert (got["analyze_patterns"].low.calls > 0) == (name == "pada")
+    assert [got[s].high.calls == 0 for s in ("generate_data", "control_quality")] == [name == "duplicate"] * 2
+
+
+def test_calls_of_methods_that_write_from_one_row():
+    once = {"regenerations": 0, "refills": 0, "batch": 5}
+    calls = {n: method(n, generate=once)["generate_data"] for n in ("auggpt", "llm2llm", "learning_from_error")}
+    assert [(e.low.calls, e.expected.calls, e.high.calls) for e in calls.values()] == [(60,) * 3, (60,) * 3, (12, 30, 60)]
+    six = method("auggpt", generate={**once, "per_row": 6})["generate_data"]
+    assert six.low.calls == 10 and six.low.output_tokens == calls["auggpt"].low.output_tokens
+    contrast = method("learning_by_contrast", generate=once)["generate_data"].low
+    assert contrast.calls == 12 and contrast.input_tokens > calls["learning_from_error"].low.input_tokens
+
+
+def test_a_batch_of_one_row_that_goes_back_is_asked_for_whole():
+    got = method("llm2llm", generate={"regenerations": 1})["generate_data"]
+    assert got.expected.calls == 60 + round(60 * 2 / 3 / 2) and got.high.calls == 120
+    assert got.expected.output_tokens == pytest.approx(got.low.output_tokens * 80 / 60, rel=0.01)
+
+
+def test_ablations_cost_less():
+    whole, no_patterns = by_stage(settings()), by_stage(settings(generate={"pattern_share": 0}))
+    assert whole["analyze_patterns"].low.calls and no_patterns["analyze_patterns"].high == Usage()
+    assert no_patterns["generate_data"].low.calls > 0
+    control = {"verdict": "none", "solve": "vote", "judge_checks": 4}
+    assert by_stage(settings(control=control))["control_quality"].high == Usage()
+    free, once = (
+        by_stage(settings(control={"verdict": "none"}, generate={"regenerations": n}))["generate_data"].expected for n in (3, 0)
+    )
+    checked = by_stage(settings(control={"verdict": "checks"}))["generate_data"].expected
+    assert free == once and free.calls < checked.calls, "hardly anything is refused"
+
+
+def test_a_task_that_the_method_cannot_do_has_no_estimate():
+    task = load_task("custom", {"prompt": "{a} {b}", "answer": "c", "scorer": "exact", "description": "d"})
+    with pytest.raises(InputError, match="say which: a, b"):
+        estimate(settings(generate={"method": "auggpt"}), task, [{"inputs": {"a": "x", "b": "y"}, "answer": "z"}], 9, 9)

@@ -1,0 +1,323 @@
+"""Methods that write each row from one training row, through the stage: what is asked, shown, not shown, and what comes out."""
+
+import itertools
+import json
+import shutil
+
+import pytest
+import yaml
+from whole_run import QUICKSTART
+
+from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
+from pada_agent.components.core.cost.estimate import estimate
+from pada_agent.components.core.cost.prompt_sizes import CHAT
+from pada_agent.components.core.cost.tokens import token_count
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.method import load_method
+from pada_agent.components.core.records import Batch, Score, TrainingError, TrainRow
+from pada_agent.components.core.settings import GenerateSettings
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.generate_data.__main__ import run
+from pada_agent.components.generate_data.batches import RowBatches, Sources
+from pada_agent.components.generate_data.shown import NOT_NEW
+
+SQL = {"name": "text_to_sql", "options": {"database": str(QUICKSTART / "shop.sql")}}
+TASKS = ("text_to_sql", "gsm8k", "squad", "arc_challenge")
+ERRORS = ("t0", "t2", "t4")  # every second of six rows is answered wrongly, with WRONG
+WRONG, REPHRASING = "Wrongly said.", "by putting known ones into other words"
+CITIES = ("Oslo", "Lyon", "Porto", "Graz", "Turin", "Ghent")
+FROM_ERRORS = ("learning_from_error", "learning_by_contrast", "llm2llm")
+
+
+def fields(task, n):
+    """Row `n` of a task; each number is another question."""
+    city = CITIES[n % 6]
+    return {
+        "text_to_sql": {
+            "question": f"How many customers of {city} have over {n}00 points?",
+            "sql": f"SELECT COUNT(*) FROM customers WHERE city = '{city}' AND points > {n}00",
+            "family": "",
+        },
+        "gsm8k": {
+            "question": f"A shop in {city} sells {n + 2} pears at 3 crowns each. What do they cost together?",
+            "answer": f"All pears cost {n + 2} * 3 = {3 * n + 6} crowns.\n#### {3 * n + 6}",
+        },
+        "squad": {
+            "context": f"The bridge of {city} was built in 19{n + 10} by a guild of {n + 20} masons from the hills, who were "
+            "paid in silver for it and left the town when the last stone was laid.",
+            "question": f"When was the bridge of {city} built?",
+            "answers": [f"19{n + 10}"],
+        },
+        "arc_challenge": {
+            "question": f"What do pupils in {city} see when water boils for {n + 3} minutes?",
+            "options": [f"{n + 3} stones", "steam", f"{n + 3} sparks"],
+            "answer": "B",
+        },
+    }[task]
+
+
+@pytest.fixture
+def begin(tmp_path, sql_settings, stage, llm_stub):
+    """begin(task, method, ...) -> batches, what was asked, the outputs. Called with `before` it runs the next link."""
+
+    def start(task, method, before=None, errors=ERRORS, rows=6, wanted=6, ledger="", **generate):
+        data, plan = tmp_path / "data", tmp_path / "plan"
+        train = [TrainRow(id=f"t{n}", fields=fields(task, n)) for n in range(rows)]
+        (data / "assets").mkdir(parents=True, exist_ok=True)
+        plan.mkdir(exist_ok=True)
+        if task == "text_to_sql":
+            shutil.copy(QUICKSTART / "shop.sql", data / "assets" / "database.sql")
+        write_records(data / "train.jsonl", train)
+        (plan / "strategies.yaml").write_text(yaml.safe_dump([]))
+        write_json(plan / "spent.json", {})
+        write_records(plan / "training_errors.jsonl", [_error(task, r) for r in train if r.id in errors])
+        own = SQL if task == "text_to_sql" else {"name": task, "options": {}}
+        section = {"share": wanted / rows, "batch": 3, "method": method, **generate}
+        update = {
+            "task": sql_settings.task.model_copy(update=own),
+            "generate": sql_settings.generate.model_copy(update=section),
+            "loop": sql_settings.loop.model_copy(update={"iterations": 1}),
+        }
+        inputs = {"train_data": data, **({"checked_batches": before} if before else {"plan": plan})}
+        asked = len(llm_stub.asks)
+        start.settings = sql_settings.model_copy(update=update)
+        outputs, _ = stage(run, start.settings, inputs, ledger=ledger)
+        return read_records(outputs["batches"] / "batches.jsonl", Batch), llm_stub.asks[asked:], outputs["batches"]
+
+    return start
+
+
+def _error(task, row):
+    loaded = load_task(task, SQL["options"] if task == "text_to_sql" else {})
+    score, reference = Score(correct=False, valid=True), loaded.reference(row.fields)
+    return TrainingError(
+        id=row.id, split="train", prompt="p", output=f"{WRONG} {row.id}", reference=reference, score=score, fields=row.fields
+    )
+
+
+@pytest.fixture
+def loaded():
+    return lambda task: load_task(task, SQL["options"] if task == "text_to_sql" else {})
+
+
+@pytest.fixture
+def writes(llm_stub, loaded):
+    """writes(task): the teacher writes another row with each item, in the form of a sample."""
+
+    def teach(task):
+        numbers = itertools.count(10)
+
+        def reply(ask):
+            items = [loaded(task).sample_of(fields(task, next(numbers))) for _ in range(_count(ask))]
+            return {"items": [item.model_dump() for item in items]}
+
+        llm_stub.on(lambda ask: ask.text.startswith("You write training") and REPHRASING not in ask.text, reply=reply)
+
+    return teach
+
+
+@pytest.fixture
+def rephrases(llm_stub, loaded):
+    """rephrases(task, change): the teacher changes the text it is shown."""
+
+    def teach(task, change=lambda text, number: f"Tell me ({'x' * number}): {text}"):
+        def reply(ask):
+            (text,) = (text for n in range(6) if (text := loaded(task).wording(fields(task, n))) in ask.last)
+            return {"items": [{"text": change(text, number)} for number in range(_count(ask))]}
+
+        llm_stub.on(REPHRASING, reply=reply)
+
+    return teach
+
+
+def _count(ask):
+    return ask.schema["properties"]["items"]["minItems"]
+
+
+def written(batches):
+    return [s.row for b in batches for s in b.samples]
+
+
+def gold(task, row):
+    """A training row with its answer, as a teacher would be shown it."""
+    return task.sample_of(row).model_dump_json()
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("method", ["learning_from_error", "learning_by_contrast"])
+def test_learning_from_error_shows_the_wrong_answer_and_not_the_right_one(begin, writes, loaded, task, method):
+    writes(task)
+    batches, asks, _ = begin(task, method, shots=2)
+    own = loaded(task)
+    assert {b.seed_ids[0] for b in batches} == set(ERRORS) and all(b.branch == "error" for b in batches)
+    assert [b.wanted for b in batches] == [2, 2, 2], "six rows around three errors, in a call each"
+    assert len(written(batches)) == 6 and all(row.provenance.request_hash for row in written(batches))
+    for batch in batches:
+        row, *beside = batch.seed_ids
+        (ask,) = (ask for ask in asks if f"{WRONG} {row}\n" in ask.text)
+        text = ask.text
+        assert own.question(fields(task, int(row[1]))) in text
+        assert gold(own, fields(task, int(row[1]))) not in text, "the right answer is shown"
+        if task in ("text_to_sql", "gsm8k"):
+            assert own.reference(fields(task, int(row[1]))) not in text
+        assert not set(beside) & set(ERRORS), "what is shown beside it was answered rightly"
+        assert gold(own, fields(task, int(beside[0][1]))) in text, "one of these shows the form"
+        mastered = [own.question(fields(task, int(i[1]))) for i in beside[1:]]
+        assert all(question in text for question in mastered)
+        assert all(gold(own, fields(task, int(i[1]))) not in text for i in beside[1:]), "questions without answers"
+        assert len(mastered) == (2 if method == "learning_by_contrast" else 0)
+        assert ("answers well" in text) == bool(mastered)
+
+
+def test_contrast_is_with_the_nearest_questions_answered_rightly(begin, writes):
+    writes("gsm8k")
+    batches, _, _ = begin("gsm8k", "learning_by_contrast", rows=12, errors=("t0",), shots=1, wanted=1)
+    assert [b.seed_ids[0] for b in batches] == ["t0"]
+    assert batches[0].seed_ids[-1] == "t6", "the shop of the same city"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_llm2llm_shows_the_right_answer_and_not_the_wrong_one(begin, writes, loaded, task):
+    writes(task)
+    batches, asks, _ = begin(task, "llm2llm", wanted=4)
+    assert [(b.wanted, len(b.seed_ids), b.branch) for b in batches] == [(1, 1, "error")] * 4, "one row a call"
+    assert {b.seed_ids[0] for b in batches} == set(ERRORS) and batches[0].seed_ids == batches[3].seed_ids, "errors take turns"
+    for ask in asks:
+        assert WRONG not in ask.text
+        assert sum(gold(loaded(task), fields(task, n)) in ask.text for n in range(6)) == 1, "it is shown one row, with its answer"
+    assert {row.provenance.parent_ids[0] for row in written(batches)} == set(ERRORS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_auggpt_puts_questions_into_other_words_and_keeps_all_else(begin, rephrases, loaded, task):
+    rephrases(task)
+    batches, asks, _ = begin(task, "auggpt", wanted=6)
+    assert sorted(b.seed_ids[0] for b in batches) == [f"t{n}" for n in range(6)], "right rows and wrong ones, each once"
+    assert all(b.branch == "row" for b in batches) and len(asks) == 6
+    for row in written(batches):
+        parent = fields(task, int(row.provenance.parent_ids[0][1]))
+        assert loaded(task).wording(row.fields) == f"Tell me (): {loaded(task).wording(parent)}"
+        assert {**row.fields, "question": ""} == {**parent, "question": ""}
+    for ask in asks:
+        assert WRONG not in ask.text and not any(gold(loaded(task), fields(task, n)) in ask.text for n in range(6))
+        if task != "squad":
+            assert not any(loaded(task).reference(fields(task, n)) in ask.last for n in range(6))
+
+
+def test_auggpt_as_published_asks_for_six_of_each(begin, rephrases):
+    rephrases("gsm8k")
+    batches, asks, _ = begin("gsm8k", "auggpt", wanted=14, per_row=6)
+    assert [b.wanted for b in batches] == [6, 6, 2] and len({b.seed_ids[0] for b in batches}) == 3
+    assert len(asks) == 3 and len(written(batches)) == 14
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_duplicates_are_training_rows_without_a_call(begin, task):
+    batches, asks, folder = begin(task, "duplicate", wanted=9)
+    assert asks == [] and "generate_data" in read_json(folder / "usage.json")
+    copied = [row.provenance.parent_ids for row in written(batches)]
+    assert sorted(itertools.chain(*copied[:6])) == [f"t{n}" for n in range(6)], "each once before any is copied again"
+    assert all(row.fields == fields(task, int(parent[1])) for row, (parent,) in zip(written(batches), copied, strict=True))
+    assert len({row.id for row in written(batches)}) == 9
+    assert all(row.provenance.request_hash == "" for row in written(batches))
+
+
+@pytest.mark.parametrize("method", [*FROM_ERRORS, "auggpt"])
+def test_the_next_try_is_told_why_rows_were_refused_and_stays_with_its_training_row(begin, writes, rephrases, method):
+    writes("gsm8k"), rephrases("gsm8k")
+    batches, _, folder = begin("gsm8k", method, wanted=2, per_row=2)
+    (batch,) = batches
+    copy, leak = batch.samples
+    rejected = [copy.rejected("not new", "nearly the same as t3"), leak.rejected("leak", "8 words in common with a test row")]
+    write_records(folder / "batches.jsonl", [batch.model_copy(update={"samples": rejected, "feedback": "Vary the shops."})])
+    (again,), (ask,), _ = begin("gsm8k", method, before=folder, wanted=2, per_row=2)
+    assert again.seed_ids == batch.seed_ids and again.attempt == 1 and len(again.samples) == 4
+    assert f"What is wrong: {NOT_NEW}" in ask.text and "Mend what was wrong with your last try: Vary the shops." in ask.text
+    assert "test row" not in ask.text and "t3" not in ask.text and ask.text.count("What is wrong") == 1
+    shown = copy.row.fields["question"]
+    assert json.dumps(shown) in ask.text, "the refused row, in the form in which it was written"
+
+
+@pytest.mark.parametrize("method", [*FROM_ERRORS, "auggpt", "duplicate"])
+@pytest.mark.parametrize("task", TASKS)
+def test_the_estimate_knows_what_is_asked(begin, writes, rephrases, loaded, method, task):
+    (rephrases if method == "auggpt" else writes)(task)
+    _, asks, _ = begin(task, method, regenerations=0)
+    rows = [fields(task, n) for n in range(6)]
+    by_stage = {s.stage: s.expected for s in estimate(begin.settings, loaded(task), rows, 6, 6)}
+    expected = by_stage["generate_data"]
+    assert expected.calls == len(asks) == {"duplicate": 0, "llm2llm": 6, "auggpt": 6}.get(method, 3)
+    sent = sum(token_count(m["content"]) + CHAT for ask in asks for m in ask.messages)
+    assert expected.input_tokens == pytest.approx(sent, rel=0.1)
+    assert (expected.output_tokens > 0) == bool(asks) and by_stage["analyze_patterns"].calls == 0
+    assert bool(by_stage["control_quality"].calls) == bool(asks), "nobody judges copies"
+
+
+def test_an_exhausted_batch_is_refilled_from_another_row(begin, writes):
+    writes("gsm8k")
+    (batch,), _, folder = begin("gsm8k", "llm2llm", wanted=1, refills=1)
+    write_records(folder / "batches.jsonl", [batch.model_copy(update={"status": "exhausted", "samples": []})])
+    (_, new), _, _ = begin("gsm8k", "llm2llm", before=folder, wanted=1, refills=1)
+    assert new.refill_of == batch.id and new.seed_ids != batch.seed_ids and new.seed_ids[0] in ERRORS
+
+
+@pytest.mark.parametrize("method", FROM_ERRORS)
+def test_without_errors_there_is_nothing_to_learn_from(begin, method):
+    assert begin("gsm8k", method, errors=())[:2] == ([], [])
+
+
+@pytest.mark.parametrize("method", ["learning_from_error", "learning_by_contrast"])
+def test_where_all_is_wrong_another_wrong_row_shows_the_form(begin, writes, loaded, method):
+    writes("gsm8k")
+    batches, asks, _ = begin("gsm8k", method, errors=[f"t{n}" for n in range(6)], wanted=6, shots=1)
+    for batch in batches:
+        own, *beside = batch.seed_ids
+        assert beside and own not in beside
+        (ask,) = (ask for ask in asks if f"{WRONG} {own}\n" in ask.text)
+        assert gold(loaded("gsm8k"), fields("gsm8k", int(own[1]))) not in ask.text
+        assert len(beside) == 1 and "answers well" not in ask.text, "there is nothing to compare with"
+
+
+@pytest.mark.parametrize("method", [*FROM_ERRORS, "auggpt"])
+def test_what_was_paid_is_not_asked_again(begin, writes, rephrases, tmp_path, method):
+    writes("gsm8k"), rephrases("gsm8k")
+    ledger = str(tmp_path / "ledger.jsonl")
+    first, asks, _ = begin("gsm8k", method, wanted=3, ledger=ledger)
+    again, more, _ = begin("gsm8k", method, wanted=3, ledger=ledger)
+    assert asks and more == [] and again == first
+
+
+def test_a_wording_that_changes_the_answer_is_refused_with_the_reason(begin, rephrases):
+    rephrases("gsm8k", change=lambda text, number: "What do the pears of a shop cost?")
+    (batch,), _, _ = begin("gsm8k", "auggpt", wanted=1)
+    assert batch.samples == [] and batch.unwritten == {"no row": 1}
+    assert batch.refused[0].startswith("text: must have the numbers of the question and no others, in figures; look at '3', '")
+
+
+def test_a_task_without_such_a_text_is_refused_before_anything_is_paid(sql_settings, stage, tmp_path, llm_stub):
+    data, plan = tmp_path / "data", tmp_path / "plan"
+    write_records(data / "train.jsonl", [TrainRow(id="t", fields={"inputs": {"a": "x", "b": "y"}, "answer": "1", "choices": []})])
+    plan.mkdir()
+    (plan / "strategies.yaml").write_text("[]")
+    write_json(plan / "spent.json", {})
+    write_records(plan / "training_errors.jsonl", [])
+    options = {"prompt": "{a} {b}", "answer": "c", "scorer": "exact", "description": "d"}
+    update = {
+        "task": sql_settings.task.model_copy(update={"name": "custom", "options": options}),
+        "generate": sql_settings.generate.model_copy(update={"method": "auggpt"}),
+    }
+    with pytest.raises(InputError, match=r"task\.options\.rephrase: .* say which: a, b"):
+        stage(run, sql_settings.model_copy(update=update), {"train_data": data, "plan": plan})
+    assert not llm_stub.asks
+
+
+def test_each_iteration_begins_with_other_rows_and_each_seed_too(loaded):
+    train = [TrainRow(id=f"t{n}", fields=fields("gsm8k", n)) for n in range(40)]
+    sources, settings = Sources(loaded("gsm8k"), train, [], []), GenerateSettings(method="auggpt")
+
+    def drawn(iteration, seed):
+        return [b.seed_ids[0] for b in RowBatches(sources, load_method("auggpt"), settings, iteration, seed).first(10)]
+
+    draws = [drawn(1, 0), drawn(2, 0), drawn(1, 1)]
+    assert all(len(set(ids)) == 10 for ids in draws) and len({tuple(sorted(ids)) for ids in draws}) == 3
+    assert drawn(1, 0) == draws[0]
