@@ -50,9 +50,9 @@ def gather(task: str, regime: int, method: str, settings: Settings, outcome: Out
 
 
 def _answers(evaluated: Done) -> Answers:
-    folders = [evaluated[name] for name in ("predictions", "report_predictions") if evaluated[name].exists()]
-    files = {split: folder / f"{split}.jsonl" for folder in folders for split in SPLITS}
-    return {split: read_records(file, Prediction) for split, file in files.items() if file.exists()}
+    folders = [evaluated[name] for name in ("predictions", "report_predictions")]
+    files = [file for split in SPLITS for folder in folders if (file := folder / f"{split}.jsonl").exists()]
+    return {file.stem: read_records(file, Prediction) for file in files}
 
 
 def _model(name: str, answers: Answers, tasks: Mapping[str, Done], settings: Settings) -> ModelFacts:
