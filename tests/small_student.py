@@ -1,7 +1,7 @@
 """A student that learns in milliseconds in place of the SLM, a task for it, teachers of it, and studies of these.
 
-All stages are the real ones; only the backends that load models are this file's. The student learns which answer a word stands for,
-so that rows on what it knows already teach it nothing.
+All stages are the real ones; only the backends that load models are this file's. The student learns which answer a word stands
+for, so that rows on what it knows already teach it nothing.
 """
 
 import json

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.executor import Executor
-from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.local.embedded_servers import EmbeddedServers
 from pada_agent.pipelines.local.log import RunLog
-from pada_agent.pipelines.local.run_directory import RunDirectory, TaskFolder, task_key
+from pada_agent.pipelines.local.run_directory import RunDirectory, TaskFolder, own_files, task_key
 from pada_agent.pipelines.local.shared_tasks import SHARED_STAGES, SharedTasks
 
 Stage = Callable[[Executor], None]
@@ -83,8 +82,7 @@ class Engine:
         folder = self.directory.task(self.plan.index(name) + 1, name)
         inputs = {key: path for key, path in artifacts.items() if path is not None}
         own = {"settings": STAGES[stage].sections(self.settings), **parameters}
-        files = {a.key: Path(a.value) for a in addresses(self.settings) if a.is_path and a.kind != "model"}
-        key = task_key(stage, own, inputs, files if stage == "prepare_data" else {})
+        key = task_key(stage, own, inputs, own_files(self.settings) if stage == "prepare_data" else {})
         fresh = self._provide(Call(name, stage, key, inputs, own, folder))
         self.directory.keep(folder)
         if fresh and STAGES[stage].checkpoints:

@@ -13,6 +13,7 @@ from pada_agent.pipelines.local.engine import Done, Engine, Reached, Stage
 from pada_agent.pipelines.local.log import RunLog
 from pada_agent.pipelines.local.outcome import publish
 from pada_agent.pipelines.local.remote_run import open_run
+from pada_agent.pipelines.local.run_directory import own_files, task_key
 from pada_agent.pipelines.local.shared_tasks import SharedTasks
 from pada_agent.pipelines.loop import Loop, task_names
 
@@ -33,6 +34,11 @@ class Outcome:
     tasks: dict[str, Done]
     state: Path | None
     stopped_at: str
+
+
+def run_key(settings: Settings) -> str:
+    """Hash of what a run reads: its settings, how endpoints are reached aside, and the user's own files that they name."""
+    return task_key("prepare_data", {"settings": settings.model_dump(mode="json")}, {}, own_files(settings))
 
 
 def entry(stage: str) -> Stage:

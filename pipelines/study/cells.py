@@ -16,13 +16,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.record_files import read_record, write_json
-from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Record
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.run import Parts
-from pada_agent.pipelines.local.run_directory import task_key
 from pada_agent.pipelines.study.gather import gather
 from pada_agent.pipelines.study.outcomes import VANILLA, CellFacts, TaskFacts, cell_name
 
@@ -66,9 +64,8 @@ class Cell:
         return "" if self.method == VANILLA else cell_name(self.task, self.regime, self.seed, VANILLA)
 
     def key(self) -> str:
-        """Hash of its settings and of the files that they name, models aside."""
-        files = {a.key: Path(a.value) for a in addresses(self.settings) if a.is_path and a.kind != "model"}
-        return task_key("prepare_data", {"settings": self.settings.model_dump(mode="json")}, {}, files)
+        """Hash of all that decides what comes out."""
+        return local.run_key(self.settings)
 
     def finished(self) -> CellFile | None:
         """What it left, if it is finished."""

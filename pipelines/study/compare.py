@@ -1,74 +1,75 @@
-"""From a study's verdicts to what its tables say: accuracies, differences with intervals, means over tasks."""
+"""From a study's verdicts to the facts that its tables and figures show. All statistics are of `statistics/`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from statistics import fmean, stdev
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
 
-from pada_agent.pipelines.study.inference import Difference, adjusted, compare_cells
-from pada_agent.pipelines.study.outcomes import (
-    REPORTED,
-    STEP_MATCHED,
-    UNTUNED,
-    VANILLA,
-    CellFacts,
-    ModelFacts,
-    StudyFacts,
-    right,
-)
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.study.outcomes import REPORTED, StudyFacts
+from pada_agent.pipelines.study.places import MATCHED, Models, Place
+from pada_agent.pipelines.study.statistics import across_tasks, cells, power, sources
 
-MATCHED = "step-matched vanilla"
-SHIPPED = "shipped"
+ALPHA = 0.05
+SOUGHT = 0.03  # the difference that the power table asks about
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A row of the tables at one task and regime: its model of each seed. Shares; `over` is against step-matched vanilla."""
+    """A row of the tables at one task and regime, with its model of each seed. `cell` is about the test split."""
 
     task: str
     regime: int
     row: str
-    models: Mapping[int, ModelFacts]  # by seed
-    over: Difference | None = None
-
-    @property
-    def by_seed(self) -> dict[int, float]:
-        """Accuracy on the reported split."""
-        return {seed: model.accuracy() for seed, model in self.models.items()}
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return fmean(self.by_seed.values())
-
-    @property
-    def spread(self) -> float | None:
-        """Standard deviation over the seeds; None of one."""
-        return stdev(self.by_seed.values()) if len(self.models) > 1 else None
+    models: Models
+    cell: cells.Cell
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against a baseline, on the seeds that both have."""
+    """A method against a baseline; `p_holm` is corrected for all comparisons of the study."""
 
     task: str
     regime: int
     method: str
     baseline: str
-    seeds: int
-    rows: int
-    difference: Difference
-    p_adjusted: float = 1.0  # for all comparisons of the method
+    found: cells.Comparison
+    p_holm: float
 
 
 @dataclass(frozen=True)
 class OverTasks:
-    """Means over all tasks of one regime: of accuracy, and of the gain relative to vanilla (the paper's "averaged")."""
+    """A method against a baseline over all tasks of a regime."""
 
     regime: int
-    row: str
-    accuracy: float
-    relative_gain: float
+    method: str
+    baseline: str
+    found: across_tasks.AcrossTasks
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Validation minus test accuracy of a method's models, by iteration; 0 is the start."""
+
+    task: str
+    regime: int
+    method: str
+    by_iteration: dict[int, sources.Gap]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What differences the design could see at a task, with a chance of 80 %; None where no difference of this size.
+
+    `sees`: for one comparison alone; `sees_first`: for the largest of all in the study, under Holm. `rows_for`: by number of
+    seeds, test rows to see SOUGHT.
+    """
+
+    task: str
+    rows: int
+    seeds: int
+    sees: float | None
+    sees_first: float | None
+    rows_for: dict[int, int | None]
 
 
 @dataclass(frozen=True)
@@ -76,118 +77,94 @@ class Results:
     """What renderers are given."""
 
     study: StudyFacts
+    regimes: list[int]
     accuracies: list[Accuracy]
     comparisons: list[Comparison]
     over_tasks: list[OverTasks]
+    gaps: list[Gaps]
+    sights: list[Sight]
     notes: list[str] = field(default_factory=list)
-
-    @cached_property
-    def regimes(self) -> list[int]:
-        """All of them, smallest first; all rows come last."""
-        return sorted({a.regime for a in self.accuracies}, key=lambda regime: (regime == 0, regime))
-
-    def at(self, task: str, regime: int) -> list[Accuracy]:
-        """The rows of one task and regime."""
-        return [a for a in self.accuracies if (a.task, a.regime) == (task, regime)]
 
 
 def compare(study: StudyFacts) -> Results:
-    """All results of what is there; a cell that is missing is in no mean, and the means say over how many seeds they are."""
-    places = [_Place(study, task, regime) for task, regimes in study.regimes.items() for regime in regimes if task in study.tasks]
-    comparisons = _family([one for place in places for one in place.comparisons()], study.methods)
-    over = {(c.task, c.regime, c.method): c.difference for c in comparisons if c.baseline == MATCHED}
-    rows = [replace(a, over=over.get((a.task, a.regime, a.row))) for place in places for a in place.accuracies()]
-    return Results(study, rows, comparisons, list(_over_tasks(rows, len(study.tasks))), [n for p in places for n in p.notes()])
+    """All results of what is there; a cell that is missing is in no mean. Raises InputError for rows too few to compare."""
+    regimes = sorted({r for of in study.regimes.values() for r in of}, key=lambda regime: (regime == 0, regime))
+    places = [Place(study, t, r) for r in regimes for t, of in study.regimes.items() if r in of and t in study.tasks]
+    try:
+        comparisons = _comparisons(places)
+        return Results(
+            study=study,
+            regimes=regimes,
+            accuracies=[one for place in places for one in _accuracies(place)],
+            comparisons=comparisons,
+            over_tasks=[one for regime in regimes for one in _over_tasks([p for p in places if p.regime == regime])],
+            gaps=[one for place in places for one in _gaps(place)],
+            sights=[one for task in study.tasks for one in _sight(task, comparisons)],
+            notes=[note for place in places for note in place.notes()],
+        )
+    except ValueError as e:
+        raise InputError(f"the study's test rows cannot be compared: {e}") from e
 
 
-@dataclass(frozen=True)
-class _Place:
-    """One task at one regime."""
-
-    study: StudyFacts
-    task: str
-    regime: int
-
-    @cached_property
-    def _cells(self) -> dict[str, dict[int, CellFacts]]:
-        """By method and seed; a method's without vanilla's cannot be there, since they begin with it."""
-        found: dict[str, dict[int, CellFacts]] = {name: {} for name in (VANILLA, *self.study.methods)}
-        for cell in self.study.cells:
-            if (cell.task, cell.regime) == (self.task, self.regime) and cell.method in found:
-                found[cell.method][cell.seed] = cell
-        return found
-
-    def _before(self, name: str) -> dict[int, ModelFacts]:
-        """The untuned or the vanilla model by seed."""
-        return {seed: model for seed, cell in self._cells[VANILLA].items() if (model := cell.model(name))}
-
-    def _of(self, method: str, which: str = "") -> dict[int, ModelFacts]:
-        """A method's last model by seed, or the step-matched or the shipped one; vanilla where it trained none."""
-        vanilla = self._before(VANILLA)
-        found = {}
-        for seed, cell in self._cells[method].items():
-            names = {"": cell.iterations[-1].name if cell.iterations else VANILLA, MATCHED: STEP_MATCHED, SHIPPED: cell.shipped}
-            found[seed] = cell.model(names[which]) or vanilla[seed]
-        return found
-
-    def accuracies(self) -> Iterator[Accuracy]:
-        """Its rows; the step-matched one is that of the first method."""
-        first, *_ = self.study.methods
-        rows = {UNTUNED: self._before(UNTUNED), VANILLA: self._before(VANILLA), MATCHED: self._of(first, MATCHED)}
-        rows |= {method: self._of(method) for method in self.study.methods}
-        rows |= {f"{method}, {SHIPPED}": self._of(method, SHIPPED) for method in self.study.methods}
-        yield from (Accuracy(self.task, self.regime, row, models) for row, models in rows.items() if models)
-
-    def comparisons(self) -> Iterator[Comparison]:
-        """Each method with vanilla and with its own step-matched vanilla, the first one with all others too."""
-        first, *others = self.study.methods
-        for method in self.study.methods:
-            baselines = {MATCHED: self._of(method, MATCHED), VANILLA: self._before(VANILLA)}
-            if method == first:
-                baselines |= {other: self._of(other) for other in others}
-            for name, baseline in baselines.items():
-                yield from self._compared(method, name, self._of(method), baseline)
-
-    def _compared(
-        self, method: str, name: str, models: Mapping[int, ModelFacts], baseline: Mapping[int, ModelFacts]
-    ) -> Iterator[Comparison]:
-        seeds = sorted(models.keys() & baseline.keys())
-        if not seeds:
-            return
-        facts = self.study.tasks[self.task]
-        rows = facts.rows[REPORTED]
-        groups = dict(zip(rows.ids, rows.groups, strict=True)) if rows.groups else {}
-        after, before = ({s: right(of[s].outcomes[REPORTED], rows) for s in seeds} for of in (models, baseline))
-        difference = compare_cells(after, before, groups, facts.confidence)
-        yield Comparison(self.task, self.regime, method, name, len(seeds), len(rows.ids), difference)
-
-    def notes(self) -> Iterator[str]:
-        """What a reader of the numbers must know."""
-        for method in self.study.methods:
-            for _, cell in sorted(self._cells[method].items()):
-                if not cell.iterations:
-                    yield f"{cell.name}: no iteration was trained ({cell.ended}); vanilla stands in for it."
-        for cell in list(self._cells[VANILLA].values())[:1]:
-            if cell.train_rows < self.regime:
-                yield f"{self.task}: it has {cell.train_rows} training rows; {self.regime} were asked for."
+def _confidence(place: Place) -> float:
+    return place.study.tasks[place.task].confidence
 
 
-def _family(found: Sequence[Comparison], methods: Sequence[str]) -> list[Comparison]:
-    """With p values corrected: the family of a method are its comparisons, over tasks, regimes and baselines."""
-    corrected: dict[int, float] = {}
-    for method in methods:
-        own = [i for i, one in enumerate(found) if one.method == method]
-        corrected |= dict(zip(own, adjusted([found[i].difference.p for i in own]), strict=True))
-    return [replace(one, p_adjusted=corrected[i]) for i, one in enumerate(found)]
+def _accuracies(place: Place) -> Iterator[Accuracy]:
+    for row, models in place.rows():
+        cell = cells.summarise_cell(place.scores(models), place.groups, _confidence(place))
+        yield Accuracy(place.task, place.regime, row, models, cell)
 
 
-def _over_tasks(rows: Sequence[Accuracy], tasks: int) -> Iterator[OverTasks]:
-    """Of each regime and row that all tasks have."""
-    means: dict[tuple[int, str], dict[str, float]] = {}
-    for a in rows:
-        means.setdefault((a.regime, a.row), {})[a.task] = a.mean
-    for (regime, row), by_task in means.items():
-        vanilla = means.get((regime, VANILLA), {})
-        if len(by_task) == tasks > 1:
-            gains = [mean / vanilla[task] - 1 for task, mean in by_task.items() if vanilla.get(task)]
-            yield OverTasks(regime, row, fmean(by_task.values()), fmean(gains) if len(gains) == tasks else float("nan"))
+def _comparisons(places: Sequence[Place]) -> list[Comparison]:
+    found = {}
+    for p in places:
+        for method, baseline, models, others in p.pairs():
+            compared = cells.compare_cells(p.scores(models), p.scores(others), p.groups, _confidence(p))
+            found[p.task, p.regime, method, baseline] = compared
+    corrected = cells.holm_over(found)
+    return [Comparison(*where, compared, corrected[where]) for where, compared in found.items()]
+
+
+def _over_tasks(places: Sequence[Place]) -> Iterator[OverTasks]:
+    """Of pairs that all tasks have; of one task there is nothing to average."""
+    if len(places) < 2 or len(places) < len(places[0].study.tasks):
+        return
+    pairs = {p.task: {(method, baseline): (a, b) for method, baseline, a, b in p.pairs()} for p in places}
+    groups, chance = {p.task: p.groups for p in places}, {p.task: p.study.tasks[p.task].chance for p in places}
+    for pair in pairs[places[0].task]:
+        if all(pair in of for of in pairs.values()):
+            ours, theirs = ({p.task: p.scores(pairs[p.task][pair][side]) for p in places} for side in (0, 1))
+            found = across_tasks.macro(ours, theirs, groups, chance, min(map(_confidence, places)))
+            yield OverTasks(places[0].regime, *pair, found)
+
+
+def _gaps(place: Place) -> Iterator[Gaps]:
+    for method, by_iteration in place.steered():
+        if by_iteration:
+            validation, test = ({k: place.scores(m, s) for k, m in by_iteration.items()} for s in ("validation", REPORTED))
+            found = sources.validation_gaps(validation, test, place.groups, _confidence(place))
+            yield Gaps(place.task, place.regime, method, found)
+
+
+def _sight(task: str, comparisons: Sequence[Comparison]) -> Iterator[Sight]:
+    """From the noise of all comparisons with step-matched vanilla at the task."""
+    own = [c.found for c in comparisons if c.task == task and c.baseline == MATCHED]
+    if not own:
+        return
+    noise, rows, seeds = power.pooled([c.noise for c in own]), own[0].rows, max(len(c.seeds) for c in own)
+    wanted = power.seeds_and_rows_for(noise, SOUGHT) if noise.seeds is not None else {}
+    yield Sight(task, rows, seeds, _seen(rows, seeds, noise, ALPHA), _seen(rows, seeds, noise, ALPHA / len(comparisons)), wanted)
+
+
+def _seen(rows: int, seeds: int, noise: power.Noise, alpha: float) -> float | None:
+    try:
+        return power.design_power(rows, seeds, noise, alpha)
+    except ValueError:  # too few rows for any
+        return None
+
+
+def mean_accuracy(results: Results, regime: int, row: str) -> float | None:
+    """Mean over tasks of a table's row, each task as much as another; None where a task has none, or there is but one."""
+    means = [a.cell.mean.mean for a in results.accuracies if (a.regime, a.row) == (regime, row)]
+    return fmean(means) if len(means) == len(results.study.tasks) > 1 else None

@@ -11,8 +11,8 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.state import State
 from pada_agent.components.core.statistics import summarise
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.pipelines.local.engine import Done
 from pada_agent.pipelines.local.run import Outcome
+from pada_agent.pipelines.loop import Finished
 from pada_agent.pipelines.study.outcomes import (
     REPORTED,
     SPLITS,
@@ -49,13 +49,13 @@ def gather(task: str, regime: int, method: str, settings: Settings, outcome: Out
     return cell, _task(settings, prepared, answers[VANILLA])
 
 
-def _answers(evaluated: Done) -> Answers:
+def _answers(evaluated: Finished) -> Answers:
     folders = [evaluated[name] for name in ("predictions", "report_predictions")]
     files = [file for split in SPLITS for folder in folders if (file := folder / f"{split}.jsonl").exists()]
     return {file.stem: read_records(file, Prediction) for file in files}
 
 
-def _model(name: str, answers: Answers, tasks: Mapping[str, Done], settings: Settings) -> ModelFacts:
+def _model(name: str, answers: Answers, tasks: Mapping[str, Finished], settings: Settings) -> ModelFacts:
     own = settings.evaluate
     metrics = {split: summarise(rows, own.confidence, own.collapse_share) for split, rows in answers.items()}
     return ModelFacts(
@@ -67,7 +67,7 @@ def _model(name: str, answers: Answers, tasks: Mapping[str, Done], settings: Set
     )
 
 
-def _task(settings: Settings, prepared: Done, answers: Answers) -> TaskFacts:
+def _task(settings: Settings, prepared: Finished, answers: Answers) -> TaskFacts:
     task = load_task(settings.task.name, settings.task.options, prepared["train_data"] / "assets")
     options = [len(task.options_of(p.fields)) for p in answers[REPORTED]]
     removed = {**_removed(prepared["train_data"]), **_removed(prepared["heldout_data"])}

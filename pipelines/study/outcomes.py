@@ -8,7 +8,7 @@
 A verdict is one character, in the order of the task's ids: 1 right, 0 wrong, x no answer (which is wrong too).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -50,13 +50,13 @@ class ModelFacts(Record):
     outcomes: dict[str, str]
     collapsed: list[str] = Field(default_factory=list, description="splits on which nearly all answers are one and the same")
 
+    def scores(self, split: str = REPORTED) -> list[float]:
+        """1 for each row that was answered right, 0 for each other one."""
+        return [float(verdict == RIGHT) for verdict in self.outcomes[split]]
+
     def invalid(self, split: str = REPORTED) -> float:
         """Share of the rows without an answer."""
         return self.outcomes[split].count(INVALID) / len(self.outcomes[split])
-
-    def accuracy(self, split: str = REPORTED) -> float:
-        """Share of the rows answered right."""
-        return self.outcomes[split].count(RIGHT) / len(self.outcomes[split])
 
 
 class Samples(Record):
@@ -161,8 +161,3 @@ def joined(one: TaskFacts | None, other: TaskFacts, cell: str) -> TaskFacts:
                 "Put the data back, or start anew with another --out"
             )
     return one
-
-
-def right(outcomes: str, rows: Rows) -> Mapping[str, bool]:
-    """By row id, whether it was answered right."""
-    return {row: verdict == RIGHT for row, verdict in zip(rows.ids, outcomes, strict=True)}
