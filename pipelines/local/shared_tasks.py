@@ -2,6 +2,7 @@
 
     shared/5f0c2b.../ ...      the folder of a finished task, under its key
     shared/5f0c2b....lock      held by the run that works on it
+    shared/5f0c2b....half      left where a process was killed; replaced by the next
 
 A key is a hash of all that a task reads (run_directory.py), so equal keys are equal work. Files are linked, not copied: stages
 replace files and never change them in place.
@@ -9,7 +10,6 @@ replace files and never change them in place.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ SHARED_STAGES = frozenset({"prepare_data", "train_lora", "evaluate_slm"})
 
 
 class SharedTasks:
-    """A folder of finished tasks; several processes may use it at once."""
+    """A folder of finished tasks on the disk of the runs; several processes may use it at once, each while it holds a key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -41,26 +41,20 @@ class SharedTasks:
             return False
         if task.path.exists():
             shutil.rmtree(task.path)
-        _appear(self._folder / key, task.path)
+        self._link(key, self._folder / key, task.path)
         return True
 
     def give(self, key: str, task: TaskFolder) -> None:
         """Keep a finished task for others, unless they have one like it."""
         if not (self._folder / key).exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _appear(task.path, self._folder / key)
+            self._link(key, task.path, self._folder / key)
 
-
-def _appear(source: Path, place: Path) -> None:
-    """The folder is there whole, in one moment, or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".half-") as half:
-        whole = shutil.copytree(source, Path(half) / "task", copy_function=_linked)
-        try:
-            whole.rename(place)
-        except OSError:
-            if not place.exists():  # else another run was faster with the same
-                raise
+    def _link(self, key: str, source: Path, place: Path) -> None:
+        """The folder appears whole, in one moment, or not at all."""
+        half = self._folder / f"{key}.half"
+        shutil.rmtree(half, ignore_errors=True)
+        shutil.copytree(source, half, copy_function=_linked)
+        half.rename(place)
 
 
 def _linked(source: str, place: str) -> None:
