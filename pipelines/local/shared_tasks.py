@@ -37,22 +37,24 @@ class SharedTasks:
 
     def take(self, key: str, task: TaskFolder) -> bool:
         """Put the finished task with this key where `task` is; whether there is one."""
-        if not TaskFolder(self._folder / key).finished(key):
-            return False
-        if task.path.exists():
-            shutil.rmtree(task.path)
-        self._link(key, self._folder / key, task.path)
-        return True
+        there = self._finished(key)
+        if there:
+            self._link(key, self._folder / key, task.path)
+        return there
 
     def give(self, key: str, task: TaskFolder) -> None:
         """Keep a finished task for others, unless they have one like it."""
-        if not (self._folder / key).exists():
+        if not self._finished(key):
             self._link(key, task.path, self._folder / key)
+
+    def _finished(self, key: str) -> bool:
+        return TaskFolder(self._folder / key).finished(key)
 
     def _link(self, key: str, source: Path, place: Path) -> None:
         """The folder appears whole, in one moment, or not at all."""
         half = self._folder / f"{key}.half"
-        shutil.rmtree(half, ignore_errors=True)
+        for old in (half, place):
+            shutil.rmtree(old, ignore_errors=True)
         shutil.copytree(source, half, copy_function=_linked)
         half.rename(place)
 

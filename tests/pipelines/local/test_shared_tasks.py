@@ -1,5 +1,6 @@
 """Two runs that share tasks: what is equal is done once, what differs is not taken over, and nothing half-done is."""
 
+import shutil
 import threading
 
 import pytest
@@ -68,6 +69,14 @@ def test_a_task_finished_before_there_was_anything_to_share_is_given_to_others(r
         kept.rename(tmp_path / kept.name)
     assert not set(run("one")) & set(EQUAL)
     assert not set(run("two")) & set(EQUAL)
+
+
+def test_a_shared_task_that_lost_something_is_done_again_and_shared_again(run, tmp_path):
+    run("one")
+    for adapter in (tmp_path / "shared").glob("*/adapter"):
+        shutil.rmtree(adapter)
+    assert "train-vanilla" in run("two")
+    assert "train-vanilla" not in run("three")
 
 
 def test_of_two_at_once_one_works_and_the_other_waits(tmp_path):
