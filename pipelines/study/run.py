@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_record
 from pada_agent.components.core.errors import InputError, PadaError
-from pada_agent.pipelines.study.cells import Cell, CellFile, run_cell
+from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
 from pada_agent.pipelines.study.side_by_side import Item, Start, run_side_by_side
