@@ -37,7 +37,9 @@ def made_up(
                 for method in methods:
                     last = [model(f"iteration-{k}", accuracy[method] + more, tuple(SPLITS), k) for k in range(1, iterations + 1)]
                     models = [*last, model("step-matched", accuracy["step-matched"] + more, reported)]
-                    samples = Samples(wanted=150, written=190, accepted=120, repaired=20, rejected={"leak": 3, "not new": 67})
+                    samples = Samples(
+                        wanted=150, written=190, accepted=120, repaired=20, unwritten=5, rejected={"leak": 3, "not new": 67}
+                    )
                     spent = {
                         "generate_data": Spent(calls=40, input_tokens=50_000, output_tokens=9_000, usd=0.5),
                         "control_quality": Spent(calls=30, input_tokens=20_000, output_tokens=1_000, usd=0.25),

@@ -86,7 +86,7 @@ def test_means_over_tasks_are_those_of_the_statistics(facts, text):
 
 def test_counts_leaks_and_power_are_told(text):
     assert table(text, "Synthetic rows and what they cost")[1] == [
-        *("300", "sql", "pada", "150", "190", "120", "20", "70"),
+        *("300", "sql", "pada", "150", "5", "190", "120", "20", "70"),
         *("40", "50.0 / 9.0", "30", "20.0 / 1.0", "0.75"),
     ]
     assert table(text, "Leakage")[:2] == [
