@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -108,6 +108,7 @@ def test_paired_test_over_groups_is_scipys_permutation_test() -> None:
     assert paired_test(before, after, groups).p_better == pytest.approx(expected.pvalue)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-4, 4), max_size=9))
 def test_whole_differences_are_flipped_in_all_ways(differences: list[int]) -> None:
     sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in product((1, -1), repeat=len(differences))]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from study_worlds import scores, two_equal_methods
 
-from pada_agent.components.core.statistics import holm, wilson_interval
+from pada_agent.components.core.statistics import holm, paired_test, wilson_interval
 from pada_agent.pipelines.study.statistics.cells import compare_cells, holm_over, summarise_cell
 
 OUTCOMES = st.integers(1, 3).flatmap(
@@ -22,6 +22,7 @@ def sides(rows: list[list[tuple[bool, bool]]]) -> tuple[dict[int, dict[str, floa
     return scores(table[:, :, 1].T), scores(table[:, :, 0].T)
 
 
+@settings(max_examples=50, deadline=None)  # a slow machine is no error
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=40))
 def test_one_seed_is_mcnemars_test_and_speaks_of_two_models(rows: list[tuple[bool, bool]]) -> None:
     found = compare_cells(*sides([[row] for row in rows]))
@@ -32,7 +33,7 @@ def test_one_seed_is_mcnemars_test_and_speaks_of_two_models(rows: list[tuple[boo
     assert found.noise.discordance == pytest.approx((gains + losses) / len(rows))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(OUTCOMES, st.booleans())
 def test_rows_are_flipped_with_all_their_seeds(rows: list[list[tuple[bool, bool]]], grouped: bool) -> None:
     method, baseline = sides(rows)
@@ -45,6 +46,7 @@ def test_rows_are_flipped_with_all_their_seeds(rows: list[list[tuple[bool, bool]
     exact = stats.permutation_test((list(sums.values()),), np.sum, permutation_type="samples", n_resamples=np.inf)
     assert found.p_rows == pytest.approx(exact.pvalue)
     assert found.p == max(found.p_rows, found.p_runs or 0)
+    assert found.p_by_seed == {s: paired_test(baseline[s], method[s], groups).p for s in method}
 
 
 def test_three_seeds_that_agree_are_no_more_than_one() -> None:
