@@ -27,7 +27,11 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     values = read_yaml(file, "--config", "task, slm, teacher, judge")
     if seed is not None:
         values["seed"] = seed
-    settings = validated(values, Settings, file)
+    return located(validated(values, Settings, file), file)
+
+
+def located(settings: Settings, file: Path) -> Settings:
+    """The settings with paths that are relative to `file` made absolute. Raises InputError for what the task does not take."""
     folder = file.resolve().parent
     try:
         if settings.generate.order:

@@ -1,0 +1,60 @@
+"""The methods a study can name: each is the run's own settings with these changes. A new one is a line here.
+
+`untuned`, `vanilla` and `step_matched` have no line: they are in every study, since the others are measured against them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pada_agent.components.core.errors import InputError
+
+Changes = Mapping[str, Any]
+
+ALWAYS = ("untuned", "vanilla", "step_matched")
+PADA = "pada"
+BUILT_IN: dict[str, Changes] = {
+    PADA: {},
+    "pada_without_patterns": {"generate": {"pattern_share": 0}},
+    "pada_without_errors": {"generate": {"pattern_share": 1}},
+    # Rules stay: text of held-out rows, repetitions and answers that are wrong when run are let in by no method.
+    "pada_without_quality_control": {"control": {"verdict": "checks", "solve": "off"}},
+}
+# What writes and checks data. All else is the same for all methods: the comparison is about data of equal amount.
+MAY_CHANGE = ("teacher", "judge", "embedding", "analyze", "generate", "control", "prompts")
+EQUAL_FOR_ALL = {"generate": ("share", "scope")}
+
+
+class WrongMethod(InputError):
+    """`at` is the place below `methods`."""
+
+    def __init__(self, at: Sequence[str], what: str) -> None:
+        super().__init__(f"{'.'.join(('methods', *at))}: {what}")
+        self.at = at
+
+
+def changes_of(name: str, own: Changes) -> Changes:
+    """What the method `name` changes, with the study file's `own` changes over the built-in ones.
+
+    Raises WrongMethod for a name that says nothing, and for changes that would make methods incomparable.
+    """
+    if name in ALWAYS and own:
+        raise WrongMethod([name], "it is in every study and cannot be changed; give the changed method another name")
+    if name not in BUILT_IN and not own:
+        raise WrongMethod([name], f"it is not built in, so say what it changes; built in are {', '.join((*BUILT_IN, *ALWAYS))}")
+    for section, values in own.items():
+        if section not in MAY_CHANGE:
+            raise WrongMethod([name, section], f"a method may change {', '.join(MAY_CHANGE)}; the rest is the same for all")
+        for key in EQUAL_FOR_ALL.get(section, ()):
+            if isinstance(values, Mapping) and key in values:
+                raise WrongMethod([name, section, key], "all methods write as many rows; set it in `settings` or in a task")
+    return merged(BUILT_IN.get(name, {}), own)
+
+
+def merged(*layers: Changes) -> dict[str, Any]:
+    """One mapping, later layers over earlier ones, sections key by key; a list or a plain value is replaced as a whole."""
+    whole: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping)
+            whole[key] = merged(whole[key], value) if both else value
+    return whole
