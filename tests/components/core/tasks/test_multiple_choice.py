@@ -39,7 +39,19 @@ FOUR = {"text": ["fog", "rain", "drought", "tornado"], "label": ["A", "B", "C", 
         ("F", ""),
         ("ABC", ""),
         ("best answer is Bx", ""),
-        ("c", ""),
+        ("c", "C"),
+        ("(b).", "B"),
+        ("the best answer is d. It rains.", "D"),
+        ("The answer is **a**\nbecause", "A"),
+        ("The answer is a.m.", ""),
+        ("The answer is _B_", "B"),
+        ("a dog", ""),
+        ("A dog runs. A man sits.", ""),
+        ("A is right", "A"),
+        ("Option A names a dog", "A"),
+        ("A dog, so D", "D"),
+        ("It boils at 100°C", ""),
+        ("D.C. current", ""),
         ("", ""),
     ],
 )
@@ -55,6 +67,11 @@ def test_a_stated_answer_wins_over_what_stands_before(before: str, letter: str) 
 def test_a_letter_without_an_option_is_no_answer() -> None:
     score = score_letter(["x", "y", "z"], "A", "The best answer is D.")
     assert (score.correct, score.valid, score.predicted) == (False, False, "")
+    repeated = ["A dog runs.", "vitamin C", "sun", "C"]
+    for text in ("A dog runs.", "The best answer is A dog runs.", "vitamin C", "It is vitamin C."):
+        assert not score_letter(repeated, "A", text).valid, text
+    for text in ("The best answer is C. sun", "C", "C. vitamin C is wrong"):
+        assert score_letter(repeated, "C", text).correct, text
     score = score_letter(["x", "y", "z"], "A", "The best answer is C.")
     assert (score.correct, score.valid, score.predicted, score.detail) == (False, True, "C", "chose 'z' instead of 'x'")
 
