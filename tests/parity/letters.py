@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import product
 
 LETTERS = "ABCDE"
 
@@ -38,11 +39,12 @@ WHOLE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def drawn(draw: random.Random, kinds: dict[str, tuple[str, ...]], each: int) -> Iterator[tuple[str, str, str]]:
-    """`each` outputs of every wording: its kind, the letter that is meant, the output."""
-    framed: list[Callable[[str], str]] = [str, lambda text: f"{text} ", lambda text: text.replace("fog", "vitamins"), lambda text: f"{text}\n"]
+FRAMES: tuple[Callable[[str], str], ...] = (str, "{} ".format, lambda text: text.replace("fog", "vitamins"), "{}\n".format)
+
+
+def drawn(draw: random.Random, kinds: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, str, str]]:
+    """Outputs of every wording with every letter: its kind, the letter that is meant, the output."""
     for kind, wordings in kinds.items():
-        for wording in wordings:
-            for frame in framed[:each]:
-                x, y = draw.sample(LETTERS, 2)
-                yield kind, x, frame(wording.format(x=x, y=y, l=x.lower()))
+        for wording, frame, x in product(wordings, FRAMES, LETTERS):
+            y = draw.choice(LETTERS.replace(x, ""))
+            yield kind, x, frame(wording.format(x=x, y=y, l=x.lower()))

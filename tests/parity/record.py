@@ -179,8 +179,8 @@ def main() -> None:
         head("gsm8k/test.jsonl") | {"edits": list(GSM8K)},
         (["".join(str(v[n]) for v in read) for n in (0, 1)] for read in solved),
     )
-    write(given.to / "letters.jsonl", head(), continued(letters.drawn(draw(), letters.CONTINUED, 3)))
-    write(given.to / "letters_whole.jsonl", head(), whole(letters.drawn(draw(), letters.WHOLE, 4)))
+    write(given.to / "letters.jsonl", head(), continued(letters.drawn(draw(), letters.CONTINUED)))
+    write(given.to / "letters_whole.jsonl", head(), whole(letters.drawn(draw(), letters.WHOLE)))
     asked, maker = rows("arc_challenge/test.jsonl"), draw()
     made = [generated.options(maker) for _ in range(150)]
     write(given.to / "arc_keys.jsonl", head(), ([row, *keys] for row, keys in zip(made, arc_keys(made), strict=True)))

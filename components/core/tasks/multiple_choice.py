@@ -4,8 +4,8 @@
 
 The output is read in three steps: the last "answer is X", then a letter that leads the output, then the only letter in
 it. An output without any of them has no answer. The wording and the order are those of lm-evaluation-harness' chat prompts;
-they must stay the same for all methods that are compared. Of the letters in option texts of ARC and HellaSwag, as in "A dog
-runs" and "28°C", the plain rule would take 2 % of the options for answers, nearly all for A.
+they must stay the same for all methods that are compared. A letter in an option's own words, as in "A dog runs" and "28°C", is
+none: read as one it would turn 2 % of the option texts of ARC and HellaSwag into answers, most of them A.
 """
 
 import random
