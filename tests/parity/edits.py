@@ -1,4 +1,4 @@
-"""What may come back for a published row: its gold answer, changed in one way. Nothing is drawn, so only verdicts are recorded."""
+"""What may come back for a published row: its gold answer, changed in one way. Nothing is drawn: verdicts alone are recorded."""
 
 from collections.abc import Callable
 from typing import Any
@@ -70,11 +70,12 @@ GSM8K: dict[str, Callable[[Row], str]] = {
     **{
         form: _number(form)
         for form in (
-            "#### {bare}", "#### {comma}", "#### {n}.", "#### {bare}.0", "#### {bare}.00", "#### {n} dollars.", "#### ${n}", "#### {n}%",
-            "####{n}", "####  {n}", "### {n}", "##### {n}", "####\n{n}", "#### {n}\n#### 7", "#### 7\n#### {n}", "#### -{n}", "#### \u2212{n}",
-            "#### 0{bare}", "#### +{n}", "#### {wide}", "#### {n}...", "#### {n},", "#### ({n})", "#### **{n}**", "#### {n} or 7", "#### {n}/2",
-            "The answer is {n}.", "The answer is {n} .", "The answer is {n}...", "The answer is ${comma}.", "**{n}**", "\\boxed{{{n}}}",
-            "It is {n}. That was step 2.", "#### {n}\n\nQuestion: What is 2 + 3?\nAnswer: 5",
+            "#### {bare}", "#### {comma}", "#### {n}.", "#### {bare}.0", "#### {bare}.00", "#### {n} dollars.", "#### ${n}",
+            "#### {n}%", "####{n}", "####  {n}", "### {n}", "##### {n}", "####\n{n}", "#### {n}\n#### 7", "#### 7\n#### {n}",
+            "#### -{n}", "#### \u2212{n}", "#### 0{bare}", "#### +{n}", "#### {wide}", "#### {n}...", "#### {n},",
+            "#### ({n})", "#### **{n}**", "#### {n} or 7", "#### {n}/2", "The answer is {n}.", "The answer is {n} .",
+            "The answer is {n}...", "The answer is ${comma}.", "**{n}**", "\\boxed{{{n}}}", "It is {n}. That was step 2.",
+            "#### {n}\n\nQuestion: What is 2 + 3?\nAnswer: 5",
         )
     },
 }  # fmt: skip

@@ -6,10 +6,12 @@ Each function yields what one task's scorer is given. Names, numbers and sentenc
 import random
 from collections.abc import Iterator
 
-WORDS = (
-    "river the bridge of a Theodora an engine A.D. U.S. rock-'n'-roll café naïve Straße İstanbul ΣΊΣΥΦΟΣ don’t “quoted” 5,000 $3.50 "
-    "20% 1871 1066–1067 3½ ² № mother-in-law Zürich's theatre anthem panda a.m. C++ O'Neill & / — … 東京 Ａｌｐｈａ １８７１ ñ ﬁve \u0130x the_end _a_ the-end"
-).split()
+_WORDS = """
+river the bridge of a Theodora an engine A.D. U.S. rock-'n'-roll café naïve Straße İstanbul ΣΊΣΥΦΟΣ don’t “quoted” 5,000 $3.50 20%
+1871 1066–1067 3½ ² № mother-in-law Zürich's theatre anthem panda a.m. C++ O'Neill & / — … 東京 Ａｌｐｈａ １８７１ ñ ﬁve the_end
+_a_ the-end
+"""
+WORDS = _WORDS.split()
 SPACES = (" ", " ", " ", "  ", "\t", "\u00a0", "\u2009", "\u3000", "\u200b", "\x0b", "\u2028")
 MARKS = ("", "", "", ".", "!", "?", ",", ";", "...", ".)", '"', "”", "’", "。", "!", "\u2026", " .", "\u00bf")
 LETTERS = "ABCDE"
@@ -77,7 +79,7 @@ def _number(draw: random.Random, gold: str, number: int) -> str:
         case 2:
             return right + draw.choice((".", ".0", ".00", ",", ",000", "..", "...", "%", "!", " dollars", "kg", "e0", "/1", "½"))
         case 3:
-            return draw.choice((gold.replace(",", " "), gold.replace(",", "."), gold.replace(",", "'"), gold.replace(",", "\u202f")))
+            return gold.replace(",", draw.choice((" ", ".", "'", "\u202f")))
         case 4:
             return right.replace("-", draw.choice(("\u2212", "–", "- ", "minus "))) if "-" in right else f"\u2212{right}"
         case 5:
@@ -112,17 +114,25 @@ def options(draw: random.Random) -> dict[str, object]:
     """A row as ARC publishes it: three to five options, labels A to E or 1 to 5."""
     count = draw.choice((3, 4, 4, 5))
     labels = draw.choice((list(LETTERS), list("12345")))[:count]
-    texts = draw.sample(["fog", "a long drought", "rain", "vitamin C", "A dog runs.", "all of the above", "3", "Cc", "E. coli"], count)
-    return {"question": f"What follows from {draw.randint(1, 99)}?", "choices": {"text": texts, "label": labels},
-            "answerKey": draw.choice(labels)}  # fmt: skip
+    texts = ["fog", "a long drought", "rain", "vitamin C", "A dog runs.", "all of the above", "3", "Cc", "E. coli"]
+    return {
+        "question": f"What follows from {draw.randint(1, 99)}?",
+        "choices": {"text": draw.sample(texts, count), "label": labels},
+        "answerKey": draw.choice(labels),
+    }
 
 
 def hellaswag(draw: random.Random) -> dict[str, object]:
     """A row as HellaSwag publishes it, with the marks of its crawl."""
 
     def text() -> str:
-        marks = ("", " [title]", " [step]", "  ", "   ", " [substeps] ", "[header]", " [ title]", "\n", " [a\nb]", " [title] [title]")
+        marks = ("", " [title]", " [step]", "  ", "   ", " [substeps] ", "[header]", " [ title]", "\n", " [a\nb]", " [title]" * 2)
         return "".join(f"{_phrase(draw, 2)}{draw.choice(marks)}" for _ in range(draw.randint(1, 4)))
 
-    return {"activity_label": draw.choice(("Fishing", "Home and Garden")), "ctx_a": text(), "ctx_b": draw.choice(("", text(), "he")),
-            "endings": [text() for _ in range(4)], "label": str(draw.randrange(4))}  # fmt: skip
+    return {
+        "activity_label": draw.choice(("Fishing", "Home and Garden")),
+        "ctx_a": text(),
+        "ctx_b": draw.choice(("", text(), "he")),
+        "endings": [text() for _ in range(4)],
+        "label": str(draw.randrange(4)),
+    }

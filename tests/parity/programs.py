@@ -30,7 +30,7 @@ COMPLETIONS: dict[str, Callable[[Row], str]] = {
     "canonical": lambda row: str(row["canonical_solution"]),
     "pass": _body("pass"),
     "None": _body("return None"),
-    "its first argument": lambda row: f"    return [*locals().values()][0]\n",
+    "its first argument": lambda row: "    return [*locals().values()][0]\n",
     "negated": lambda row: str(row["canonical_solution"]).replace("return ", "return not ", 1),
     "nothing": lambda row: "",
     "canonical, cut off": lambda row: str(row["canonical_solution"]).rstrip()[:-1],
@@ -59,6 +59,7 @@ DIFFERENT: dict[str, Callable[[Row], str]] = {
     "body without indent": lambda row: textwrap.dedent(row["canonical_solution"]),
 }
 
+IN_ALL_FORMS = {"canonical", "canonical, whole function"}
 HANDED_OVER: dict[str, Callable[[str], str]] = {
     "bare": lambda code: code,
     "closed by a fence": lambda code: f"{code}```\nThis is how it works: `x`.\n```python\nraise ValueError\n```",

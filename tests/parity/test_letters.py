@@ -1,6 +1,7 @@
 """ARC and HellaSwag: the letters read and the gold letters are lm-eval's, and where they are not, README.md says why."""
 
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import pytest
@@ -58,7 +59,9 @@ def test_gold_letters_are_lm_evals() -> None:
     lines = verdicts("arc_keys")[1]
     for row, chat, llama in lines:
         keys(row, chat, llama)
-    assert {(len(row["choices"]["label"]), row["choices"]["label"][0]) for row, *_ in lines} == {(n, x) for n in (3, 4, 5) for x in "A1"}
+    labels = {(len(row["choices"]["label"]), row["choices"]["label"][0]) for row, *_ in lines}
+    assert labels == set(product((3, 4, 5), "A1"))
+    assert {"5"} == {chat for _, chat, _ in lines} - set(LETTERS) and "" in {llama for *_, llama in lines}
 
 
 @pytest.mark.data

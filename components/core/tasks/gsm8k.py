@@ -76,7 +76,7 @@ def strict_number(text: str) -> str:
 
 
 def flexible_number(text: str) -> str:
-    """What lm-eval's flexible-extract compares: the last run of digits, signs and points, without commas, dollars and a final point."""
+    """As lm-eval's flexible-extract: the last run of digits, signs and points, without commas, dollars and a final point."""
     runs = _FLEXIBLE.findall(text)
     return runs[-1].replace(",", "").replace("$", "").removesuffix(".") if runs else ""
 
