@@ -32,7 +32,7 @@ _ALONE = re.compile(rf"{_OPENS}([a-e]){_CLOSES}\.?{_CLOSES}\s*")
 # Neither degrees nor the article: "A dog runs" is no answer, "A is right" is one.
 _ARTICLE = r"(?<!ption )(?<!hoice )(?<!etter )(?<!nswer )A(?= (?!(?:is|was|and|or|as|because|since|seems|would)\b)[a-z])"
 _LONE = re.compile(rf"(?<!°)\b(?!{_ARTICLE})[A-E]\b")
-_LETTER = re.compile(r"\b[A-E]\b")
+_LETTER = re.compile(r"(?<![^\W_])[A-E](?![^\W_])")
 _LABEL = re.compile(r"^\(?[A-E][.):]\s+")
 _NAMES_LETTERS = re.compile(r"\b[A-E] (?:and|or) [A-E]\b")
 _LISTS_OPTIONS = re.compile(r"(?s)\bA[.)]\s.*\bB[.)]\s")
