@@ -41,7 +41,7 @@ class SplitMetrics(BaseModel):
     invalid: int = Field(default=0, ge=0, description="rows whose output held no answer; they count as wrong")
     histogram: dict[str, int] = Field(default_factory=dict, description="the most frequent answers")
     collapsed: bool = Field(default=False, description="nearly all answers are the same one, and not because it is right")
-    extra: dict[str, float] = Field(default_factory=dict, description="accuracy by the task's secondary metrics")
+    extra: dict[str, float] = Field(default_factory=dict, description="means of the task's secondary metrics, 0 to 1")
 
     @property
     def invalid_share(self) -> float:
@@ -64,7 +64,7 @@ def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, colla
         invalid=sum(not p.score.valid for p in predictions),
         histogram=dict(sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:HISTOGRAM_LABELS]),
         collapsed=_collapsed(predictions, answers, collapse_share),
-        extra={name: sum(p.score.extra.get(name, False) for p in predictions) / n for name in sorted(extra)},
+        extra={name: sum(p.score.extra.get(name, 0.0) for p in predictions) / n for name in sorted(extra)},
     )
 
 

@@ -274,10 +274,11 @@ def read_code(output: str, name: str) -> str:
 
     The first fenced block, or all up to a stray fence. A block without `def name` is the body of the function.
     """
-    fenced = _FENCE.search(output)
-    closes = fenced is not None and bool(re.match(r"[ \t]+\S", output)) and f"def {name}" not in fenced.group(1)
-    code = fenced.group(1) if fenced and not closes else output.partition("```")[0]
-    if re.search(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", code, re.MULTILINE):
+    defines = re.compile(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", re.MULTILINE).search
+    fenced, before = _FENCE.search(output), output.partition("```")[0]
+    closes = fenced and not defines(fenced.group(1)) and (re.match(r"[ \t]+\S", before) or defines(before))
+    code = fenced.group(1) if fenced and not closes else before
+    if defines(code):
         return textwrap.dedent(code)
     body = code.strip("\n")
     return body if re.match(r"[ \t]", body) else textwrap.indent(body, "    ")

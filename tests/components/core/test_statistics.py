@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy import stats
 
 from pada_agent.components.core.records import Prediction, Score
@@ -24,7 +25,7 @@ from pada_agent.components.core.statistics import (
 )
 
 
-def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: bool) -> Prediction:
+def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: float) -> Prediction:
     score = Score(correct=correct, valid=valid, predicted=predicted, extra=extra)
     return Prediction(id=f"r{number}", split="test", prompt="", output="", reference="", score=score)
 
@@ -219,6 +220,16 @@ def test_summary_of_a_split() -> None:
     assert metrics.histogram == {"A": 4, "B": 4}
     assert metrics.extra == {"flexible": 0.7}
     assert not metrics.collapsed and metrics.invalid_share == 0.2
+
+
+def test_secondary_metrics_may_be_graded() -> None:
+    rows = [prediction(0, True, f1=1.0), prediction(1, False, f1=0.25), prediction(2, False, valid=False)]
+    assert summarise(rows).extra == {"f1": pytest.approx(1.25 / 3)}
+    stored = Prediction.model_validate_json(rows[1].model_dump_json())
+    assert stored.score.extra == {"f1": 0.25}
+    for share in (-0.1, 1.1):
+        with pytest.raises(ValidationError, match="extra"):
+            prediction(3, False, f1=share)
 
 
 @pytest.mark.parametrize(
