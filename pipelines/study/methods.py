@@ -1,4 +1,6 @@
-"""The methods a study can name: each is the run's own settings with these changes. A new one is a line here.
+"""The methods a study can name: each is the run's own settings with these changes.
+
+All of `generate.method` are here, PaDA's ablations, and each that has its rows checked without that.
 
 `untuned`, `vanilla` and `step_matched` have no line: they are in every study, since the others are measured against them.
 """
@@ -7,18 +9,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.registry import METHODS
 
 Changes = Mapping[str, Any]
 
 ALWAYS = ("untuned", "vanilla", "step_matched")
-PADA = "pada"
-BUILT_IN: dict[str, Changes] = {
-    PADA: {},
-    "pada_without_patterns": {"generate": {"pattern_share": 0}},
-    "pada_without_errors": {"generate": {"pattern_share": 1}},
-    # Rules stay: text of held-out rows, repetitions and answers that are wrong when run are let in by no method.
-    "pada_without_quality_control": {"control": {"verdict": "checks", "solve": "off"}},
-}
+PADA, DUPLICATE = "pada", "duplicate"  # of which nothing but leaks is checked anyway
+UNCHECKED: Changes = {"control": {"verdict": "none"}}
+
+
+def _built_in() -> dict[str, Changes]:
+    own: dict[str, Changes] = {name: {"generate": {"method": name}} for name in METHODS}
+    ablations: dict[str, Changes] = {
+        "pada_without_patterns": {"generate": {"pattern_share": 0}},
+        "pada_without_errors": {"generate": {"pattern_share": 1}},
+        "pada_shuffled_clusters": {"analyze": {"shuffle": True}},
+    }
+    unchecked = {
+        f"{name}_without_quality_control": merged(changes, UNCHECKED) for name, changes in own.items() if name != DUPLICATE
+    }
+    return own | ablations | unchecked
+
+
 # What writes and checks data. All else is the same for all methods: the comparison is about data of equal amount.
 MAY_CHANGE = ("teacher", "judge", "embedding", "analyze", "generate", "control", "prompts")
 EQUAL_FOR_ALL = {"generate": ("share", "scope")}
@@ -58,3 +70,6 @@ def merged(*layers: Changes) -> dict[str, Any]:
             both = isinstance(value, Mapping) and isinstance(whole.get(key), Mapping)
             whole[key] = merged(whole[key], value) if both else value
     return whole
+
+
+BUILT_IN = _built_in()
