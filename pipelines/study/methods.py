@@ -25,9 +25,8 @@ def _built_in() -> dict[str, Changes]:
         "pada_without_errors": {"generate": {"pattern_share": 1}},
         "pada_shuffled_clusters": {"analyze": {"shuffle": True}},
     }
-    unchecked = {
-        f"{name}_without_quality_control": merged(changes, UNCHECKED) for name, changes in own.items() if name != DUPLICATE
-    }
+    checked = {name: changes for name, changes in own.items() if name != DUPLICATE}
+    unchecked = {f"{name}_without_quality_control": merged(changes, UNCHECKED) for name, changes in checked.items()}
     return own | ablations | unchecked
 
 
