@@ -1,4 +1,4 @@
-"""What right rows of the rare kinds are worth in the quickstart: vanilla fine-tuning with held-out ones instead of synthetic ones.
+"""What right rows of the rare kinds are worth in the quickstart: vanilla fine-tuning with held-out ones, none of a teacher.
 
     python -m tests.pipelines.measure_right_rows --splits validation --out runs/right
     python -m tests.pipelines.measure_right_rows --splits validation,selection --seed 1 --out runs/right
