@@ -14,11 +14,10 @@ from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.pipelines.study.cells import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
-from pada_agent.pipelines.study.report.lines import markdown
 from pada_agent.pipelines.study.report.page import render
 from pada_agent.pipelines.study.side_by_side import Item, Start, run_side_by_side
 from pada_agent.pipelines.study.study_file import Study
-from pada_agent.pipelines.study.tables import lines
+from pada_agent.pipelines.study.tables import markdown
 
 FACTS_FILE, TABLES_FILE, PAGE_FILE = "study.json", "study.md", "study.html"
 
@@ -72,7 +71,7 @@ def tables_of(file: Path) -> str:
 def write_tables(facts: StudyFacts, out: Path) -> str:
     """Write study.md and study.html into `out`, and return the former."""
     results = compare(facts)
-    text = markdown(lines(results))
+    text = markdown(results)
     write_atomic(out / TABLES_FILE, text)
     write_atomic(out / PAGE_FILE, render(results))
     return text

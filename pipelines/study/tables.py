@@ -12,13 +12,18 @@ from statistics import fmean
 from pada_agent.pipelines.study.compare import ALPHA, SOUGHT, Comparison, Results
 from pada_agent.pipelines.study.outcomes import REPORTED, CellFacts, regime_name
 from pada_agent.pipelines.study.report.costs import cost_and_gain
-from pada_agent.pipelines.study.report.lines import Columns, Item, Line, Row, Title
+from pada_agent.pipelines.study.report.lines import Columns, Item, Line, Row, Title, in_markdown
 from pada_agent.pipelines.study.report.numbers import ends, gain, percent, points
 from pada_agent.pipelines.study.report.paper_tables import table_1, table_2, table_3
 from pada_agent.pipelines.study.report.patterns import patterns_left
 
 TEACHER_STAGES = ("analyze_patterns", "generate_data")
 CONTROL_STAGES = ("control_quality",)
+
+
+def markdown(results: Results) -> str:
+    """The whole of study.md."""
+    return in_markdown(lines(results))
 
 
 def lines(results: Results) -> Iterator[Line]:

@@ -84,7 +84,7 @@ class Section:
     blocks: list[str | list[str] | Table] = field(default_factory=list)
 
 
-def markdown(lines: Iterable[Line]) -> str:
+def in_markdown(lines: Iterable[Line]) -> str:
     """The lines as GitHub's Markdown."""
     return "\n".join(_marked(line) for line in lines) + "\n"
 
