@@ -5,9 +5,11 @@ The synthetic check is here: a teacher that knows what the student lacks must sh
 
 import json
 import shutil
+import threading
 from collections import Counter
 
 import pytest
+from filelock import FileLock
 from llm_stub import serving
 from small_student import ROWS, start, students, tasks_run, teach, write_study
 
@@ -17,7 +19,7 @@ from pada_agent.components.core.records import Prediction, TrainRow
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import StudyFacts
 from pada_agent.pipelines.study.places import MATCHED
-from pada_agent.pipelines.study.run import conduct, parse_seeds
+from pada_agent.pipelines.study.run import cells, conduct, parse_seeds
 from pada_agent.pipelines.study.study_file import read_study
 
 METHODS = {name: {"teacher": {"model": name}} for name in ("planted", "random")}
@@ -153,6 +155,52 @@ def test_cells_that_were_evaluated_on_other_rows_are_refused(study, tmp_path):
     cell.write_text(json.dumps(values))
     with pytest.raises(InputError, match=r"words/all/seed-1/vanilla was evaluated on other test rows .* another --out"):
         run(file, tmp_path / "out")
+
+
+def test_a_cell_waits_for_the_process_of_a_study_that_was_just_killed(study, tmp_path):
+    file, out, _, _ = study
+    shutil.copytree(out, tmp_path / "out")
+    (cell,) = [c for c in cells(read_study(file), tmp_path / "out") if c.name == "words/all/seed-0/vanilla"]
+    held = FileLock(cell.folder / ".lock", thread_local=False)
+    held.acquire()
+    ending = threading.Timer(0.5, held.release)
+    ending.start()
+    start(cell)
+    assert not held.is_locked
+
+
+def test_two_studies_in_one_folder_are_refused(study):
+    file, out, _, _ = study
+    with FileLock(out / ".lock"), pytest.raises(InputError, match=r"another study is running here; .* another --out"):
+        run(file, out)
+
+
+def test_data_that_changed_run_again(stub, tmp_path):
+    file = write_study(tmp_path, stub.url, methods={"planted": METHODS["planted"]}, seeds=[0])
+    first, *_ = cells(read_study(file), tmp_path / "out")
+    start(first)
+    assert first.finished()
+    rows = (tmp_path / "test.jsonl").read_text().splitlines()
+    (tmp_path / "test.jsonl").write_text("\n".join(rows[1:]))
+    assert not first.finished()
+    start(first)
+    assert len(first.finished().task.rows["test"].ids) == len(rows) - 1
+
+
+def test_a_study_needs_a_file_and_a_folder_or_what_one_left(pada, tmp_path, study):
+    assert pada("study", "--out", tmp_path)[2] == (
+        "pada: a study needs --config and --out, or --tables with the study.json of one"
+    )
+    assert "written to a local folder" in pada("study", "--config", study[0], "--out", "gs://bucket/x")[2]
+    assert "none.json: cannot be read" in pada("study", "--tables", tmp_path / "none.json")[2]
+
+
+def test_the_command_hands_the_files_seeds_and_jobs_on(pada, study, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("pada_agent.pipelines.study.run.conduct", lambda plan, out: seen.append((plan.seeds, plan.jobs, out)))
+    assert pada("study", "--config", study[0], "--out", tmp_path)[0] == 0
+    assert pada("study", "--config", study[0], "--out", tmp_path, "--seeds", "7,8", "--jobs", "3")[0] == 0
+    assert seen == [(SEEDS, 1, tmp_path), ([7, 8], 3, tmp_path)]
 
 
 @pytest.mark.parametrize("text", ["", "a,b", "1,1", "-1", "1,,2"])
