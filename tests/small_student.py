@@ -23,7 +23,7 @@ from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.errors import PadaError
 from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Prompt, Training
 from pada_agent.pipelines.local.run import Parts
-from pada_agent.pipelines.study.cells import Cell, run_cell
+from pada_agent.pipelines.study.cell import Cell, run_cell
 from pada_agent.pipelines.study.side_by_side import Item
 
 BATCH = 4

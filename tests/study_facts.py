@@ -7,6 +7,13 @@ from pada_agent.pipelines.study.outcomes import CellFacts, ModelFacts, PatternFa
 
 SPLITS = {"validation": 0.5, "selection": 0.5, "test": 1.0}  # rows of each, of those of the test split
 
+REJECTED = {"leak": 3, "not new": 67}
+SAMPLES = Samples(wanted=150, unwritten=5, written=190, accepted=120, repaired=20, rejected=REJECTED)
+SPENT = {
+    "generate_data": Spent(calls=40, input_tokens=50_000, output_tokens=9_000, usd=0.5),
+    "control_quality": Spent(calls=30, input_tokens=20_000, output_tokens=1_000, usd=0.25),
+}
+
 
 def made_up(
     accuracy: Mapping[str, float],
@@ -41,12 +48,7 @@ def made_up(
                 for method in methods:
                     last = [model(f"iteration-{k}", accuracy[method] + more, tuple(SPLITS), k) for k in range(1, iterations + 1)]
                     models = [*last, model("step-matched", accuracy["step-matched"] + more, reported)]
-                    samples = Samples(wanted=150, written=190, accepted=120, repaired=20, rejected={"leak": 3, "not new": 67})
-                    spent = {
-                        "generate_data": Spent(calls=40, input_tokens=50_000, output_tokens=9_000, usd=0.5),
-                        "control_quality": Spent(calls=30, input_tokens=20_000, output_tokens=1_000, usd=0.25),
-                    }
-                    more_facts = {"samples": samples, "spent": spent, "struck": 2, "shipped": f"iteration-{iterations}"}
+                    more_facts = {"samples": SAMPLES, "spent": SPENT, "struck": 2, "shipped": f"iteration-{iterations}"}
                     if method == "pada":
                         more_facts["patterns"] = patterns([before[1], *last])
                     cells.append(CellFacts(**facts, method=method, models=models, **more_facts))

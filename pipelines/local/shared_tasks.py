@@ -2,6 +2,7 @@
 
     shared/5f0c2b.../ ...      the folder of a finished task, under its key
     shared/5f0c2b....lock      held by the run that works on it
+    shared/5f0c2b....half      left where a process was killed; replaced by the next
 
 A key is a hash of all that a task reads (run_directory.py), so equal keys are equal work. Files are linked, not copied: stages
 replace files and never change them in place.
@@ -9,7 +10,6 @@ replace files and never change them in place.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +23,7 @@ SHARED_STAGES = frozenset({"prepare_data", "train_lora", "evaluate_slm"})
 
 
 class SharedTasks:
-    """A folder of finished tasks; several processes may use it at once."""
+    """A folder of finished tasks on the disk of the runs; several processes may use it at once, each while it holds a key."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -37,30 +37,26 @@ class SharedTasks:
 
     def take(self, key: str, task: TaskFolder) -> bool:
         """Put the finished task with this key where `task` is; whether there is one."""
-        if not TaskFolder(self._folder / key).finished(key):
-            return False
-        if task.path.exists():
-            shutil.rmtree(task.path)
-        _appear(self._folder / key, task.path)
-        return True
+        there = self._finished(key)
+        if there:
+            self._link(key, self._folder / key, task.path)
+        return there
 
     def give(self, key: str, task: TaskFolder) -> None:
         """Keep a finished task for others, unless they have one like it."""
-        if not (self._folder / key).exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _appear(task.path, self._folder / key)
+        if not self._finished(key):
+            self._link(key, task.path, self._folder / key)
 
+    def _finished(self, key: str) -> bool:
+        return TaskFolder(self._folder / key).finished(key)
 
-def _appear(source: Path, place: Path) -> None:
-    """The folder is there whole, in one moment, or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".half-") as half:
-        whole = shutil.copytree(source, Path(half) / "task", copy_function=_linked)
-        try:
-            whole.rename(place)
-        except OSError:
-            if not place.exists():  # else another run was faster with the same
-                raise
+    def _link(self, key: str, source: Path, place: Path) -> None:
+        """The folder appears whole, in one moment, or not at all."""
+        half = self._folder / f"{key}.half"
+        for old in (half, place):
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(source, half, copy_function=_linked)
+        half.rename(place)
 
 
 def _linked(source: str, place: str) -> None:

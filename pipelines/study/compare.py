@@ -112,7 +112,7 @@ def _confidence(place: Place) -> float:
 
 def _accuracies(place: Place) -> Iterator[Accuracy]:
     for row, models in place.rows():
-        cell = cells.summarise_cell(place.scores(models), place.groups, _confidence(place))
+        cell = cells.summarise_cell(place.scores(models), _confidence(place), place.groups)
         yield Accuracy(place.task, place.regime, row, models, cell)
 
 
@@ -150,7 +150,7 @@ def _gaps(place: Place) -> Iterator[Gaps]:
 def _sight(task: str, comparisons: Sequence[Comparison]) -> Iterator[Sight]:
     """From the noise of all comparisons with step-matched vanilla at the task."""
     own = [c.found for c in comparisons if c.task == task and c.baseline == MATCHED]
-    if not own:
+    if not any(c.noise.discordance for c in own):  # no two models differed anywhere: that says nothing of how much they may
         return
     noise, rows, seeds = power.pooled([c.noise for c in own]), own[0].rows, max(len(c.seeds) for c in own)
     wanted = power.seeds_and_rows_for(noise, SOUGHT) if noise.seeds is not None else {}
@@ -159,9 +159,10 @@ def _sight(task: str, comparisons: Sequence[Comparison]) -> Iterator[Sight]:
 
 def _seen(rows: int, seeds: int, noise: power.Noise, alpha: float) -> float | None:
     try:
-        return power.design_power(rows, seeds, noise, alpha)
+        seen = power.design_power(rows, seeds, noise, alpha)
     except ValueError:  # too few rows for any
         return None
+    return seen if seen <= 1 else None
 
 
 def mean_accuracy(results: Results, regime: int, row: str) -> float | None:

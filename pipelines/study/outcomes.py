@@ -79,7 +79,6 @@ class Spent(Record):
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float = 0
-    failed: int = 0
 
 
 class PatternFacts(Record):

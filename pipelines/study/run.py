@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_record
 from pada_agent.components.core.errors import InputError, PadaError
-from pada_agent.pipelines.study.cells import Cell, CellFile, run_cell
+from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
 from pada_agent.pipelines.study.report.page import render
@@ -38,17 +38,18 @@ def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str
 
     Raises PadaError once all is written, if a cell failed; the next start tries it again.
     """
-    book = _Book(study, out)
+    book = _Book(study, out, list(cells(study, out)))
     with _held(out):
-        todo = [cell for cell in cells(study, out) if not book.enter(cell)]
+        todo = [cell for cell in book.plan if not book.enter(cell)]
         book.write()
+        say(f"{len(book.plan) - len(todo)} of {len(book.plan)} cells are finished")
         items = [Item(cell.name, cell.folder, cell, cell.needs) for cell in todo]
         failed = run_side_by_side(items, study.jobs, start, say, lambda item: book.enter_and_write(item.work))
         facts = book.write([Failure(cell=name, line=line) for name, line in failed.items()])
         text = write_tables(facts, out)
     say(text)
     if failed:
-        raise PadaError(f"{len(failed)} of {len(list(cells(study, out)))} cells failed; the same command tries them again")
+        raise PadaError(f"{len(failed)} of {len(book.plan)} cells failed; the same command tries them again")
     return text
 
 
@@ -83,6 +84,7 @@ class _Book:
 
     study: Study
     out: Path
+    plan: list[Cell]
     tasks: dict[str, TaskFacts] = field(default_factory=dict)
     found: dict[str, CellFile] = field(default_factory=dict)
 
@@ -103,13 +105,12 @@ class _Book:
 
     def write(self, failed: list[Failure] | None = None) -> StudyFacts:
         """Write study.json with all that is there, in the study's order."""
-        order = [cell.name for cell in cells(self.study, self.out)]
         facts = StudyFacts(
             methods=list(self.study.methods),
             seeds=list(self.study.seeds),
             regimes={task: list(regimes) for task, regimes in self.study.regimes.items()},
             tasks={task: self.tasks[task] for task in self.study.tasks if task in self.tasks},
-            cells=[self.found[name].cell for name in order if name in self.found],
+            cells=[self.found[cell.name].cell for cell in self.plan if cell.name in self.found],
             failed=failed or [],
         )
         compact = {"version": facts.version, **facts.model_dump(mode="json", exclude_defaults=True)}

@@ -51,8 +51,10 @@ def _comparisons(results: Results) -> Iterator[Line]:
     yield Title("Comparisons", "comparisons")
     yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows); Holm's is corrected"
     yield f"for all {len(results.comparisons)} comparisons here. Of each seed alone: McNemar's p, to be read beside the others."
+    yield "The interval is Student's over rows and runs. Beside it the bootstrap's over both, often too narrow with few seeds."
     yield ""
-    yield Columns(("rows", "task", "method", "against", "difference", "interval", "p", "p, Holm", "each seed's p"))
+    found = ("difference", "interval", "bootstrap", "p", "p, Holm", "each seed's p")
+    yield Columns(("rows", "task", "method", "against", *found))
     for c in results.comparisons:
         yield Row((regime_name(c.regime), c.task, c.method, c.baseline, *_difference(c)))
 
@@ -60,7 +62,7 @@ def _comparisons(results: Results) -> Iterator[Line]:
 def _difference(c: Comparison) -> Sequence[str]:
     interval = c.found.difference
     alone = ", ".join(f"{p:.2g}" for p in c.found.p_by_seed.values())
-    return points(interval.mean), ends(interval), f"{c.found.p:.2g}", f"{c.p_holm:.2g}", alone
+    return points(interval.mean), ends(interval), ends(c.found.bootstrap), f"{c.found.p:.2g}", f"{c.p_holm:.2g}", alone
 
 
 def _over_tasks(results: Results) -> Iterator[Line]:
@@ -94,12 +96,12 @@ def _counts(results: Results) -> Iterator[Line]:
     yield Title("Synthetic rows and what they cost", "counts")
     yield "Means over seeds. Repaired: of the rows let in, those that had been sent back. Tokens in thousands, in / out."
     yield ""
-    counted = ("asked for", "written", "let in", "repaired", "rejected")
+    counted = ("asked for", "never written", "written", "let in", "repaired", "rejected")
     asked = [f"{who}: {what}" for who in ("teacher", "control") for what in ("calls", "tokens")]
     yield Columns(("rows", "task", "method", *counted, *asked, "USD"))
     for regime, task, method, cells in _groups(results):
         samples = [cell.samples for cell in cells]
-        made = [[s.wanted, s.written, s.accepted, s.repaired, sum(s.rejected.values())] for s in samples]
+        made = [[s.wanted, s.unwritten, s.written, s.accepted, s.repaired, sum(s.rejected.values())] for s in samples]
         spent = [text for stages in (TEACHER_STAGES, CONTROL_STAGES) for text in _spent(cells, stages)]
         usd = fmean(sum(stage.usd for stage in cell.spent.values()) for cell in cells)
         yield Row((regime, task, method, *(f"{fmean(column):.0f}" for column in zip(*made, strict=True)), *spent, f"{usd:.2f}"))

@@ -3,7 +3,7 @@
     macro mean +2.1 points (95 % interval -0.3 to +4.5); mean relative gain +9.8 %; chance-corrected +2.9 points
 
 The paper's headline is the mean *relative* gain over vanilla, to which a task at chance level adds most: 24 % doubled to 48 %
-adds 25 to the mean of four. Points are the measure here, the other two stand beside them.
+adds 25 % to the mean of four. Points are the measure here, the other two stand beside them.
 """
 
 from collections.abc import Mapping

@@ -7,24 +7,25 @@ A comparison over three seeds and 200 rows:
 **Which test, and why.** Three are at hand, and the first is never used:
 
 1. McNemar's on all seeds' rows pooled takes a row that three runs get right for three rows. Where a method helps on certain
-   rows it calls two equal methods different in 10 to 23 % of studies instead of 5 %.
+   rows it calls two equal methods different in 10 to 23 % of studies of three seeds, and in 16 to 34 % of five, instead of 5 %.
 2. `p_rows`: the seeds' differences are added up row by row (group by group where rows have groups), and the sign of each sum is
    flipped, all ways. It is exact, keeps its level however the seeds' answers hang together, and with one seed it is McNemar's.
-   But it speaks of *these trained models* on new rows. Training the same recipe again comes out a point or two better or worse,
-   so two equal methods do differ as models, and more rows only show it the better: it calls them different in 9 to 23 % of
-   studies.
+   But it speaks of *these trained models* on new rows. Train the same recipe again and it comes out a point or two better or
+   worse, so two equal methods do differ as models: where runs differ by 3 to 4 points it calls them different in 9 to 23 % of
+   studies, and more rows make it worse.
 3. `p_runs`: Student's t with both rows and runs random (`crossed`). It speaks of *the method*: new rows and new runs. It errs
-   in 5 to 7 % of studies with three seeds, 10 % if runs differ by more than 6 points, and 5 to 6 % with five. But it leans on
-   normality, which a handful of changed rows does not have.
+   in 5 to 8 % of studies with three seeds (10 % where runs differ by 6 points and rows by as much), 4 to 7 % with five. But it
+   leans on normality, which a handful of changed rows does not have.
 
-`p` is the greater of 2 and 3: a method wins only if these models win on rows, and by more than runs differ. With one seed there
-is no `p_runs`; `p` is then McNemar's and speaks of two models. `p_by_seed` is McNemar's test of each seed alone (by groups), to
-be shown beside it, never chosen from. For graded scores the same signs are flipped, at random (`core.statistics`).
+`p` is the greater of 2 and 3: a method wins only if these models win on rows, and by more than runs differ. It errs in 2 to 7 %
+(9 % in that worst case). With one seed there is no `p_runs`; `p` is then McNemar's and speaks of two models. `p_by_seed` is
+McNemar's test of each seed alone (by groups), to be shown beside it, never chosen from. For graded scores the same signs are
+flipped, at random (`core.statistics`).
 
 **Which interval.** `difference` belongs to 3. `bootstrap`, hierarchical over seeds and rows, is given beside it: with three
 seeds it misses the truth in 0 to 18 % of studies instead of 5 %.
 
-The shares are of simulated studies of 200 and 500 rows; a few of them are in the tests.
+The shares are of simulated studies of 200 rows; a few of them are in the tests.
 """
 
 from collections.abc import Hashable, Mapping
@@ -67,7 +68,7 @@ class Comparison:
     noise: Noise
 
 
-def summarise_cell(outcomes: Scores, groups: Groups | None = None, confidence: float = 0.95) -> Cell:
+def summarise_cell(outcomes: Scores, confidence: float = 0.95, groups: Groups | None = None) -> Cell:
     """Mean and spread of one cell. Raises ValueError if the seeds' rows differ.
 
     The interval is Wilson's for the number of independent rows that would be as sure (Korn and Graubard 1998), so that it has a

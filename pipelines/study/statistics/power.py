@@ -66,8 +66,9 @@ def mcnemar_power(rows: int, discordance: float, difference: float, alpha: float
 def design_power(rows: int, seeds: int, noise: Noise, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest difference, as a share, that `seeds` runs on `rows` rows show at level `alpha` with the given power.
 
-    For the first of m comparisons under Holm give alpha / m. One seed: exact McNemar, about these two models. More: the test over
-    rows and runs. Raises ValueError for less than one seed or two rows, or if how much runs differ is needed and not measured.
+    Above 1 no difference is. For the first of m comparisons under Holm give alpha / m. One seed: exact McNemar, about these two
+    models. More: the test over rows and runs. Raises ValueError for less than one seed or two rows, or if how much runs differ is
+    needed and was not measured.
     """
     if seeds < 1 or rows < 2:
         raise ValueError(f"{seeds} seeds on {rows} rows: at least one seed and two rows are needed")

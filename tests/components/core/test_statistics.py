@@ -1,10 +1,11 @@
 """Intervals and tests against scipy and against the numbers of known designs."""
 
 import random
+from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,6 +18,7 @@ from pada_agent.components.core.statistics import (
     mcnemar_exact,
     paired_bootstrap,
     paired_test,
+    sign_flip_tails,
     summarise,
     wilson_interval,
 )
@@ -104,6 +106,41 @@ def test_paired_test_over_groups_is_scipys_permutation_test() -> None:
     nets = [sum(after[i] - before[i] for i in before if groups[i] == g) for g in sorted(set(groups.values()))]
     expected = stats.permutation_test((nets,), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="greater")
     assert paired_test(before, after, groups).p_better == pytest.approx(expected.pvalue)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-4, 4), max_size=9))
+def test_whole_differences_are_flipped_in_all_ways(differences: list[int]) -> None:
+    sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in product((1, -1), repeat=len(differences))]
+    above, below = (sum(x * side >= sum(differences) * side for x in sums) / len(sums) for side in (1, -1))
+    assert sign_flip_tails(differences) == pytest.approx((above, below))
+    assert sign_flip_tails([float(d) for d in differences]) == sign_flip_tails(differences)
+
+
+@pytest.mark.parametrize(("shift", "grouped"), [(0.0, False), (0.1, False), (0.1, True), (0.25, False)])
+def test_graded_scores_are_flipped_at_random(shift: float, grouped: bool) -> None:
+    """Twelve rows, so that scipy can go through all ways."""
+    rng = np.random.default_rng(4)
+    before = {str(i): rng.random() / 2 for i in range(12)}
+    after = {i: score + shift + 0.5 * rng.normal() / 2 for i, score in before.items()}
+    groups = {i: f"g{int(i) // 2}" for i in before} if grouped else {}
+    nets: dict[str, float] = {}
+    for i, score in before.items():
+        nets[groups.get(i, i)] = nets.get(groups.get(i, i), 0.0) + after[i] - score
+    found = paired_test(before, after, groups)
+    for p, side in ((found.p, "two-sided"), (found.p_better, "greater")):
+        exact = stats.permutation_test(
+            (list(nets.values()),), np.sum, permutation_type="samples", n_resamples=np.inf, alternative=side
+        )
+        assert p == pytest.approx(exact.pvalue, abs=0.02)
+    assert found.difference == pytest.approx(np.mean(list(after.values())) - np.mean(list(before.values())))
+    assert found.gains + found.losses == 12 and found == paired_test(before, after, groups)
+
+
+def test_random_flips_are_never_surer_than_there_are_flips() -> None:
+    before = dict.fromkeys(map(str, range(60)), 0.25)
+    assert paired_test(before, dict.fromkeys(before, 0.75)).p == pytest.approx(2 / 10_000)
+    assert paired_test(before, before).p == 1
 
 
 def test_copies_of_a_row_in_one_group_are_no_evidence() -> None:

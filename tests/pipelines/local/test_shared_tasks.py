@@ -1,14 +1,14 @@
 """Two runs that share tasks: what is equal is done once, what differs is not taken over, and nothing half-done is."""
 
+import shutil
 import threading
+import time
 
 import pytest
 from fake_stages import Killed
 
 from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.run import Parts
-from pada_agent.pipelines.local.run_directory import TaskFolder
-from pada_agent.pipelines.local.shared_tasks import SharedTasks
 
 EQUAL = ["prepare", "train-vanilla", "evaluate-untuned", "evaluate-vanilla"]
 
@@ -70,26 +70,29 @@ def test_a_task_finished_before_there_was_anything_to_share_is_given_to_others(r
     assert not set(run("two")) & set(EQUAL)
 
 
-def test_of_two_at_once_one_works_and_the_other_waits(tmp_path):
-    shared, key, worked = SharedTasks(tmp_path / "shared"), "abc", []
+def test_a_shared_task_that_lost_something_is_done_again_and_shared_again(run, tmp_path):
+    run("one")
+    for adapter in (tmp_path / "shared").glob("*/adapter"):
+        shutil.rmtree(adapter)
+    assert "train-vanilla" in run("two")
+    assert "train-vanilla" not in run("three")
 
-    def work(name):
-        task = TaskFolder(tmp_path / name)
-        with shared.held(key):
-            if not shared.take(key, task):
-                task.begin("train_lora", key, "{}")
-                ready.wait(5)
-                task.output_file.write_text('{"artifacts": {}}')
-                task.end("train_lora", key, 0, {})
-                worked.append(name)
-            shared.give(key, task)
 
-    ready = threading.Event()
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two")]
+def test_of_two_runs_at_once_one_works_and_the_other_waits(fakes, settings, tmp_path):
+    stages = fakes.table()
+
+    def slow(executor):
+        time.sleep(0.5)  # as long as the other takes to come here too
+        stages["prepare_data"](executor)
+
+    def start(name):
+        parts = Parts(stage={**stages, "prepare_data": slow}.__getitem__, shared=tmp_path / "shared")
+        local.run(settings, tmp_path / name, "evaluate", parts)
+
+    threads = [threading.Thread(target=start, args=(name,)) for name in ("one", "two")]
     for thread in threads:
         thread.start()
-    ready.set()
     for thread in threads:
         thread.join()
-    assert len(worked) == 1
-    assert all(TaskFolder(tmp_path / name).finished(key) for name in ("one", "two"))
+    assert sorted(fakes.calls) == sorted(EQUAL)
+    assert len(list(tmp_path.glob("*/04-evaluate-vanilla/executor_output.json"))) == 2

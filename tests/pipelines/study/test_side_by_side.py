@@ -13,7 +13,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.study import side_by_side
 from pada_agent.pipelines.study.side_by_side import Item, run_side_by_side, shares
 
-SECOND = 0.8
+SECOND = 1.5
 
 
 def note_and_wait(folder: Path) -> None:

@@ -71,10 +71,11 @@ def test_every_task_gets_every_methods_changes_at_every_size_and_seed(read, conf
 
 
 def test_sections_may_stand_in_the_study_itself(read, tmp_path):
-    study = read(yaml.safe_dump({"tasks": {"sums": RUN}, "methods": ["pada"]}))
+    study = read(yaml.safe_dump({"tasks": {"sums": RUN}, "methods": ["vanilla", "pada", "untuned"]}))
     settings = study.settings("sums", 50, "pada", 0)
     assert settings.task.train == str(tmp_path / "train.jsonl")
     assert (study.regimes, study.seeds, settings.loop.iterations) == ({"sums": [50]}, [0, 1, 2], 2)
+    assert study.methods == ["pada"], "the others are always there"
 
 
 def test_the_config_of_a_run_is_a_study_of_pada(config):

@@ -16,6 +16,7 @@ from pada_agent.pipelines.study.tables import markdown
 TABLE_1 = "Table 1. Accuracy by training size and method"
 ACCURACY = {"untuned": 0.1, "vanilla": 0.5, "step-matched": 0.52, "pada": 0.7, "auggpt": 0.55}
 TASKS = {"sql": 0.0, "squad": 0.1}
+SIGHT = "What this design could see"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_means_over_tasks_are_those_of_the_statistics(facts, text):
 
 def test_counts_leaks_and_power_are_told(text):
     assert table(text, "Synthetic rows and what they cost")[1] == [
-        *("300", "sql", "pada", "150", "190", "120", "20", "70"),
+        *("300", "sql", "pada", "150", "5", "190", "120", "20", "70"),
         *("40", "50.0 / 9.0", "30", "20.0 / 1.0", "0.75"),
     ]
     assert table(text, "Leakage")[:2] == [
@@ -100,7 +101,7 @@ def test_counts_leaks_and_power_are_told(text):
         ["300", "sql", "pada", "6", "9", "201"],
     ]
     assert "sql: rows left out because a split used later has them too: 4 train." in text
-    assert [row[:3] for row in table(text, "What this design could see")[1:]] == [["sql", "200", "3"], ["squad", "200", "3"]]
+    assert [row[:3] for row in table(text, SIGHT)[1:]] == [["sql", "200", "3"], ["squad", "200", "3"]]
     gaps = table(text, "Validation minus test, by iteration")
     assert gaps[0][3:] == ["start", "iteration 1"] and len(gaps) == 1 + 2 * 2 * 2
 
@@ -169,6 +170,13 @@ def test_one_seed_and_one_task_have_no_spread_and_no_mean_over_tasks():
     titles, *rows = table(text, "By seed")
     assert titles == ["rows", "task", "model", "mean", "SD", "seed 4"]
     assert "pada, shipped" in {row[2] for row in rows} and {row[4] for row in rows} == {"-"}
+
+
+def test_what_cannot_be_seen_is_said_and_models_that_never_differ_say_nothing_of_it():
+    few = compare(made_up(ACCURACY, {"sql": 0.0}, rows=4))
+    assert few.sights[0].sees_first is None
+    assert table(markdown(few), SIGHT)[1][4] == "none"
+    assert compare(made_up(dict.fromkeys(ACCURACY, 0.0), {"sql": 0.0})).sights == []
 
 
 def test_ten_methods_three_tasks_three_seeds_and_500_rows_are_below_five_megabytes():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from study_worlds import scores, two_equal_methods
@@ -27,6 +27,7 @@ def test_mean_squares_by_hand() -> None:
     assert found.degrees == pytest.approx((2.5 / 6) ** 2 / ((1.5 / 6) ** 2 + (1 / 6) ** 2 / 2))
 
 
+@settings(deadline=None)
 @given(TABLES, st.data())
 def test_squares_add_up_to_all_there_is(columns: list[list[float]], data: st.DataObject) -> None:
     """Also where rows have groups: those of the scaled table."""
