@@ -6,10 +6,10 @@ What models and data sets wrote reaches the page through jinja2's autoescaping o
 from collections.abc import Iterator
 from functools import cache
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from pada_agent.components.core.figures import p_value, points
-from pada_agent.components.core.report.excerpts import excerpt, visible
+from pada_agent.components.core.report.page import environment
 from pada_agent.pipelines.study.compare import ALPHA, Results
 from pada_agent.pipelines.study.places import MATCHED
 from pada_agent.pipelines.study.report.figures import figures
@@ -45,14 +45,5 @@ def _verdict(results: Results) -> Iterator[str]:
 
 @cache
 def _template() -> Template:
-    packages = ("pada_agent.pipelines.study.report", "pada_agent.components.core.report")  # the latter has report.css
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["cut"] = excerpt
-    return environment.get_template("study.html")
+    """It has the style sheet of a run's report."""
+    return environment("pada_agent.pipelines.study.report").get_template("study.html")
