@@ -256,6 +256,7 @@ def study(
     tables: Annotated[Path | None, typer.Option("--tables", help="a study.json: make its tables again, run nothing")] = None,
 ) -> None:
     """Compare methods over tasks, training sizes and seeds, or go on with it; of a run's config: PaDA over seeds."""
+    from pada_agent.pipelines.local.log import RunLog
     from pada_agent.pipelines.study.run import conduct, parse_seeds, tables_of
     from pada_agent.pipelines.study.study_file import read_study
 
@@ -269,7 +270,7 @@ def study(
     chosen = [*(["--seeds", seeds] if seeds else []), *(["--jobs", str(jobs)] if jobs else [])]
     plan = read_study(config, parse_seeds(seeds) if seeds else (), jobs)
     with _says_how_to_go_on(["pada", "study", "--config", str(config), *chosen, "--out", str(out)]):
-        conduct(plan, out.resolve())
+        conduct(plan, out.resolve(), say=RunLog().say)
 
 
 @app.command("compile")

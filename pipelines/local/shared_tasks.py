@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from pada_agent.components.backends.files import room_at
 from pada_agent.pipelines.local.run_directory import TaskFolder
 
 # What LLMs answered is a run's own, and so is its state, which says where its adapters lie.
@@ -55,7 +56,8 @@ class SharedTasks:
         half = self._folder / f"{key}.half"
         for old in (half, place):
             shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree(source, half, copy_function=_linked)
+        with room_at(half):
+            shutil.copytree(source, half, copy_function=_linked)
         half.rename(place)
 
 

@@ -121,9 +121,15 @@ class _Book:
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """One study at a time in a folder."""
-    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock", blocking=False)
     try:
-        with FileLock(out / ".lock", blocking=False):
-            yield
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as e:
         raise InputError(f"{out}: another study is running here; wait for it, stop it or give another --out") from e
+    except OSError as e:
+        raise InputError(f"{out}: cannot be written ({e.strerror}); give another --out") from e
+    try:
+        yield
+    finally:
+        lock.release()

@@ -46,19 +46,20 @@ def macro(
     """Each mapping is by task; `chance` is the accuracy of guessing, 0 where there are no options to guess from.
 
     Runs of different tasks are independent. Relative gains are linearised at the mean (delta method). Raises ValueError if the
-    tasks differ, or as `Crossed.of`.
+    tasks differ, or, with the task's name, as `compare_cells`.
     """
     if not method or method.keys() != baseline.keys():
         raise ValueError(f"a mean over tasks needs the same ones on both sides: {sorted(method)} and {sorted(baseline)}")
     points, relative, corrected = [], [], []
     for task, scores in method.items():
-        seeds = sorted(scores.keys() & baseline[task].keys())
-        if not seeds:
-            raise ValueError(f"{task}: no seed in common: {sorted(scores)} and {sorted(baseline[task])}")
-        gain = Crossed.of(difference(scores, baseline[task], seeds), groups.get(task)).estimate
+        try:
+            differences = difference(scores, baseline[task])
+            gain = Crossed.of(differences, groups.get(task)).estimate
+        except ValueError as e:
+            raise ValueError(f"{task}: {e}") from e
         points.append(gain)
         corrected.append(_scaled(gain, 1 / (1 - chance.get(task, 0.0))))
-        relative.append(_relative(scores, baseline[task], seeds, groups.get(task)))
+        relative.append(_relative(scores, baseline[task], list(differences), groups.get(task)))
     whole = average(points)
     known = [r for r in relative if r is not None]
     return AcrossTasks(

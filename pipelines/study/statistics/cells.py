@@ -86,17 +86,12 @@ def summarise_cell(outcomes: Scores, confidence: float = 0.95, groups: Groups | 
 
 
 def compare_cells(outcomes: Scores, baseline: Scores, groups: Groups | None = None, confidence: float = 0.95) -> Comparison:
-    """`outcomes` minus `baseline` over the seeds that both have. Raises ValueError if there is none, or the rows differ.
+    """`outcomes` minus `baseline`. Raises ValueError as `difference` and `Crossed.of`.
 
     A baseline that does not depend on the seed, such as the untuned model, is given for each seed.
     """
-    seeds = sorted(outcomes.keys() & baseline.keys())
-    if not seeds:
-        raise ValueError(f"no seed in common: {sorted(outcomes)} and {sorted(baseline)}")
-    for seed in seeds:
-        if other := sorted(outcomes[seed].keys() ^ baseline[seed].keys()):
-            raise ValueError(f"seed {seed}: the two were not scored on the same rows: {len(other)} differ, e.g. {other[0]}")
-    differences = difference(outcomes, baseline, seeds)
+    differences = difference(outcomes, baseline)
+    seeds = list(differences)
     table = Crossed.of(differences, groups)
     found = table.estimate
     interval = found.interval(confidence)
@@ -117,8 +112,14 @@ def compare_cells(outcomes: Scores, baseline: Scores, groups: Groups | None = No
     )
 
 
-def difference(scores: Scores, baseline: Scores, seeds: list[int]) -> dict[int, dict[str, float]]:
-    """Row by row, for each of `seeds`."""
+def difference(scores: Scores, baseline: Scores) -> dict[int, dict[str, float]]:
+    """Row by row, for each seed that both have. Raises ValueError if there is none, or the rows differ."""
+    seeds = sorted(scores.keys() & baseline.keys())
+    if not seeds:
+        raise ValueError(f"no seed in common: {sorted(scores)} and {sorted(baseline)}")
+    for seed in seeds:
+        if other := sorted(scores[seed].keys() ^ baseline[seed].keys()):
+            raise ValueError(f"seed {seed}: the two were not scored on the same rows: {len(other)} differ, e.g. {other[0]}")
     return {seed: {row: score - baseline[seed][row] for row, score in scores[seed].items()} for seed in seeds}
 
 

@@ -64,14 +64,11 @@ def validation_gaps(
         raise ValueError(f"iterations differ: validation has {sorted(validation)}, test {sorted(test)}")
     found: dict[int, Gap] = {}
     for iteration in sorted(validation):
-        gap = _gap(validation[iteration], test[iteration], groups)
-        first = min(validation)
-        growth = None
-        if iteration != first:
-            seeds = sorted(validation[iteration].keys() & validation[first].keys())
-            changed = [difference(split[iteration], split[first], seeds) for split in (validation, test)]
-            growth = _gap(changed[0], changed[1], groups).interval(confidence)
-        found[iteration] = Gap(gap.interval(confidence), growth)
+        gap, growth = _gap(validation[iteration], test[iteration], groups).interval(confidence), None
+        if (first := min(validation)) != iteration:
+            changes = [difference(split[iteration], split[first]) for split in (validation, test)]
+            growth = _gap(changes[0], changes[1], groups).interval(confidence)
+        found[iteration] = Gap(gap, growth)
     return found
 
 

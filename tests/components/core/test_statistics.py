@@ -82,7 +82,7 @@ def test_mcnemar_is_the_binomial_test(gains: int, losses: int) -> None:
     assert mcnemar_exact(gains, losses) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (100, 4.4), (150, 5.2)])
+@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (75, 3.8), (100, 4.4), (150, 5.2)])
 def test_smallest_difference_500_rows_can_show(discordant: int, points: float) -> None:
     nets = range(discordant % 2, discordant + 1, 2)
     seen = next(net for net in nets if mcnemar_exact((discordant + net) // 2, (discordant - net) // 2) < 0.05)
@@ -135,6 +135,12 @@ def test_graded_scores_are_flipped_at_random(shift: float, grouped: bool) -> Non
         assert p == pytest.approx(exact.pvalue, abs=0.02)
     assert found.difference == pytest.approx(np.mean(list(after.values())) - np.mean(list(before.values())))
     assert found.gains + found.losses == 12 and found == paired_test(before, after, groups)
+
+
+def test_equal_totals_are_equal_however_they_are_added_up() -> None:
+    """Steps of 0.1, which no binary number is: three of eight ways come to the sum that was seen or its mirror image."""
+    whole = [1, 1, 1, -1, 2, -2]
+    assert sign_flip_tails([0.1 * d for d in whole]) == pytest.approx(sign_flip_tails(whole), abs=0.02)
 
 
 def test_random_flips_are_never_surer_than_there_are_flips() -> None:

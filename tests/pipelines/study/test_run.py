@@ -195,13 +195,17 @@ def test_a_study_needs_a_file_and_a_folder_or_what_one_left(pada, tmp_path, stud
     assert pada("study", "--out", tmp_path)[2] == (
         "pada: a study needs --config and --out, or --tables with the study.json of one"
     )
+    (tmp_path / "file").touch()
+    assert "cannot be written" in pada("study", "--config", study[0], "--out", tmp_path / "file" / "x")[2]
     assert "written to a local folder" in pada("study", "--config", study[0], "--out", "gs://bucket/x")[2]
     assert "none.json: cannot be read" in pada("study", "--tables", tmp_path / "none.json")[2]
 
 
 def test_the_command_hands_the_files_seeds_and_jobs_on(pada, study, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("pada_agent.pipelines.study.run.conduct", lambda plan, out: seen.append((plan.seeds, plan.jobs, out)))
+    monkeypatch.setattr(
+        "pada_agent.pipelines.study.run.conduct", lambda plan, out, say: seen.append((plan.seeds, plan.jobs, out))
+    )
     assert pada("study", "--config", study[0], "--out", tmp_path)[0] == 0
     assert pada("study", "--config", study[0], "--out", tmp_path, "--seeds", "7,8", "--jobs", "3")[0] == 0
     assert seen == [(SEEDS, 1, tmp_path), ([7, 8], 3, tmp_path)]

@@ -89,3 +89,5 @@ def test_what_is_refused() -> None:
         macro({"a": one}, {"b": one}, {}, {})
     with pytest.raises(ValueError, match="a: no seed in common"):
         macro({"a": {0: one[0]}}, {"a": {1: one[1]}}, {}, {})
+    with pytest.raises(ValueError, match=r"b: seed 0: .* not scored on the same rows"):
+        macro({"a": one, "b": one}, {"a": one, "b": {0: {"other": 1.0}}}, {}, {})

@@ -60,12 +60,13 @@ def test_one_seed_is_welchs_test_of_two_sets_of_rows() -> None:
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
 
 
-def test_the_gap_of_equal_splits_is_seldom_seen() -> None:
-    """Three runs of which one is better than another on both splits: that is no gap."""
+@pytest.mark.parametrize("only_on_validation", [False, True])
+def test_the_gap_of_equal_splits_is_seldom_seen(only_on_validation: bool) -> None:
+    """Three runs of which one is better than another, on both splits or, by chance, on validation alone: neither is a gap."""
     rng, missed = np.random.default_rng(3), 0
     for _ in range(400):
         luck = rng.normal(0, 0.4, (3, 1))
-        splits = [rng.normal(0, 1.5, 120) + luck + rng.normal(0, 0.5, (3, 120)) for _ in range(2)]
+        splits = [rng.normal(0, 1.5, 120) + rng.normal(0, 0.5, (3, 120)) + luck * share for share in (1, not only_on_validation)]
         gap = validation_gaps({0: scores((splits[0] > 0) * 1.0)}, {0: scores((splits[1] > 0) * 1.0)})[0].gap
         missed += not gap.low <= 0 <= gap.high
     assert 0.02 < missed / 400 < 0.09
