@@ -97,8 +97,7 @@ def patterns(results: Results) -> Figure | None:
         return None
     axis = Axis.over(float(len(left.pattern.rows)) for run in runs for left in run.left)
     return Figure(
-        "Validation rows that fail, of those that each pattern was found in. The pale bar is all of these rows, the dark one "
-        "those that still fail.",
+        "Validation rows that fail, of those that each pattern was found in. The whole bar is all of these rows.",
         [_pattern_panel(run, axis) for run in runs],
         keys={"failing": "still failing", "gone": "right now"},
     )
