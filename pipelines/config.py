@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pada_agent.components.core.addresses import Address, moved
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.methods.method import check_transfer
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.answer_first import check_order
 from pada_agent.components.core.tasks.registry import task_class
@@ -30,6 +31,7 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     try:
         if settings.generate.order:
             check_order(task_class(settings.task.name), settings.generate.order)
+        check_transfer(settings.analyze, settings.generate.method, settings.generate.pattern_share > 0)
         return moved(settings, lambda address: _located(folder, address))
     except InputError as e:
         raise InputError(f"{file}: {e}") from e
@@ -40,6 +42,6 @@ def _located(folder: Path, address: Address) -> str:
     if address.is_uri or address.is_path:
         return address.value
     path = folder / Path(address.value).expanduser()
-    meant = address.kind in ("file", "folder") or address.value.startswith(("./", "../", "~"))
+    meant = address.kind in ("file", "folder", "run") or address.value.startswith(("./", "../", "~"))
     meant = meant or (address.kind == "rows" and path.suffix in _DATA_SUFFIXES)
     return str(path.resolve()) if meant or path.exists() else address.value

@@ -81,8 +81,9 @@ class Engine:
         folder = self.directory.task(self.plan.index(name) + 1, name)
         inputs = {key: path for key, path in artifacts.items() if path is not None}
         own = {"settings": STAGES[stage].sections(self.settings), **parameters}
-        files = {a.key: Path(a.value) for a in addresses(self.settings) if a.is_path and a.kind != "model"}
-        key = task_key(stage, own, inputs, files if stage == "prepare_data" else {})
+        # A model is not hashed for its size; another run may go on, but what was taken from it then stays taken.
+        read = (a for a in addresses(self.settings) if a.is_path and a.kind not in ("model", "run"))
+        key = task_key(stage, own, inputs, {a.key: Path(a.value) for a in read if stage in a.readers})
         fresh = not folder.finished(key)
         if fresh:
             self._run(Call(name, stage, key, inputs, own, folder))

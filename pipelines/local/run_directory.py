@@ -29,12 +29,12 @@ from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.state import LATEST_STATE
 from pada_agent.components.stages import STAGES
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
 _REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_seconds", "mode", "batch_discount"})
-LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 
 
