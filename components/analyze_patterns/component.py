@@ -22,7 +22,8 @@ def analyze_patterns(
     """Finds out why the model fails: analyses and clusters its failures, names each pattern, drafts a strategy against it.
 
     Args:
-        settings: sections `task`, `teacher`, `embedding`, `analyze`, `budget`; or all of a run; absent: those beside train_data.
+        settings: sections `task`, `teacher`, `embedding`, `analyze`, `generate`, `budget`; or all of a run; absent: those beside
+            train_data.
         predictions: from evaluate_slm, or one JSONL file from another evaluator (lm-eval's samples).
         train_data: from prepare_data; with its fingerprints, strategies that quote held-out text are drafted again.
         state: from the previous iteration.

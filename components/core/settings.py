@@ -244,8 +244,8 @@ class GenerateSettings(Section):
     )
     order: Literal["", "question_first", "answer_first"] = Field(
         default="",
-        description="answer_first: answers are written and run, then questions to them, two calls; empty: by task. Methods that write "
-        "each row from another take no order",
+        description="answer_first: answers are written and run, then questions to them, two calls; empty: by task. A method "
+        "that writes each row from another takes no order",
     )
 
 

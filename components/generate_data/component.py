@@ -17,7 +17,7 @@ def generate_data(
     settings: dict = None,
     work_uri: str = "",
 ):
-    """Has the teacher write training rows against the patterns; with checked batches, only the rows still missing from them.
+    """Has the teacher write training rows by `generate.method`; with checked batches, only the rows still missing from them.
 
     Args:
         settings: `task`, `slm`, `teacher`, `generate`, `loop`, `budget`; or all of a run; absent: those beside train_data.

@@ -132,7 +132,7 @@ def _nothing(record: IterationRecord) -> str:
     capped = next((u.capped for u in record.usage.values() if u.capped), "")
     if capped:
         return f"no row was let in: {capped}"
-    if not record.batches and not record.strategies and not record.training_errors:
+    if not record.strategies and not record.training_errors and not any(b.branch == "row" for b in record.batches):
         if unanalysed:
             return f"no row was written: the teacher gave no usable analysis of {plural(unanalysed, 'failure')}"
         return "nothing to learn from: no failures to write data against"

@@ -8,11 +8,13 @@ import itertools
 import json
 import random
 import re
+import shutil
 
 import pytest
 from llm_stub import SOLVER, serving
 from whole_run import small_run
 
+from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.separation.duplicates import normalise
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.local import run as local
@@ -22,6 +24,7 @@ READS, NAMES, PLANS = "You are a teacher who reads", "You find what a group", "Y
 WRITES, JUDGES = "You write training examples", "You judge training examples"
 ANALYSIS = (READS, NAMES, PLANS)
 KINDS = ("word", "name", "number", "answer", "run")
+BRANCHES = {"duplicate": {"row"}, "auggpt": {"row"}, "random_strategy": {"pattern", "error"}}
 HONEST = ("Answers in other words", "Practise questions that use other words than the paragraph.")
 
 
@@ -76,6 +79,8 @@ class Teacher:
         return dict(zip(ask.schema["properties"], texts[-len(ask.schema["properties"]) :], strict=True))
 
     def items(self, ask):
+        if ask.schema["properties"]["items"]["items"]["properties"].keys() == {"text"}:
+            return {"items": [{"text": self._wording(ask)}]}
         return {"items": [self._item(ask) for _ in range(ask.schema["properties"]["items"]["minItems"])]}
 
     def _item(self, ask):
@@ -90,6 +95,12 @@ class Teacher:
             "question": f"What is in {note}: {seen[: most['question'] - 20]}",
             "answer": f"Note {note}",
         }
+
+    def _wording(self, ask):
+        """Without figures: other numbers would be refused."""
+        note = next(self._notes)
+        text = next(self._by_heart)["question"] if self._by_heart and note % 2 else f"{' '.join(ask.last.split())} {'x' * note}"
+        return re.sub(r"\d", "", text)[-100:]
 
     def solution(self, ask):
         """The note that the question names, beside all that it was shown."""
@@ -107,7 +118,7 @@ def run(tmp_path, tiny_slm, monkeypatch):
     for split, rows in ROWS.items():
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row, _ in rows))
 
-    def start(knows_by_heart=False, until=""):
+    def start(knows_by_heart=False, until="", **sections):
         teacher = Teacher(knows_by_heart)
         with serving() as stub:
             stub.on(is_for(READS), reply=teacher.analysis)
@@ -115,20 +126,21 @@ def run(tmp_path, tiny_slm, monkeypatch):
             stub.on(is_for(WRITES), reply=teacher.items)
             stub.on(is_for(SOLVER), reply=teacher.solution)
             stub.on(is_for(JUDGES), reply=teacher.verdict)
-            local.run(settings(stub.url, tmp_path, tiny_slm), tmp_path / "run", until)
+            local.run(settings(stub.url, tmp_path, tiny_slm, **sections), tmp_path / "run", until)
         return tmp_path / "run", stub.asks
 
     return start
 
 
-def settings(url, folder, tiny_slm):
+def settings(url, folder, tiny_slm, **sections):
     values = small_run(
         url,
         tiny_slm,
         {"timeout_seconds": 5, "give_up_seconds": 5},
         train={"checkpoints": 0},
         analyze={"k_max": 2, "redrafts": len(KINDS) + 2},
-        generate={"batch": 2, "share": 1.0, "regenerations": 1, "shots": 1},
+        generate={"batch": 2, "share": 1.0, "regenerations": 1, "shots": 1, **sections.pop("generate", {})},
+        **sections,
     )
     task = {"name": "squad", **{split: str(folder / f"{split}.jsonl") for split in SIZES}}
     return Settings.model_validate({**values, "task": task})
@@ -168,3 +180,27 @@ def test_a_teacher_that_knows_held_out_rows_by_heart_gets_none_into_the_training
     assert all(found(written, split) for split in TOKENS), "it wrote none down: nothing was tested"
     assert found(accepted(run_dir)) == []
     assert "What is in" in accepted(run_dir)
+
+
+def test_no_method_gets_held_out_text_into_a_prompt_or_the_training_data(run):
+    """Without quality control, which is there for other things: leaks are refused all the same. Two of them are trained on."""
+    for method in (name for name in METHODS if name != "pada"):
+        until = "" if method in ("auggpt", "duplicate") else "generate"
+        run_dir, asks = run(knows_by_heart=True, until=until, generate={"method": method}, control={"verdict": "none"})
+        check_requests(asks)
+        assert all(is_for(WRITES)(ask) for ask in asks) and bool(asks) == (method != "duplicate"), "others cost what is not used"
+        written = "".join(file.read_text() for file in run_dir.glob("*/batches/batches.jsonl"))
+        assert method == "duplicate" or all(found(written, split) for split in TOKENS), "it wrote none down: nothing was tested"
+        assert found(accepted(run_dir)) == [] and accepted(run_dir), method
+        (last,) = run_dir.glob("*-score-1/state/state.json") if not until else run_dir.glob("*-merge-1/state/state.json")
+        state = json.loads(last.read_text())
+        (iteration,) = state["iterations"]
+        assert state["run"]["method"] == method and iteration["accepted"] > 0
+        assert until or state["models"][-1]["synthetic_rows"] == iteration["accepted"]
+        assert {b["branch"] for b in iteration["batches"]} == BRANCHES.get(method, {"error"})
+        if method == "duplicate":
+            assert iteration["accepted"] == SIZES["train"], "no copy is refused on the way to the training"
+        # The next method begins where vanilla was evaluated, as a run of its own would.
+        (run_dir / "settings.json").unlink()
+        for task in run_dir.glob("*-1*"):
+            shutil.rmtree(task)

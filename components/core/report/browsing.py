@@ -20,7 +20,11 @@ CHANGES = {  # right by the first model, right by the last -> what to call it
     (True, True): "right",
 }
 NO_PATTERN = "no-pattern"
-OTHER_AIMS = {"error": ("training-errors", "training errors"), "row": ("training-rows", "training rows"), "pattern": ("aims", "drawn aims")}
+OTHER_AIMS = {
+    "error": ("training-errors", "training errors"),
+    "row": ("training-rows", "training rows"),
+    "pattern": ("aims", "aims drawn by chance"),
+}
 
 
 def browse(state: State, rows: Sequence[ShownRow], labels: Mapping[str, str], places: int) -> dict[str, Any]:

@@ -212,7 +212,7 @@ class Custom(Rephrasable):
     def check_rephrasing(self) -> None:
         if not self._rephrased:
             raise InputError(
-                "task.options.rephrase: generate.method auggpt puts one field of the prompt into other words and keeps the answer; "
+                "task.options.rephrase: generate.method auggpt puts one field of the prompt into other words, answer kept; "
                 f"say which: {', '.join(self._slots)}"
             )
 

@@ -72,13 +72,15 @@ class Echo:
         return [LlmReply(value, "h") for value in values]
 
     def _reply(self, request):
-        return {name: request.messages[-1]["content"] for name in request.schema["properties"]}
+        return dict.fromkeys(request.schema["properties"], request.messages[-1]["content"])
 
 
 def clusters(shuffle, iteration=1, seed=0):
     """Ids of the failures in each pattern, where k-means would say: the first five, the next three, the last two."""
     task = load_task("gsm8k", {})
-    rows = [HeldOutRow(id=f"v{n}", split="validation", fields={"question": f"What is {n}?", "answer": "#### 1"}) for n in range(10)]
+    rows = [
+        HeldOutRow(id=f"v{n}", split="validation", fields={"question": f"What is {n}?", "answer": "#### 1"}) for n in range(10)
+    ]
     wrong = [p.model_copy(update={"score": Score(correct=False, valid=True)}) for p in predictions(rows, "validation")]
     train = [TrainRow(id="t", fields={"question": "What is 1?", "answer": "1 + 0 = 1\n#### 1"})]
     tools = Tools(

@@ -1,4 +1,4 @@
-"""Methods that write each row from one training row, through the stage: what is asked, shown and not shown, and what comes out."""
+"""Methods that write each row from one training row, through the stage: what is asked, shown, not shown, and what comes out."""
 
 import itertools
 import json
@@ -43,8 +43,8 @@ def fields(task, n):
             "answer": f"All pears cost {n + 2} * 3 = {3 * n + 6} crowns.\n#### {3 * n + 6}",
         },
         "squad": {
-            "context": f"The bridge of {city} was built in 19{n + 10} by a guild of {n + 20} masons from the hills, who were paid "
-            "in silver for it and left the town when the last stone was laid.",
+            "context": f"The bridge of {city} was built in 19{n + 10} by a guild of {n + 20} masons from the hills, who were "
+            "paid in silver for it and left the town when the last stone was laid.",
             "question": f"When was the bridge of {city} built?",
             "answers": [f"19{n + 10}"],
         },

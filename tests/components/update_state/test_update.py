@@ -431,6 +431,15 @@ def test_a_resumed_iteration_leaves_the_same_state(tmp_path: Path) -> None:
     assert states[0] == states[1]
 
 
+def test_rows_written_without_any_failure_that_were_all_refused_are_told_of(loop: Loop) -> None:
+    loop.begin()
+    learnt = loop.learnt(1, accepted=0, strategies=0, errors=0)
+    file = learnt["checked_batches"] / "batches.jsonl"
+    write_records(file, [b.model_copy(update={"branch": "row"}) for b in read_records(file, Batch)])
+    loop.call("merge", learnt, iteration=1)
+    assert loop.outcome["reason"] == "nothing to learn from: none of 5 written rows passed quality control"
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

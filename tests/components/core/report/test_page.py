@@ -501,6 +501,7 @@ def test_an_earlier_run_s_patterns_are_told_in_words(finished_state: State) -> N
     assert 'id="earlier"' not in render(finished_state)
 
 
+<<<<<<< HEAD
 def test_patterns_of_another_run_are_said_to_be_those(finished_state: State) -> None:
     origin = {"run": "gs://exports/other", "task": "gsm8k", "slm": "org/other-slm", "iteration": 2}
     summary = {"failures": 24, "analysed": 0, "taken_from": origin, "struck": 1, "redrafted": 0, "dropped": 0}
@@ -523,3 +524,30 @@ def test_patterns_of_another_run_are_said_to_be_those(finished_state: State) -> 
     assert "Taken from" in page.text and "0 analysed" not in page.text and "0 failures" not in page.text
     assert "taken from another run, for 24 validation failures" in page.text
     assert "Taken from" not in Page(render(finished_state)).text
+=======
+@pytest.mark.parametrize(
+    ("branch", "parents", "said"),
+    [
+        ("row", ["train-5"], "Written fromWhat about train-5"),
+        ("error", ["train-5", "train-0"], "Training errorWhat about train-5"),
+        ("pattern", ["train-3"], "Written againstthe task at large of iteration 1"),
+    ],
+)
+def test_a_method_is_named_and_its_rows_say_what_they_were_written_from(finished_state: State, shown, branch, parents, said):
+    first, run = finished_state.iterations[0], finished_state.run.model_copy(update={"method": "auggpt", "verdict": "none"})
+    strategies = [s.model_copy(update={"pattern_id": "", "pattern_name": "the task at large"}) for s in first.strategies]
+    own = {"branch": branch, "scores": {}} if branch == "pattern" else {"branch": branch, "strategy_id": "", "scores": {}}
+
+    def written(sample: Sample) -> Sample:
+        source = sample.row.provenance.model_copy(update={"branch": branch, "parent_ids": parents, "request_hash": ""})
+        return sample.model_copy(update={"row": sample.row.model_copy(update={"provenance": source})})
+
+    batches = [b.model_copy(update={**own, "samples": [written(s) for s in b.samples]}) for b in first.batches]
+    state = with_iteration(finished_state, batches=batches, patterns=[], strategies=strategies)
+    page = Page(render(state.model_copy(update={"run": run}), shown))
+    text = " ".join(page.text.split())
+    assert "method auggpt" in text and "Without quality control" in text and said in text
+    assert "no call" in text and "#pattern-" not in [value for name, value in page.attributes if name == "href"]
+    assert "Training errorWhat about train-0" not in text, "a row that was answered rightly is no error"
+    assert "method" not in Page(render(finished_state, shown)).text.split("seed 0")[0]
+>>>>>>> methods
