@@ -3,8 +3,9 @@
 "Total shipping of Ida Dahl's orders"  ->  "What did shipping cost customer 11 altogether?"
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from heapq import nlargest
 from math import fsum, log, sqrt
 
 from pada_agent.components.core.records import Fields
@@ -12,15 +13,22 @@ from pada_agent.components.core.separation.duplicates import tokens
 from pada_agent.components.core.tasks.task import Task
 
 
+_SLACK = 1 - 1e-9  # for sums in another order than `_alike` has them
+
+
 class NearestRows:
     """Training rows to look for, by cosine of their questions' words weighted by inverse document frequency."""
 
     def __init__(self, task: Task, rows: Sequence[Fields]) -> None:
         self._task, self._rows = task, rows
-        words = [set(tokens(task.question(fields))) for fields in rows]
-        found = Counter(word for of in words for word in of)
-        self._rarity = {word: log((1 + len(rows)) / n) for word, n in found.items()}
-        self._words = [(of, self._length(of)) for of in words]
+        self._having: dict[str, list[int]] = defaultdict(list)
+        own: dict[str, str] = {}  # one string for a word, however many rows have it
+        self._words = [tuple(own.setdefault(w, w) for w in set(tokens(task.question(fields)))) for fields in rows]
+        for i, words in enumerate(self._words):
+            for word in words:
+                self._having[word].append(i)
+        self._weight = {word: log((1 + len(rows)) / len(having)) ** 2 for word, having in self._having.items()}
+        self._length = [sqrt(fsum(map(self._weight.__getitem__, words))) or 1 for words in self._words]
 
     def of(self, fields: Fields, most: int) -> list[Fields]:
         """The `most` nearest rows, the nearest last: a small model leans on what it read last."""
@@ -29,12 +37,37 @@ class NearestRows:
     def places(self, fields: Fields, most: int) -> list[int]:
         """As `of`, where among the rows they are."""
         asked = set(tokens(self._task.question(fields)))
+        candidates = self._candidates(asked, most) if most else []
+        return sorted(candidates, key=lambda i: (-self._alike(asked, i), i))[:most][::-1]
 
-        def alike(index: int) -> float:
-            words, length = self._words[index]
-            return fsum(self._rarity[word] ** 2 for word in asked & words) / (length or 1)  # in any order, as a set is
+    def _alike(self, asked: Collection[str], index: int) -> float:
+        shared = (self._weight[word] for word in self._words[index] if word in asked)
+        return fsum(shared) / self._length[index]  # in any order, as a set is
 
-        return sorted(range(len(self._rows)), key=lambda i: (-alike(i), i))[:most][::-1]
+    def _candidates(self, asked: Collection[str], most: int) -> Collection[int]:
+        """Places of rows among which the `most` nearest are.
 
-    def _length(self, words: set[str]) -> float:
-        return sqrt(fsum(self._rarity[word] ** 2 for word in words))
+        Rows are looked up by the words asked for, the rarest first, until no row that has only the others can be among them: of
+        words with the weights w such a row is alike by sqrt(sum of w) at most (Cauchy-Schwarz). The commonest words, which
+        nearly all rows have, are seldom looked up.
+        """
+        rarest = sorted((word for word in asked if word in self._having), key=lambda word: (-self._weight[word], word))
+        left = fsum(self._weight[word] for word in rarest)
+        found: dict[int, float] = defaultdict(float)  # a row's sum of weights so far
+        for word in rarest:
+            if len(found) >= most and sqrt(left) < self._lowest(found, most) * _SLACK:
+                break
+            weight = self._weight[word]
+            left = max(0.0, left - weight)
+            for i in self._having[word]:
+                found[i] += weight
+        else:
+            left = 0.0
+        if len(found) < most:
+            return range(len(self._rows))
+        needed = self._lowest(found, most) * _SLACK
+        return [i for i, total in found.items() if total / self._length[i] + sqrt(left) >= needed]
+
+    def _lowest(self, found: dict[int, float], most: int) -> float:
+        """The least that the `most` nearest of the rows found so far are alike."""
+        return nlargest(most, (total / self._length[i] for i, total in found.items()))[-1]

@@ -501,7 +501,6 @@ def test_an_earlier_run_s_patterns_are_told_in_words(finished_state: State) -> N
     assert 'id="earlier"' not in render(finished_state)
 
 
-<<<<<<< HEAD
 def test_patterns_of_another_run_are_said_to_be_those(finished_state: State) -> None:
     origin = {"run": "gs://exports/other", "task": "gsm8k", "slm": "org/other-slm", "iteration": 2}
     summary = {"failures": 24, "analysed": 0, "taken_from": origin, "struck": 1, "redrafted": 0, "dropped": 0}
@@ -524,7 +523,8 @@ def test_patterns_of_another_run_are_said_to_be_those(finished_state: State) -> 
     assert "Taken from" in page.text and "0 analysed" not in page.text and "0 failures" not in page.text
     assert "taken from another run, for 24 validation failures" in page.text
     assert "Taken from" not in Page(render(finished_state)).text
-=======
+
+
 @pytest.mark.parametrize(
     ("branch", "parents", "said"),
     [
@@ -550,4 +550,3 @@ def test_a_method_is_named_and_its_rows_say_what_they_were_written_from(finished
     assert "no call" in text and "#pattern-" not in [value for name, value in page.attributes if name == "href"]
     assert "Training errorWhat about train-0" not in text, "a row that was answered rightly is no error"
     assert "method" not in Page(render(finished_state, shown)).text.split("seed 0")[0]
->>>>>>> methods
