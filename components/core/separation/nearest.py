@@ -3,9 +3,11 @@
 "Total shipping of Ida Dahl's orders"  ->  "What did shipping cost customer 11 altogether?"
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from heapq import nlargest
+from itertools import accumulate
 from math import fsum, log, sqrt
 
 from pada_agent.components.core.records import Fields
@@ -13,7 +15,9 @@ from pada_agent.components.core.separation.duplicates import tokens
 from pada_agent.components.core.tasks.task import Task
 
 
-_SLACK = 1 - 1e-9  # for sums in another order than `_alike` has them
+SLACK = 1 - 1e-9  # for sums in another order than `_alike` has them
+FEW = 100  # rows of which it is quicker to look at all than to look up words
+CHECKED = 2  # a look at all rows found, at each so many rows that a word would have looked at
 
 
 class NearestRows:
@@ -28,7 +32,8 @@ class NearestRows:
             for word in words:
                 self._having[word].append(i)
         self._weight = {word: log((1 + len(rows)) / len(having)) ** 2 for word, having in self._having.items()}
-        self._length = [sqrt(fsum(map(self._weight.__getitem__, words))) or 1 for words in self._words]
+        self._length = [sqrt(fsum(map(self._weight.__getitem__, words))) or 1.0 for words in self._words]
+        self._by_length = sorted(range(len(rows)), key=self._length.__getitem__)
 
     def of(self, fields: Fields, most: int) -> list[Fields]:
         """The `most` nearest rows, the nearest last: a small model leans on what it read last."""
@@ -47,27 +52,32 @@ class NearestRows:
     def _candidates(self, asked: Collection[str], most: int) -> Collection[int]:
         """Places of rows among which the `most` nearest are.
 
-        Rows are looked up by the words asked for, the rarest first, until no row that has only the others can be among them: of
-        words with the weights w such a row is alike by sqrt(sum of w) at most (Cauchy-Schwarz). The commonest words, which
-        nearly all rows have, are seldom looked up.
+        Rows are looked up by the words asked for, the rarest first. A row that has only those not looked up by then, of weights
+        w, is alike by at most sum(w) / its length, and by sqrt(sum(w)) (Cauchy-Schwarz). Once that is too little for all but a few
+        short rows, the other words, which nearly all rows have, need no look.
         """
         rarest = sorted((word for word in asked if word in self._having), key=lambda word: (-self._weight[word], word))
-        left = fsum(self._weight[word] for word in rarest)
+        lefts = list(accumulate(self._weight[word] for word in reversed(rarest)))[::-1]  # sums from each word on
         found: dict[int, float] = defaultdict(float)  # a row's sum of weights so far
-        for word in rarest:
-            if len(found) >= most and sqrt(left) < self._lowest(found, most) * _SLACK:
+        for word, left in zip(rarest, lefts, strict=True):
+            having = self._having[word]
+            if most <= len(found) < CHECKED * len(having) and self._short(left, self._lowest(found, most)) <= FEW:
                 break
-            weight = self._weight[word]
-            left = max(0.0, left - weight)
-            for i in self._having[word]:
-                found[i] += weight
+            for i in having:
+                found[i] += self._weight[word]
         else:
             left = 0.0
         if len(found) < most:
             return range(len(self._rows))
-        needed = self._lowest(found, most) * _SLACK
-        return [i for i, total in found.items() if total / self._length[i] + sqrt(left) >= needed]
+        needed = self._lowest(found, most)
+        unseen = self._by_length[: self._short(left, needed)]
+        near = [i for i, total in found.items() if total / self._length[i] + min(sqrt(left), left / self._length[i]) >= needed]
+        return {*near, *unseen}
+
+    def _short(self, left: float, needed: float) -> int:
+        """How many rows are so short that words of weights `left` in sum may make them as alike as is `needed`; they come first."""
+        return 0 if sqrt(left) < needed else bisect_right(self._by_length, left / needed, key=self._length.__getitem__)
 
     def _lowest(self, found: dict[int, float], most: int) -> float:
         """The least that the `most` nearest of the rows found so far are alike."""
-        return nlargest(most, (total / self._length[i] for i, total in found.items()))[-1]
+        return nlargest(most, (total / self._length[i] for i, total in found.items()))[-1] * SLACK
