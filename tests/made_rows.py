@@ -1,7 +1,7 @@
 """Rows like SQuAD's in size and make, as many as are asked for, from words that a seed makes up: what scale is measured with.
 
-    {"id": "train-17", "title": "Sorepa", "context": "The milo dane of Sorepa was tuvi rako in 1843, ... (about 110 words)",
-     "question": "What was the milo dane of Sorepa in 1843?", "answers": {"text": ["tuvi rako"], "answer_start": [...]}}
+{"id": "train-17", "title": "Sorepa", "context": "The milo dane of Sorepa was tuvi rako in 1843, ... (about 110 words)",
+ "question": "What was the milo dane of Sorepa in 1843?", "answers": {"text": ["tuvi rako"], "answer_start": [...]}}
 """
 
 import random

@@ -69,7 +69,7 @@ def _offered(other: State, address: str, iteration: int) -> tuple[int, list[Offe
     if not found:
         raise InputError(
             f"analyze.patterns_from: the run at {address} has no patterns (task {other.run.task}, method {other.run.method}, "
-            f"{len(other.iterations)} iterations so far); name one that has found some, and not the place that this run exports to"
+            f"{len(other.iterations)} iterations so far); name one that has found some, and not where this run exports to"
         )
     return found[min(iteration, len(found)) - 1]
 

@@ -198,8 +198,8 @@ class AnalyzeSettings(Section):
     )
     patterns_from: str = Field(
         default="",
-        description="another run, whose patterns and strategies are taken; the teacher is asked for none: its export place, its run "
-        "directory or one of its states: path, gs://, s3:// or minio://",
+        description="another run, whose patterns and strategies are taken, so that the teacher analyses nothing: its export "
+        "place, its run directory or one of its states: path, gs://, s3:// or minio://",
     )
 
     @model_validator(mode="after")
@@ -348,7 +348,7 @@ class Settings(Section):
     seed: int = Field(default=0, ge=0)
     earlier: str = Field(
         default="",
-        description="an earlier run, named as in analyze.patterns_from: the report says what became of its patterns; no row is taken",
+        description="an earlier run, named as in analyze.patterns_from: the report says what became of its patterns",
     )
 
 

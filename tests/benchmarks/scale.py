@@ -22,16 +22,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from apart import answer, apart
+from llm_stub import SOLVER, Ask, serving
+from made_rows import solved, squad_rows
+from whole_run import spread, teach
+
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.records import HeldOutRow, Prediction, Score, TrainRow
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.stages import STAGES
-from apart import answer, apart
-from llm_stub import SOLVER, Ask, serving
-from made_rows import solved, squad_rows
-from whole_run import spread, teach
 
 TASK = load_task("squad", {})
 WRONG = {"validation": 0.5, "selection": 0.5, "test": 0.5, "train": 0.1}  # shares of rows answered wrongly
@@ -83,7 +84,12 @@ class Run:
         found = apart(__file__, "stage", {"stage": name, "input": json.dumps(document), "profile": name == self.profiled})
         print(found.pop("profile", ""), end="", flush=True)
         files = sum(path.stat().st_size for path in into.rglob("*") if path.is_file())
-        row = {"stage": f"{name}{what and f', {what}'}", "seconds": time.monotonic() - started, "written_mb": files / 1e6, **found}
+        row = {
+            "stage": f"{name}{what and f', {what}'}",
+            "seconds": time.monotonic() - started,
+            "written_mb": files / 1e6,
+            **found,
+        }
         self.measured.append(row)
         print(line(row), flush=True)
         return outputs

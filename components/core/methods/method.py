@@ -66,7 +66,9 @@ def check_transfer(analyze: AnalyzeSettings, method: str, patterns: bool) -> Non
     """
     if analyze.patterns_from and not (patterns and load_method(method).finds_patterns):
         without = f"generate.method {method} writes" if patterns else "generate.pattern_share 0 has no row written"
-        raise InputError(f"analyze.patterns_from: {without} against no pattern; leave it out, or take method pada and a share above 0")
+        raise InputError(
+            f"analyze.patterns_from: {without} against no pattern; leave it out, or take method pada and a share above 0"
+        )
 
 
 class Novelty(Protocol):

@@ -14,7 +14,6 @@ from pada_agent.components.core.records import Fields
 from pada_agent.components.core.separation.duplicates import tokens
 from pada_agent.components.core.tasks.task import Task
 
-
 SLACK = 1 - 1e-9  # for sums in another order than `_alike` has them
 FEW = 100  # rows of which it is quicker to look at all than to look up words
 CHECKED = 2  # a look at all rows found, at each so many rows that a word would have looked at
@@ -27,7 +26,7 @@ class NearestRows:
         self._task, self._rows = task, rows
         self._having: dict[str, list[int]] = defaultdict(list)
         own: dict[str, str] = {}  # one string for a word, however many rows have it
-        self._words = [tuple(own.setdefault(w, w) for w in set(tokens(task.question(fields)))) for fields in rows]
+        self._words = [tuple(own.setdefault(w, w) for w in self._asked(fields)) for fields in rows]
         for i, words in enumerate(self._words):
             for word in words:
                 self._having[word].append(i)
@@ -41,9 +40,12 @@ class NearestRows:
 
     def places(self, fields: Fields, most: int) -> list[int]:
         """As `of`, where among the rows they are."""
-        asked = set(tokens(self._task.question(fields)))
+        asked = self._asked(fields)
         candidates = self._candidates(asked, most) if most else []
         return sorted(candidates, key=lambda i: (-self._alike(asked, i), i))[:most][::-1]
+
+    def _asked(self, fields: Fields) -> set[str]:
+        return set(tokens(self._task.question(fields)))
 
     def _alike(self, asked: Collection[str], index: int) -> float:
         shared = (self._weight[word] for word in self._words[index] if word in asked)
@@ -52,9 +54,9 @@ class NearestRows:
     def _candidates(self, asked: Collection[str], most: int) -> Collection[int]:
         """Places of rows among which the `most` nearest are.
 
-        Rows are looked up by the words asked for, the rarest first. A row that has only those not looked up by then, of weights
-        w, is alike by at most sum(w) / its length, and by sqrt(sum(w)) (Cauchy-Schwarz). Once that is too little for all but a few
-        short rows, the other words, which nearly all rows have, need no look.
+        Rows are looked up by the words asked for, the rarest first. A row that has none of those looked up by then is alike by
+        sum(w) / its length at most, w being the weights of the others, and by sqrt(sum(w)) (Cauchy-Schwarz). Once that is too
+        little for all but a few short rows, the other words, which nearly all rows have, need no look.
         """
         rarest = sorted((word for word in asked if word in self._having), key=lambda word: (-self._weight[word], word))
         lefts = list(accumulate(self._weight[word] for word in reversed(rarest)))[::-1]  # sums from each word on
@@ -75,7 +77,7 @@ class NearestRows:
         return {*near, *unseen}
 
     def _short(self, left: float, needed: float) -> int:
-        """How many rows are so short that words of weights `left` in sum may make them as alike as is `needed`; they come first."""
+        """How many rows are so short that words of weights `left` in sum may make them as alike as `needed`."""
         return 0 if sqrt(left) < needed else bisect_right(self._by_length, left / needed, key=self._length.__getitem__)
 
     def _lowest(self, found: dict[int, float], most: int) -> float:

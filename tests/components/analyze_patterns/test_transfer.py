@@ -207,5 +207,5 @@ def test_a_method_that_finds_no_patterns_takes_none(take, sql_settings, stage, d
             "generate": sql_settings.generate.model_copy(update={"method": "auggpt"}),
         }
     )
-    with pytest.raises(InputError, match="generate.method auggpt writes against no pattern"):
+    with pytest.raises(InputError, match=r"generate\.method auggpt writes against no pattern"):
         stage(run, settings, {"train_data": data["train_data"], "predictions": tmp_path / "predictions"})

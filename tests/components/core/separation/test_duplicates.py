@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pada_agent.components.core.separation import duplicates
 from pada_agent.components.core.separation.duplicates import NearDuplicates, normalise, tokens
 
 PASSAGE = " ".join(
@@ -115,3 +116,43 @@ def test_an_exact_copy_has_similarity_one_and_the_closest_wins() -> None:
 def test_symmetric_on_any_text(one: str, other: str) -> None:
     assert (closest(one, other) is None) == (closest(other, one) is None)
     assert closest(one, one) == ("known", 1.0)
+
+
+PIECES = (
+    "How many",
+    "7",
+    "-",
+    "\n",
+    "17",
+    "1,000",
+    "3.5",
+    "'8'",
+    "Oslo",
+    "oslo",
+    "customers",
+    "customer",
+    "are there",
+    "x2",
+    ".",
+    "½",
+    "the",
+    "-5",
+)
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), min_size=4, max_size=9), min_size=2, max_size=12), st.sampled_from([0.6, 0.9]))
+def test_rows_with_other_numbers_need_no_comparison(rows: list[list[str]], threshold: float) -> None:
+    """The same is found as by a comparison with each row."""
+    texts = [(" ".join(row), " ".join(row[::-1])) for row in rows]
+
+    def found() -> list[tuple[str, float] | None]:
+        seen, twins = NearDuplicates(threshold), []
+        for i, parts in enumerate(texts):
+            twins.append(seen.closest(*parts))
+            seen.add(str(i), *parts)
+        return twins
+
+    with pytest.MonkeyPatch.context() as patch:
+        by_numbers = found()
+        patch.setattr(duplicates, "_numbers", lambda row: ())
+        assert by_numbers == found()

@@ -8,7 +8,6 @@ from collections import Counter
 from math import fsum, log, sqrt
 
 import pytest
-from made_rows import squad_rows
 
 from pada_agent.components.core.separation.duplicates import tokens
 from pada_agent.components.core.separation.nearest import NearestRows
@@ -58,17 +57,19 @@ def test_equally_near_rows_have_one_order_in_every_process():
     assert len(orders) == 1
 
 
-def plainly(rows, question, most):
-    """Every row looked at, as the class says they are compared."""
+def by_a_look_at_all(rows):
+    """A function that puts the places of all rows in order, the nearest to a question first."""
     words = [set(tokens(TASK.question(row))) for row in rows]
     having = Counter(word for of in words for word in of)
     weight = {word: log((1 + len(rows)) / n) ** 2 for word, n in having.items()}
+    length = [sqrt(fsum(weight[word] for word in of)) or 1 for of in words]
 
-    def alike(i):
+    def in_order(question):
         asked = set(tokens(TASK.question(question)))
-        return fsum(weight[word] for word in asked & words[i]) / (sqrt(fsum(weight[word] for word in words[i])) or 1)
+        alike = [fsum(weight[word] for word in asked & of) / length[i] for i, of in enumerate(words)]
+        return sorted(range(len(rows)), key=lambda i: (-alike[i], i))
 
-    return sorted(range(len(rows)), key=lambda i: (-alike(i), i))[:most][::-1]
+    return in_order
 
 
 @pytest.mark.parametrize("length", [3, 12, 60])
@@ -82,8 +83,10 @@ def test_the_rows_that_are_not_looked_at_are_none_of_the_nearest(length):
 
     questions = [asked() for _ in range(300)]
     rows = [fields(q) for q in [*questions, *questions[:40], *(" ".join(reversed(q.split())) for q in questions[:40])]]
-    near = NearestRows(TASK, rows)
-    for question in [fields(asked()) for _ in range(60)] + rows[:20] + [fields("w0"), fields("none of them")]:
+    near, plainly, looked_at = NearestRows(TASK, rows), by_a_look_at_all(rows), []
+    for question in [fields(asked()) for _ in range(20)] + rows[:10] + [fields("w0"), fields("none of them")]:
+        order = plainly(question)
         for most in (0, 1, 3, 40, 500):
-            assert near.places(question, most) == plainly(rows, question, most)
-
+            assert near.places(question, most) == order[:most][::-1]
+        looked_at.append(len(near._candidates(near._asked(question), 3)))
+    assert length < 60 or min(looked_at) < 10, "and these are nearly all of them"
