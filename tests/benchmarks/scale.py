@@ -139,7 +139,7 @@ def by_words(folder: Path) -> str:
     """A model of sentence-transformers whose embedding of a text is the mean of fixed random vectors of its words."""
     import numpy as np
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = {word for row in squad_rows(20_000, "vocabulary") for word in row["context"].split()}
