@@ -247,19 +247,30 @@ def export(
 
 @app.command()
 def study(
-    config: Config,
-    out: Annotated[Path, typer.Option("--out", help="folder for the runs, study.json and the table")],
-    seeds: Annotated[str, typer.Option("--seeds", help="e.g. 0,1,2")] = "0,1,2",
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="seeds at a time, each with its share of the cores")] = 1,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file of a study or of a run; pipelines/study/README.md")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="folder for the runs, study.json and the tables")] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="e.g. 0,1,2; in place of the file's")] = "",
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="runs at a time; in place of the file's")] = 0,
+    tables: Annotated[Path | None, typer.Option("--tables", help="a study.json: make its tables again, run nothing")] = None,
 ) -> None:
-    """Repeat a run over seeds and compare PaDA with step-matched vanilla."""
-    from pada_agent.pipelines.study.run import conduct, parse_seeds
+    """Compare methods over tasks, training sizes and seeds, or go on with it; of a run's config: PaDA over seeds."""
+    from pada_agent.pipelines.local.log import RunLog
+    from pada_agent.pipelines.study.run import conduct, parse_seeds, tables_of
+    from pada_agent.pipelines.study.study_file import read_study
 
-    settings = read_config(config)
+    if tables:
+        typer.echo(tables_of(tables))
+        return
+    if config is None or out is None:
+        raise InputError("a study needs --config and --out, or --tables with the study.json of one")
     if ":/" in str(out):
         raise InputError(f"--out {out}: a study is written to a local folder")
-    with _says_how_to_go_on(["pada", "study", "--config", str(config), "--seeds", seeds, "--jobs", str(jobs), "--out", str(out)]):
-        conduct(settings, parse_seeds(seeds), out, jobs=jobs)
+    chosen = [*(["--seeds", seeds] if seeds else []), *(["--jobs", str(jobs)] if jobs else [])]
+    plan = read_study(config, parse_seeds(seeds) if seeds else (), jobs)
+    with _says_how_to_go_on(["pada", "study", "--config", str(config), *chosen, "--out", str(out)]):
+        conduct(plan, out.resolve(), say=RunLog().say)
 
 
 @app.command("compile")

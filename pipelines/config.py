@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pada_agent.components.core.addresses import Address, moved
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.methods.method import check_transfer
+from pada_agent.components.core.methods.method import check_transfer, load_method
+from pada_agent.components.core.quality.rules import check_judge
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.answer_first import check_order
 from pada_agent.components.core.tasks.registry import task_class
@@ -26,12 +27,18 @@ def read_config(file: Path, seed: int | None = None) -> Settings:
     values = read_yaml(file, "--config", "task, slm, teacher, judge")
     if seed is not None:
         values["seed"] = seed
-    settings = validated(values, Settings, file)
+    return located(validated(values, Settings, file), file)
+
+
+def located(settings: Settings, file: Path) -> Settings:
+    """The settings with paths that are relative to `file` made absolute. Raises InputError for what the task does not take."""
     folder = file.resolve().parent
     try:
         if settings.generate.order:
             check_order(task_class(settings.task.name), settings.generate.order)
         check_transfer(settings.analyze, settings.generate.method, settings.generate.pattern_share > 0)
+        method = load_method(settings.generate.method)
+        check_judge(settings.teacher, settings.judge, method.checked_by(settings.control))
         return moved(settings, lambda address: _located(folder, address))
     except InputError as e:
         raise InputError(f"{file}: {e}") from e

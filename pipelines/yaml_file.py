@@ -48,9 +48,19 @@ def validated(values: dict[str, Any], model: type[Model], file: Path) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as e:
-        first = min(e.errors(), key=lambda error: error["type"] != "extra_forbidden")  # the one that is told
-        line = _line(yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), first["loc"])
-        raise InputError(f"{file}{f', line {line}' if line else ''}: {validation_message(e, model)}") from e
+        raise InputError(f"{place(file, told(e))}: {validation_message(e, model)}") from e
+
+
+def told(error: ValidationError) -> tuple[int | str, ...]:
+    """Where the complaint is that `validation_message` tells."""
+    first: tuple[int | str, ...] = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")["loc"]
+    return first
+
+
+def place(file: Path, location: Sequence[int | str]) -> str:
+    """The file, and the line that `location` leads to in it."""
+    line = _line(yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), location)
+    return f"{file}, line {line}" if line else str(file)
 
 
 def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:

@@ -28,8 +28,7 @@ def run(ex: Executor) -> None:
     settings = ex.settings(ControlQuality)
     method = load_method(settings.generate.method)
     control = method.checked_by(settings.control)
-    if control.judges:
-        check_judge(settings.teacher, settings.judge, control.allow_judge)
+    check_judge(settings.teacher, settings.judge, control)
     data, source = ex.input("train_data", "train.jsonl"), ex.input("batches", "batches.jsonl")
     prints = Fingerprints.beside(data)
     if prints is None:

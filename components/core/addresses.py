@@ -19,7 +19,9 @@ from pada_agent.components.core.tasks.registry import task_class
 Kind = Literal["rows", "file", "folder", "model", "run"]
 # Of object stores: the scheme of a URI, and the API that is spoken there. KFP calls its own store minio://, which is an S3 API.
 STORES = {"gs": "gs", "s3": "s3", "minio": "s3"}
-HUB_ROWS = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?#(?P<split>[\w.-]+)")
+HUB_ROWS = re.compile(
+    r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?#(?P<split>[\w.-]+)(?:\[(?P<start>\d*):(?P<stop>\d*)\])?"
+)
 _FIXED: tuple[tuple[str, Kind, tuple[str, ...]], ...] = (
     ("task.train", "rows", ("prepare_data",)),
     ("task.validation", "rows", ("prepare_data",)),

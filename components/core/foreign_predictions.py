@@ -47,7 +47,7 @@ def read_foreign(task: Task, rows: Iterable[tuple[str, Fields]], split: Split) -
         elif own_filter in ("", filters[prediction.id], *first.score.extra):
             raise InputError(f"{where}: id '{prediction.id}' comes twice")
         else:
-            extra = first.score.extra | {own_filter: prediction.score.correct}
+            extra = {**first.score.extra, own_filter: prediction.score.correct}
             by_id[prediction.id] = first.model_copy(update={"score": first.score.model_copy(update={"extra": extra})})
     return list(by_id.values())
 

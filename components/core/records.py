@@ -7,11 +7,12 @@ One line of `train.jsonl`, as prepare_data writes it for text-to-SQL:
 Training and held-out rows are different types on purpose: a generator takes `TrainRow` and cannot be handed a `HeldOutRow`.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Fields = dict[str, Any]
+Share = Annotated[float, Field(ge=0, le=1)]
 HeldOutSplit = Literal["validation", "selection", "test"]
 Branch = Literal["pattern", "error", "row"]  # written against a pattern, a training error, or from any training row
 RejectionKind = Literal[
@@ -72,7 +73,9 @@ class Score(Record):
     valid: bool = Field(description="False when no answer could be read out of the output; then it is also not correct")
     predicted: str = Field(default="", description="what was read out of the output, e.g. the option letter")
     detail: str = Field(default="", description="why it is wrong, for the analysis")
-    extra: dict[str, bool] = Field(default_factory=dict, description="secondary metrics, e.g. GSM8K flexible match")
+    extra: dict[str, Share] = Field(
+        default_factory=dict, description="secondary metrics, 0 to 1: SQuAD's F1 is graded, GSM8K's flexible match 0 or 1"
+    )
 
 
 class Prediction(Record):

@@ -13,6 +13,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from statistics import NormalDist
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pada_agent.components.core.records import Prediction
 
 RESAMPLES = 2000
+RANDOM_FLIPS = 9999
+ZERO_AND_ONE = bytes.maketrans(b"01", bytes((0, 1)))
 MIN_FOR_COLLAPSE = 10  # answers below which "nearly all the same" says nothing
 HISTOGRAM_LABELS = 12
 LABEL_LENGTH = 40
@@ -38,7 +41,7 @@ class SplitMetrics(BaseModel):
     invalid: int = Field(default=0, ge=0, description="rows whose output held no answer; they count as wrong")
     histogram: dict[str, int] = Field(default_factory=dict, description="the most frequent answers")
     collapsed: bool = Field(default=False, description="nearly all answers are the same one, and not because it is right")
-    extra: dict[str, float] = Field(default_factory=dict, description="accuracy by the task's secondary metrics")
+    extra: dict[str, float] = Field(default_factory=dict, description="means of the task's secondary metrics, 0 to 1")
 
     @property
     def invalid_share(self) -> float:
@@ -61,7 +64,7 @@ def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, colla
         invalid=sum(not p.score.valid for p in predictions),
         histogram=dict(sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:HISTOGRAM_LABELS]),
         collapsed=_collapsed(predictions, answers, collapse_share),
-        extra={name: sum(p.score.extra.get(name, False) for p in predictions) / n for name in sorted(extra)},
+        extra={name: sum(p.score.extra.get(name, 0.0) for p in predictions) / n for name in sorted(extra)},
     )
 
 
@@ -74,8 +77,8 @@ def _collapsed(predictions: Sequence[Prediction], answers: Counter[str], share: 
     return count > share * total and right <= share * count  # where one label is the truth, giving it is no collapse
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share, 0 to 1. Without rows it is (0, 1)."""
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share, 0 to 1. Without rows it is (0, 1). An effective number of rows need not be whole."""
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -95,7 +98,10 @@ def mcnemar_exact(gains: int, losses: int) -> float:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two models on the same rows. `p` is two-sided, `p_better` one-sided (small: the second is better)."""
+    """Two models on the same rows. `gains` and `losses` count rows that the second scores higher and lower.
+
+    `p` is two-sided, `p_better` one-sided (small: the second is better).
+    """
 
     n: int
     gains: int
@@ -105,37 +111,55 @@ class Paired:
     p_better: float
 
 
-def paired_test(before: Mapping[str, bool], after: Mapping[str, bool], groups: Mapping[str, str] | None = None) -> Paired:
-    """Exact test that `after` (row id -> correct) differs from `before`. Raises ValueError if the rows are not the same.
+def paired_test(before: Mapping[str, float], after: Mapping[str, float], groups: Mapping[str, str] | None = None) -> Paired:
+    """Test that `after` (row id -> score, 0 to 1, or correct) differs from `before`. Raises ValueError if the rows differ.
 
-    Under the null a group's net gain is as likely as the same net loss, so each group's sign is flipped, all 2^G ways.
-    With every row its own group this is exactly McNemar's test.
+    Under the null a group's net gain is as likely as the same net loss, so each group's sign is flipped (`sign_flip_tails`).
+    With right and wrong, and every row its own group, this is exactly McNemar's test.
     """
     if before.keys() != after.keys():
         raise ValueError("the two models were not evaluated on the same rows")
-    net: dict[str, int] = defaultdict(int)
+    net: dict[str, float] = defaultdict(int)
     for row in before:
-        net[(groups or {}).get(row) or f"row {row}"] += int(after[row]) - int(before[row])
-    gains = sum(after[row] and not before[row] for row in before)
-    losses = sum(before[row] and not after[row] for row in before)
-    above, below = _sign_flip_tails([d for d in net.values() if d])
-    share = (gains - losses) / len(before) if before else 0.0
-    return Paired(len(before), gains, losses, share, min(1.0, 2 * min(above, below)), above)
+        net[(groups or {}).get(row) or f"row {row}"] += after[row] - before[row]
+    gains, losses = (sum(sign * (after[row] - before[row]) > 0 for row in before) for sign in (1, -1))
+    above, below = sign_flip_tails(list(net.values()))
+    difference = sum(net.values()) / len(before) if before else 0.0
+    return Paired(len(before), gains, losses, difference, min(1.0, 2 * min(above, below)), above)
 
 
-def _sign_flip_tails(differences: Sequence[int]) -> tuple[float, float]:
-    """Chance of a sum at least, and at most, as large as the one seen, when every sign is a coin toss."""
+def sign_flip_tails(differences: Sequence[float]) -> tuple[float, float]:
+    """Chance of a sum at least, and at most, as large as the one seen, when every sign is a coin toss.
+
+    Whole numbers: exact, over all 2^n ways. Graded scores: 9,999 random ways and the one seen, so neither is below 0.0001.
+    """
+    sizes = [abs(d) for d in differences if d]
+    if not all(float(size).is_integer() for size in sizes):
+        return _random_flip_tails(sizes, sum(differences))
     ways: dict[int, int] = {0: 1}
-    for size in map(abs, differences):
+    for size, count in Counter(map(int, sizes)).items():
         flipped: dict[int, int] = defaultdict(int)
-        for total, count in ways.items():
-            flipped[total + size] += count
-            flipped[total - size] += count
+        for up in range(count + 1):
+            step, times = size * (2 * up - count), math.comb(count, up)
+            for total, ways_there in ways.items():
+                flipped[total + step] += times * ways_there
         ways = flipped
-    seen, all_ways = sum(differences), 1 << len(differences)
+    seen, all_ways = sum(differences), 1 << len(sizes)
     above = sum(count for total, count in ways.items() if total >= seen) / all_ways
     below = sum(count for total, count in ways.items() if total <= seen) / all_ways
     return above, below
+
+
+def _random_flip_tails(sizes: Sequence[float], seen: float) -> tuple[float, float]:
+    rng, all_sizes = random.Random(0), sum(sizes)
+    slack = 1e-9 * all_sizes  # the same total, added up in another order
+    above = below = 1
+    for _ in range(RANDOM_FLIPS):
+        ups = f"{rng.getrandbits(len(sizes)):0{len(sizes)}b}".encode().translate(ZERO_AND_ONE)
+        total = 2 * sum(compress(sizes, ups)) - all_sizes
+        above += total >= seen - slack
+        below += total <= seen + slack
+    return above / (RANDOM_FLIPS + 1), below / (RANDOM_FLIPS + 1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.cost.budget import Usage, by_stage
-from pada_agent.components.core.methods.method import FromRow, load_method
+from pada_agent.components.core.methods.method import FromRow, Method, load_method
 from pada_agent.components.core.quality.judge_check import JUDGE_CHECK_FILE
 from pada_agent.components.core.records import Batch, TrainRow
 from pada_agent.components.core.row_quotas import allocation, iteration_rows
@@ -37,7 +37,7 @@ def run(ex: Executor) -> None:
         batches = next_batches(sources, written, settings.generate, iteration, settings.seed)
         usage = {k: Usage.model_validate(v) for k, v in read_json(before / "usage.json").items()}
     else:
-        batches, usage = _begin(sources, settings, iteration), {}
+        batches, usage = _begin(sources, method, settings, iteration), {}
     most = max((b.wanted for b in batches), default=1)
     if method.repeats != "rows" and (warning := forms.check_room(most, settings.teacher.max_tokens)):
         notice(warning)
@@ -59,8 +59,8 @@ def run(ex: Executor) -> None:
     ex.finish()
 
 
-def _begin(sources: Sources, settings: GenerateData, iteration: int) -> list[Batch]:
-    method, iterations, rows = load_method(settings.generate.method), settings.loop.iterations, len(sources.train)
+def _begin(sources: Sources, method: Method, settings: GenerateData, iteration: int) -> list[Batch]:
+    iterations, rows = settings.loop.iterations, len(sources.train)
     if isinstance(method, FromRow):
         wanted = iteration_rows(settings.generate, rows, iteration, iterations)
         return RowBatches(sources, method, settings.generate, iteration, settings.seed).first(wanted)

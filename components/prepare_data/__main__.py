@@ -19,6 +19,7 @@ from pada_agent.components.backends.store.versions import check_versions
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.prompts import FOLDER
+from pada_agent.components.core.quality.rules import check_judge
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData
 from pada_agent.components.core.tasks.answer_first import check_order
@@ -41,7 +42,9 @@ def run(ex: Executor) -> None:
         check_order(task_class(settings.task.name), whole_run.generate.order)
     task = open_task(settings.task, settings.prompts)
     if whole_run:
-        load_method(whole_run.generate.method).check(task)
+        method = load_method(whole_run.generate.method)
+        method.check(task)
+        check_judge(whole_run.teacher, whole_run.judge, method.checked_by(whole_run.control))
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None

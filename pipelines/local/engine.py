@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.executor import Executor
-from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.local.embedded_servers import EmbeddedServers
 from pada_agent.pipelines.local.log import RunLog
-from pada_agent.pipelines.local.run_directory import RunDirectory, TaskFolder, task_key
+from pada_agent.pipelines.local.run_directory import RunDirectory, TaskFolder, own_files, task_key
+from pada_agent.pipelines.local.shared_tasks import SHARED_STAGES, SharedTasks
 
 Stage = Callable[[Executor], None]
 Artifacts = Mapping[str, Path | None]
@@ -60,6 +60,7 @@ class Engine:
     servers: EmbeddedServers
     stage: Callable[[str], Stage]
     on_state: Callable[[Path], None]
+    shared: SharedTasks | None = None
     tasks: dict[str, Done] = field(default_factory=dict)
 
     def when(self, condition: bool, name: str, body: Callable[[], None]) -> None:
@@ -81,12 +82,8 @@ class Engine:
         folder = self.directory.task(self.plan.index(name) + 1, name)
         inputs = {key: path for key, path in artifacts.items() if path is not None}
         own = {"settings": STAGES[stage].sections(self.settings), **parameters}
-        # A model is not hashed for its size; another run may go on, but what was taken from it then stays taken.
-        read = (a for a in addresses(self.settings) if a.is_path and a.kind not in ("model", "run"))
-        key = task_key(stage, own, inputs, {a.key: Path(a.value) for a in read if stage in a.readers})
-        fresh = not folder.finished(key)
-        if fresh:
-            self._run(Call(name, stage, key, inputs, own, folder))
+        key = task_key(stage, own, inputs, own_files(self.settings) if stage == "prepare_data" else {})
+        fresh = self._provide(Call(name, stage, key, inputs, own, folder))
         self.directory.keep(folder)
         if fresh and STAGES[stage].checkpoints:
             self.directory.drop_checkpoints(name, key)
@@ -98,6 +95,20 @@ class Engine:
         if name == self.until:
             raise Reached(name)
         return done
+
+    def _provide(self, call: Call) -> bool:
+        """Have the task finished, by this run or by another that shares its work; whether it ran just now."""
+        if self.shared is None or call.stage not in SHARED_STAGES:
+            fresh = not call.folder.finished(call.key)
+            if fresh:
+                self._run(call)
+            return fresh
+        with self.shared.held(call.key):
+            fresh = not call.folder.finished(call.key) and not self.shared.take(call.key, call.folder)
+            if fresh:
+                self._run(call)
+            self.shared.give(call.key, call.folder)
+        return fresh
 
     def _run(self, call: Call) -> None:
         stage = STAGES[call.stage]

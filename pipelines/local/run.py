@@ -13,6 +13,8 @@ from pada_agent.pipelines.local.engine import Done, Engine, Reached, Stage
 from pada_agent.pipelines.local.log import RunLog
 from pada_agent.pipelines.local.outcome import publish
 from pada_agent.pipelines.local.remote_run import open_run
+from pada_agent.pipelines.local.run_directory import own_files, task_key
+from pada_agent.pipelines.local.shared_tasks import SharedTasks
 from pada_agent.pipelines.loop import Loop, task_names
 
 UNTIL = {
@@ -34,6 +36,11 @@ class Outcome:
     stopped_at: str
 
 
+def run_key(settings: Settings) -> str:
+    """Hash of what a run reads: its settings, how endpoints are reached aside, and the user's own files that they name."""
+    return task_key("prepare_data", {"settings": settings.model_dump(mode="json")}, {}, own_files(settings))
+
+
 def entry(stage: str) -> Stage:
     """A stage's entry, as its container calls it. Imported only when the stage runs: most bring something heavy."""
     program: Stage = import_module(f"pada_agent.components.{stage}.__main__").run
@@ -48,6 +55,7 @@ class Parts:
     server: Server | None = None
     publish: Callable[[Path, Path], None] = publish
     log: RunLog = field(default_factory=RunLog)
+    shared: Path | None = None  # folder of tasks that this run has in common with others
 
 
 def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts | None = None) -> Outcome:
@@ -70,7 +78,8 @@ def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts |
             parts.publish(state, directory.path)
             directory.keep_report()
 
-        engine = Engine(settings, directory, names, last, parts.log, servers, parts.stage, on_state)
+        shared = SharedTasks(parts.shared) if parts.shared else None
+        engine = Engine(settings, directory, names, last, parts.log, servers, parts.stage, on_state, shared)
         try:
             Loop(engine, *most).follow()
             stopped_at = ""

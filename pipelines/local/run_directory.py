@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.files import write_atomic
+from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
@@ -73,6 +74,11 @@ def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(kept.get(role), dict):
             kept[role] = {key: value for key, value in kept[role].items() if key not in _REACH and value not in ("", {}, None)}
     return kept
+
+
+def own_files(settings: Settings) -> dict[str, Path]:
+    """The user's own files and folders that the settings name, by key; no models, and no runs: what was taken of one stays."""
+    return {a.key: Path(a.value) for a in addresses(settings) if a.is_path and a.kind not in ("model", "run")}
 
 
 def task_key(stage: str, parameters: Mapping[str, Any], artifacts: Mapping[str, Path], files: Mapping[str, Path]) -> str:

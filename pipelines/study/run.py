@@ -1,58 +1,24 @@
-"""`pada study`: one run for each seed, and what their mean says. Started again it goes on where it stopped.
+"""`pada study`: all cells of a study, each run once, and the tables. Started again it goes on where it stopped."""
 
-The table of three seeds:
-
-    | model | mean | SD | seed 0 | seed 1 | seed 2 |
-    |---|---|---|---|---|---|
-    | vanilla | 70.1 % | 1.3 | 69.0 % | 70.0 % | 71.5 % |
-
-A difference is given with its interval from a hierarchical bootstrap over seeds and test rows: the seeds share the rows.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
 
-from pydantic import BaseModel
+from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.files import write_atomic
-from pada_agent.components.backends.record_files import read_records
-from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import Prediction
-from pada_agent.components.core.settings import Settings
-from pada_agent.components.core.state import State
-from pada_agent.components.core.statistics import Interval, hierarchical_bootstrap
-from pada_agent.pipelines.local import run as local
-from pada_agent.pipelines.local.log import RunLog
-from pada_agent.pipelines.local.run import Outcome
-from pada_agent.pipelines.study.side_by_side import run_side_by_side
+from pada_agent.components.backends.record_files import read_record
+from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
+from pada_agent.pipelines.study.compare import compare
+from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
+from pada_agent.pipelines.study.side_by_side import Item, Start, run_side_by_side
+from pada_agent.pipelines.study.study_file import Study
+from pada_agent.pipelines.study.tables import markdown
 
-MODELS = ("untuned", "vanilla", "step-matched vanilla", "PaDA, last iteration", "PaDA, shipped")
-PADA = MODELS[3:]
-BASELINE = "step-matched vanilla"
-Answers = dict[str, bool]
-
-
-@dataclass(frozen=True)
-class SeedResult:
-    """One seed's run: for each model its test rows (id -> correct), and the rows' groups."""
-
-    seed: int
-    answers: dict[str, Answers]
-    groups: dict[str, str]
-    note: str = ""
-
-
-class Study(BaseModel):
-    """What study.json holds. Accuracies are shares, one for each seed; differences are shares too."""
-
-    seeds: list[int]
-    rows_compared: int
-    confidence: float
-    accuracy: dict[str, list[float]]
-    differences: dict[str, Interval]
-    notes: list[str]
+FACTS_FILE, TABLES_FILE = "study.json", "study.md"
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -66,83 +32,101 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def conduct(
-    settings: Settings,
-    seeds: Sequence[int],
-    out: Path,
-    start: Callable[[Settings, Path], Outcome] = local.run,
-    log: RunLog | None = None,
-    jobs: int = 1,
-) -> str:
-    """Run every seed under `out`, `jobs` at a time, write study.json and study.md there, and print and return the latter."""
-    log = log or RunLog()
-    runs = {seed: (settings.model_copy(update={"seed": seed, "step_matched": True}), out / f"seed-{seed}") for seed in seeds}
-    if jobs > 1:
-        run_side_by_side(list(runs.values()), jobs, start, log.say)
-    results = []
-    for number, (seed, (own, folder)) in enumerate(runs.items(), 1):
-        log.say(f"seed {seed} ({number} of {len(seeds)})")
-        results.append(_result(seed, start(own, folder)))
-    facts = compare(results, settings.evaluate.confidence)
-    text = table(facts)
-    write_atomic(out / "study.json", facts.model_dump_json(indent=1))
-    write_atomic(out / "study.md", text)
-    log.say(text)
+def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str], None] = print) -> str:
+    """Run what is not finished under `out`, write study.json and study.md there, and say and return the latter.
+
+    Raises PadaError once all is written, if a cell failed; the next start tries it again.
+    """
+    book = _Book(study, out, list(cells(study, out)))
+    with _held(out):
+        todo = [cell for cell in book.plan if not book.enter(cell)]
+        book.write()
+        say(f"{len(book.plan) - len(todo)} of {len(book.plan)} cells are finished")
+        items = [Item(cell.name, cell.folder, cell, cell.needs) for cell in todo]
+        failed = run_side_by_side(items, study.jobs, start, say, lambda item: book.enter_and_write(item.work))
+        facts = book.write([Failure(cell=name, line=line) for name, line in failed.items()])
+        text = write_tables(facts, out)
+    say(text)
+    if failed:
+        raise PadaError(f"{len(failed)} of {len(book.plan)} cells failed; the same command tries them again")
     return text
 
 
-def _result(seed: int, outcome: Outcome) -> SeedResult:
-    """What the models of one run answered to the test rows."""
-    tuned = [name for name in outcome.tasks if name.startswith("evaluate-") and name.rpartition("-")[2].isdigit()]
-    last = tuned[-1] if tuned else "evaluate-vanilla"
-    baseline = "evaluate-step-matched" if tuned else "evaluate-vanilla"
-    assert outcome.state, "a run of a study goes to its end"
-    state = State.load(outcome.state)
-    shipped = f"evaluate-{state.incumbent.removeprefix('iteration-')}"
-    tasks = ("evaluate-untuned", "evaluate-vanilla", baseline, last, shipped)
-    answers, groups = {}, {}
-    for model, task in zip(MODELS, tasks, strict=True):
-        rows = read_records(outcome.tasks[task]["report_predictions"] / "test.jsonl", Prediction)
-        answers[model] = {row.id: row.score.correct for row in rows}
-        groups.update({row.id: row.group for row in rows})
-    note = "" if tuned else f"no iteration was trained ({state.decision.reason}); vanilla stands in for PaDA"
-    return SeedResult(seed, answers, groups, note)
+def cells(study: Study, out: Path) -> Iterator[Cell]:
+    """Seed by seed, so that whole comparisons are there early; of each seed first what all methods begin with."""
+    for seed in study.seeds:
+        places = [(task, regime) for task, regimes in study.regimes.items() for regime in regimes]
+        for task, regime in places:
+            yield Cell(task, regime, seed, VANILLA, study.settings(task, regime, VANILLA, seed), out)
+        for task, regime in places:
+            for method in study.methods:
+                yield Cell(task, regime, seed, method, study.settings(task, regime, method, seed), out)
 
 
-def compare(results: Sequence[SeedResult], confidence: float) -> Study:
-    """The study's facts. Raises InputError when the seeds have no test row in common."""
-    shared = sorted(set.intersection(*(set(r.answers[m]) for r in results for m in MODELS)))
-    if not shared:
-        raise InputError("the seeds were tested on different rows; set task.test_size to 0 so that all share the test set")
-    groups = {row: results[0].groups[row] for row in shared}
-
-    def difference(model: str) -> Interval:
-        by_seed = [{i: float(r.answers[model][i]) - float(r.answers[BASELINE][i]) for i in shared} for r in results]
-        return hierarchical_bootstrap(by_seed, groups, confidence)
-
-    return Study(
-        seeds=[r.seed for r in results],
-        rows_compared=len(shared),
-        confidence=confidence,
-        accuracy={m: [fmean(r.answers[m].values()) for r in results] for m in MODELS},
-        differences={f"{m} minus {BASELINE}": difference(m) for m in PADA},
-        notes=[f"seed {r.seed}: {r.note}" for r in results if r.note],
-    )
+def tables_of(file: Path) -> str:
+    """Make the tables of a study.json again, beside it. Raises InputError for another file."""
+    return write_tables(read_record(file, StudyFacts), file.parent)
 
 
-def table(study: Study) -> str:
-    """The study in Markdown."""
-    lines = [
-        "| model | mean | SD | " + " | ".join(f"seed {seed}" for seed in study.seeds) + " |",
-        "|---|---|---|" + "---|" * len(study.seeds),
-    ]
-    for model, shares in study.accuracy.items():
-        spread = f"{100 * stdev(shares):.1f}" if len(shares) > 1 else "-"
-        each = " | ".join(f"{100 * share:.1f} %" for share in shares)
-        lines.append(f"| {model} | {100 * fmean(shares):.1f} % | {spread} | {each} |")
-    lines.append("")
-    for name, found in study.differences.items():
-        interval = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-        lines.append(f"{name}: {100 * found.mean:+.1f} points ({100 * study.confidence:.0f} % interval {interval})")
-    lines.append(f"{study.rows_compared} test rows, {len(study.seeds)} seeds; intervals by bootstrap over both.")
-    return "\n".join([*lines, *study.notes]) + "\n"
+def write_tables(facts: StudyFacts, out: Path) -> str:
+    """Write study.md into `out`, and return it."""
+    text = markdown(compare(facts))
+    write_atomic(out / TABLES_FILE, text)
+    return text
+
+
+@dataclass
+class _Book:
+    """The study's facts as cells come in."""
+
+    study: Study
+    out: Path
+    plan: list[Cell]
+    tasks: dict[str, TaskFacts] = field(default_factory=dict)
+    found: dict[str, CellFile] = field(default_factory=dict)
+
+    def enter(self, cell: Cell) -> bool:
+        """Take a cell in if it is finished; whether it is. Raises InputError when it was evaluated on other rows."""
+        file = cell.finished()
+        if file is None:
+            return False
+        self.tasks[cell.task] = joined(self.tasks.get(cell.task), file.task, cell.name)
+        self.found[cell.name] = file
+        return True
+
+    def enter_and_write(self, cell: Cell) -> None:
+        """Take a cell in that was just run. Raises InputError when that is not what was to be run."""
+        if not self.enter(cell):
+            raise InputError(f"{cell.name}: the data changed while it ran; start again")
+        self.write()
+
+    def write(self, failed: list[Failure] | None = None) -> StudyFacts:
+        """Write study.json with all that is there, in the study's order."""
+        facts = StudyFacts(
+            methods=list(self.study.methods),
+            seeds=list(self.study.seeds),
+            regimes={task: list(regimes) for task, regimes in self.study.regimes.items()},
+            tasks={task: self.tasks[task] for task in self.study.tasks if task in self.tasks},
+            cells=[self.found[cell.name].cell for cell in self.plan if cell.name in self.found],
+            failed=failed or [],
+        )
+        compact = {"version": facts.version, **facts.model_dump(mode="json", exclude_defaults=True)}
+        write_atomic(self.out / FACTS_FILE, json.dumps(compact, ensure_ascii=False) + "\n")
+        return facts
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """One study at a time in a folder."""
+    lock = FileLock(out / ".lock", blocking=False)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as e:
+        raise InputError(f"{out}: another study is running here; wait for it, stop it or give another --out") from e
+    except OSError as e:
+        raise InputError(f"{out}: cannot be written ({e.strerror}); give another --out") from e
+    try:
+        yield
+    finally:
+        lock.release()

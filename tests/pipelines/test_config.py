@@ -172,6 +172,12 @@ def test_a_misspelt_key_is_named_before_what_is_missing_because_of_it(tmp_path):
         read_config(tmp_path / "c.yaml")
 
 
+def test_a_judge_that_is_the_teacher_is_refused_before_anything_runs(config):
+    same = {"judge": GOOD["teacher"]}
+    assert complaint(config({**GOOD, **same})).endswith("one in control.allow_judge if there is no other")
+    assert read_config(config({**GOOD, **same, "control": {"verdict": "checks"}})).judge.model == GOOD["teacher"]["model"]
+
+
 def test_an_order_that_the_task_cannot_be_written_in_is_refused_before_anything_runs(config):
     order = {"generate": {"order": "answer_first"}}
     assert read_config(config({**GOOD, **order})).generate.order == "answer_first"

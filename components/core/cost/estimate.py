@@ -89,10 +89,14 @@ class _Tallies:
 def estimate(
     settings: Settings | UpdateState, task: Task, rows: Sequence[Fields], train_rows: int, validation_rows: int
 ) -> list[StageEstimate]:
-    """Calls, tokens and money of each stage that asks an LLM. `rows` are training rows, all or the first of them."""
+    """Calls, tokens and money of each stage that asks an LLM. `rows` are training rows, all or the first of them.
+
+    Raises InputError for a task that the method cannot do.
+    """
     if not rows or not validation_rows:
         return [StageEstimate(stage, Usage(), Usage(), Usage()) for stage in STAGES]
     method = load_method(settings.generate.method)
+    method.check(task)
     control = method.checked_by(settings.control)
     sizes = PromptSizes(task, rows, settings.generate, settings.analyze.detail, control)
     tallies = {end: _Tallies() for end in Ends}
@@ -161,9 +165,10 @@ def _row_plans(method: FromRow, settings: Settings | UpdateState, train_rows: in
 
 
 def attempts(settings: Settings | UpdateState, end: str) -> Iterator[Attempt]:
-    """The links of a chain, the first one whole."""
+    """The links of a chain, the first one whole. Without quality control hardly anything goes back."""
     yield Attempt(1, 1)
-    for link in range(1, 1 if end == "low" else links(settings.generate)):
+    once = end == "low" or (end == "expected" and settings.control.verdict == "none")
+    for link in range(1, 1 if once else links(settings.generate)):
         yield Attempt(1, 1) if end == "high" else Attempt(GOES_BACK**link, MISSING)
 
 
@@ -177,7 +182,7 @@ def _analyze(tally: _Tally, sizes: PromptSizes, analyses: int, patterns: int, dr
 def _write_and_judge(
     tallies: _Tallies, sizes: PromptSizes, settings: Settings | UpdateState, control: ControlSettings, part: Part, end: str
 ) -> None:
-    judged = 1.0 if end == "high" or control.verdict == "none" else 1 - UNJUDGED
+    judged = 1.0 if end == "high" else 1 - UNJUDGED
     for number, attempt in enumerate(attempts(settings, end)):
         rows = part.rows * attempt.batches * attempt.rows
         calls = min(part.batches * attempt.batches, rows)  # a batch of one row goes back whole or not at all

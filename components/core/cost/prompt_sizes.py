@@ -40,6 +40,7 @@ class PromptSizes:
         self._strategy = " ".join([NOTE] * (2 if self._brief else 16))
         method = load_method(generate.method)
         self._from_row = method if isinstance(method, FromRow) and method.prompt else None
+        self._row_prompts: dict[bool, float] = {}  # mean tokens, by whether it is a next try
         self._first = None if self._from_row else answer_first(task, generate.order)
         chosen = random.Random(0).sample(sorted(rows, key=repr), min(SAMPLED, len(rows)))
         self._shown = [{"question": task.question(f), "reference": task.reference(f)} for f in chosen]
@@ -100,19 +101,20 @@ class PromptSizes:
         ]
 
     def _written_from_row(self, method: FromRow, again: bool, rows: float) -> tuple[float, float]:
-        """As `write`: as if every second training row were wrong, each with what it is shown beside."""
-        ids = {f"{i:03}": fields for i, fields in enumerate(self._chosen)}
-        train = TrainingRows(self._task, ids, list(ids)[::2])
+        """As `write`."""
+        if again not in self._row_prompts:
+            told = {"refused": [{"sample": "", "reason": NOTE}] if again else [], "feedback": NOTE if again else "", "count": 2}
+            shown = [method.shown(self._task, origin) for origin in self._origins(method)]
+            self._row_prompts[again] = fmean(self._size("generate_data", method.prompt, **told, **own) for own in shown)
         row = fmean(token_count(method.in_form(self._task, fields).model_dump_json()) for fields in self._chosen)
-        told = {"refused": [{"sample": "", "reason": NOTE}] if again else [], "feedback": NOTE if again else "", "count": 2}
-        refused = again * rows * (row + self._reason)
+        return self._row_prompts[again] + again * rows * (row + self._reason), row
 
-        def size(i: str) -> float:
-            beside = [ids[other] for other in method.beside(i, train, self._shots)]
-            origin = Origin(ids[i], self._task.reference(ids[i]), beside)
-            return self._size("generate_data", method.prompt, **told, **method.shown(self._task, origin))
-
-        return refused + fmean(map(size, ids)), row
+    def _origins(self, method: FromRow) -> list[Origin]:
+        """The rows as what is written from, with what is shown beside them if every second one is wrong."""
+        rows = {f"{i:03}": fields for i, fields in enumerate(self._chosen)}
+        train = TrainingRows(self._task, rows, list(rows)[::2])
+        beside = {i: [rows[other] for other in method.beside(i, train, self._shots)] for i in rows}
+        return [Origin(fields, self._task.reference(fields), beside[i]) for i, fields in rows.items()]
 
     def judge(self, branch: str, rows: float, trained: bool = False) -> float:
         """The prompt for a batch of `rows`; `trained`: of training rows, which may be longer than what a teacher writes."""

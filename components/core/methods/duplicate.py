@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pada_agent.components.core.methods.method import FromRow
 from pada_agent.components.core.records import Branch
-from pada_agent.components.core.settings import ControlSettings
+from pada_agent.components.core.settings import ControlSettings, GenerateSettings
 
 
 class Duplicate(FromRow):
@@ -13,6 +13,9 @@ class Duplicate(FromRow):
     prompt: ClassVar[str] = ""
     branch: ClassVar[Branch] = "row"
     repeats: ClassVar[Literal["", "answers", "rows"]] = "rows"
+
+    def rows_each(self, rows: int, origins: int, settings: GenerateSettings) -> int:
+        return 1
 
     def checked_by(self, control: ControlSettings) -> ControlSettings:
         return control.model_copy(update={"verdict": "none"})

@@ -4,9 +4,9 @@ Only original rows are written from, never what was written. The teacher is show
 authors' code, not what the SLM said. A question too like a known one (ROUGE-L above 0.95) is written again.
 """
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from rapidfuzz import process
 from rapidfuzz.distance import Indel
 
 from pada_agent.components.core.methods.method import FromRow, Novelty, Origin
@@ -15,6 +15,7 @@ from pada_agent.components.core.separation.duplicates import tokens
 from pada_agent.components.core.tasks.task import Task
 
 ROUGE_L = 0.95
+rouge_l = Indel.normalized_similarity  # of lists of words it is the F1 of ROUGE-L: twice the longest common subsequence over both
 
 
 class Llm2Llm(FromRow):
@@ -41,10 +42,6 @@ class Unlike:
 
     def twin(self, fields: Fields) -> str:
         words = tokens(self._task.question(fields))
-        near = max((rouge_l(words, other) for other in self._known), default=0.0)
+        nearest = process.extractOne(words, self._known, scorer=rouge_l, score_cutoff=ROUGE_L)
+        near = nearest[1] if nearest else 0.0
         return f"its question has nearly the words of another one (ROUGE-L {near:.2f})" if near > ROUGE_L else ""
-
-
-def rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
-    """F1 of ROUGE-L, 0 to 1: twice the longest common subsequence over the words of both."""
-    return float(Indel.normalized_similarity(one, other))

@@ -91,8 +91,8 @@ class TrainingRows:
 
     @cached_property
     def right(self) -> list[str]:
-        """Ids of the others; of all where there are none."""
-        return [i for i in self.rows if i not in self.wrong] or list(self.rows)
+        """Ids of the others."""
+        return [i for i in self.rows if i not in self.wrong]
 
     @cached_property
     def _near(self) -> NearestRows:
@@ -144,7 +144,8 @@ class FromRow(Method):
 
 
 def drawn_beside(row: str, train: TrainingRows, without: Sequence[str] = ()) -> list[str]:
-    """The id of one other row that the SLM got right, to show the form of a row; none where there is no other."""
-    others = [i for i in train.right if i != row]
-    left = [i for i in others if i not in without] or others or [i for i in train.rows if i != row]
+    """The id of another row, if possible one that the SLM got right, to show the form of a row; none where there is no other."""
+    others = [i for i in train.rows if i != row]
+    right = [i for i in others if i not in train.wrong]
+    left = [i for i in right if i not in without] or right or others
     return [random.Random(row).choice(left)] if left else []

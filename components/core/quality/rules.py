@@ -9,9 +9,9 @@ REASONS_SHOWN = 4
 QUESTION_SHOWN = 300  # characters of a question in a list of what there is
 
 
-def check_judge(teacher: LlmSettings, judge: LlmSettings, allowed: str) -> None:
-    """Refuse a judge that is the teacher: models favour their own text. `allowed` names the model to let it pass."""
-    if teacher.model == judge.model and allowed != judge.model:
+def check_judge(teacher: LlmSettings, judge: LlmSettings, control: ControlSettings) -> None:
+    """Refuse a judge that is the teacher, unless it is allowed or nobody judges: models favour their own text."""
+    if control.judges and teacher.model == judge.model and control.allow_judge != judge.model:
         raise InputError(
             f"judge.model: '{judge.model}' is the teacher too, and would judge its own text; use another model, or name this "
             f"one in control.allow_judge if there is no other"

@@ -23,6 +23,7 @@ from pada_agent.components.core.tasks.task import CodeRunner, Message, Solution
 
 _MARK = re.compile(r"<<(.*?)>>")
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")
+_FLEXIBLE = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _ANY_NUMBER = re.compile(r"-?\$?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
 _MOST_STEPS = 6
@@ -75,6 +76,12 @@ def strict_number(text: str) -> str:
     return match.group(1).replace(",", "") if match else ""
 
 
+def flexible_number(text: str) -> str:
+    """As lm-eval's flexible-extract: the last run of digits, signs and points, without commas, dollars and a final point."""
+    runs = _FLEXIBLE.findall(text)
+    return runs[-1].replace(",", "").replace("$", "").removesuffix(".") if runs else ""
+
+
 def last_number(text: str) -> str:
     """The last number anywhere, without commas and dollar signs; '' if there is none."""
     numbers = _ANY_NUMBER.findall(text)
@@ -124,10 +131,10 @@ class Gsm8k(AnswerFirst, Rephrasable):
         return _MARK.sub("", fields["answer"]).strip()
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
-        gold, strict, flexible = strict_number(fields["answer"]), strict_number(output), last_number(output)
-        extra = {"flexible": same_text(flexible, gold), "numeric": same_number(strict, gold)}
+        gold, strict = strict_number(fields["answer"]), strict_number(output)
+        extra: dict[str, float] = {"flexible": flexible_number(output) == gold, "numeric": same_number(strict, gold)}
         if not strict:
-            detail = f"no line '#### number'; the last number is {flexible or 'missing'}, right is {gold}"
+            detail = f"no line '#### number'; the last number is {last_number(output) or 'missing'}, right is {gold}"
             return Score(correct=False, valid=False, detail=detail, extra=extra)
         if strict == gold:
             return Score(correct=True, valid=True, predicted=strict, extra=extra)
@@ -225,11 +232,6 @@ class Gsm8k(AnswerFirst, Rephrasable):
         """By the number, however it is written: 18 and 18.00 are one."""
         own, found = strict_number(fields["answer"]), last_number(solution.answer)
         return Score(correct=same_number(found, own), valid=bool(found), predicted=found)
-
-
-def same_text(a: str, b: str) -> bool:
-    """String equality of two numbers that were found."""
-    return bool(a) and a == b
 
 
 def _steps(answer: Gsm8kAnswer) -> list[str]:

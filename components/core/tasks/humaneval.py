@@ -274,10 +274,11 @@ def read_code(output: str, name: str) -> str:
 
     The first fenced block, or all up to a stray fence. A block without `def name` is the body of the function.
     """
-    fenced = _FENCE.search(output)
-    closes = fenced is not None and bool(re.match(r"[ \t]+\S", output)) and f"def {name}" not in fenced.group(1)
-    code = fenced.group(1) if fenced and not closes else output.partition("```")[0]
-    if re.search(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", code, re.MULTILINE):
+    defines = re.compile(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", re.MULTILINE).search
+    fenced, before = _FENCE.search(output), output.partition("```")[0]
+    closes = fenced and not defines(fenced.group(1)) and (re.match(r"[ \t]+\S", before) or defines(before))
+    code = fenced.group(1) if fenced and not closes else before
+    if defines(code):
         return textwrap.dedent(code)
     body = code.strip("\n")
     return body if re.match(r"[ \t]", body) else textwrap.indent(body, "    ")
@@ -285,8 +286,8 @@ def read_code(output: str, name: str) -> str:
 
 def _indent(fields: Fields) -> str:
     """What stands before the first statement of a row's function."""
-    body = str(fields["canonical_solution"]).lstrip("\n")
-    return body[: len(body) - len(body.lstrip(" \t"))]
+    first = next((line for line in str(fields["canonical_solution"]).splitlines() if line.strip()), "")
+    return first[: len(first) - len(first.lstrip())]
 
 
 def _parse(source: str) -> ast.Module:
@@ -370,7 +371,7 @@ def _documented(fields: Fields, text: str) -> str:
         entry, _ = _entry(_parse(prompt + fields["canonical_solution"]), fields["entry_point"])
     except (SyntaxError, ValueError):
         return ""
-    return prompt if entry and ast.get_docstring(entry) else ""
+    return prompt if entry and _docstring(entry) else ""
 
 
 def _plain_asserts(test: str, name: str) -> list[str]:

@@ -4,7 +4,8 @@
 
 The output is read in three steps: the last "answer is X", then a letter that leads the output, then the only letter in
 it. An output without any of them has no answer. The wording and the order are those of lm-evaluation-harness' chat prompts;
-they must stay the same for all methods that are compared.
+they must stay the same for all methods that are compared. A letter in an option's own words, as in "A dog runs" and "28°C", is
+none: read as one it would turn 2 % of the option texts of ARC and HellaSwag into answers, most of them A.
 """
 
 import random
@@ -23,9 +24,16 @@ from pada_agent.components.core.tasks.task import CodeRunner, Message
 LETTERS = "ABCDE"
 INSTRUCTION = "Reply with the letter of the best option in this form: The best answer is X."
 
-_STATED = re.compile(r"(?i:(?:(?:best|correct)\s+)?answer\s+is)\s*:?[\s*_\"'(\[]*([A-E])\b")
-_LEADING = re.compile(r"[\s*_\"'(\[]*([A-E])(?:[*_\"')\].:]|\s*$|\s*\n)")
-_LONE = re.compile(r"\b[A-E]\b")
+_OPENS, _CLOSES = r"[\s*_\"'(\[]*", r"[*_\"')\]]*"
+# A small letter counts where nothing but the sentence's end follows: "the answer is a dog" names no option.
+_SMALL = rf"[a-e](?={_CLOSES}[ \t]*(?:\.(?!\w)|$))"
+_STATED = re.compile(rf"(?i:answer\s+is)\s*:?{_OPENS}([A-E](?![^\W_])|{_SMALL})", re.MULTILINE)
+_LEADING = re.compile(rf"{_OPENS}([A-E])(?:[*_\"')\]:]|\.(?!\w)|\s*$|\s*\n)")
+_ALONE = re.compile(rf"{_OPENS}([a-e]){_CLOSES}\.?{_CLOSES}\s*")
+# Neither degrees nor the article: "A dog runs" is no answer, "A is right" is one.
+_ARTICLE = r"(?<!ption )(?<!hoice )(?<!etter )(?<!nswer )A(?= (?!(?:is|was|and|or|as|because|since|seems|would)\b)[a-z])"
+_LONE = re.compile(rf"(?<!°)\b(?!{_ARTICLE})[A-E]\b")
+_LETTER = re.compile(r"(?<![^\W_])[A-E](?![^\W_])")
 _LABEL = re.compile(r"^\(?[A-E][.):]\s+")
 _NAMES_LETTERS = re.compile(r"\b[A-E] (?:and|or) [A-E]\b")
 _LISTS_OPTIONS = re.compile(r"(?s)\bA[.)]\s.*\bB[.)]\s")
@@ -53,10 +61,10 @@ def read_letter(output: str) -> str:
     """The option letter A to E that an output settles on, '' if none."""
     stated = _STATED.findall(output)
     if stated:
-        return str(stated[-1])
-    leading = _LEADING.match(output)
+        return str(stated[-1]).upper()
+    leading = _LEADING.match(output) or _ALONE.fullmatch(output)
     if leading:
-        return leading.group(1)
+        return leading.group(1).upper()
     lone = set(_LONE.findall(output))
     return lone.pop() if len(lone) == 1 else ""
 
@@ -75,8 +83,8 @@ def letter_of(labels: Sequence[Any], key: Any) -> str:
 
 
 def score_letter(options: Sequence[str], answer: str, output: str) -> Score:
-    """The verdict on an output. A letter without an option is no answer."""
-    letter = read_letter(output)
+    """The verdict on an output. A letter without an option is no answer, nor is one that stands in an option's own words."""
+    letter = read_letter(_without_texts(options, output))
     labels = LETTERS[: len(options)]
     if not letter or letter not in labels:
         return Score(correct=False, valid=False, detail=f"names none of the options {', '.join(labels)}")
@@ -84,6 +92,14 @@ def score_letter(options: Sequence[str], answer: str, output: str) -> Score:
         return Score(correct=True, valid=True, predicted=letter)
     chosen, right = options[labels.index(letter)], options[labels.index(answer)]
     return Score(correct=False, valid=True, predicted=letter, detail=f"chose '{chosen}' instead of '{right}'")
+
+
+def _without_texts(options: Sequence[str], output: str) -> str:
+    """The output without repeated options that hold a letter of their own, as 'vitamin C' does."""
+    for option in sorted(options, key=len, reverse=True):
+        if " " in option and _LETTER.search(option):
+            output = output.replace(option, " ")
+    return output
 
 
 def stated(letter: str) -> str:

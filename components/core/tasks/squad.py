@@ -4,7 +4,7 @@
      "question": "Within the 30 days how many digiboxes had been sold?",
      "answers": {"text": ["100,000", "over 100,000", "100,000"], "answer_start": [562, 557, 562]}}
 
-Exact match as in the official v1.1 script: "The cat!" is "cat".
+Exact match as in the official v1.1 script: "The cat!" is "cat". Its F1 of words is reported beside it.
 """
 
 import hashlib
@@ -70,14 +70,20 @@ class SquadSolution(Solution):
     answer: str = Field(description="the shortest words that answer it, copied from the text")
 
 
+def word_f1(a: str, b: str) -> float:
+    """F1 of the words of two texts, 0 to 1; 0 where one has none, also if both have none, as in the official script."""
+    left, right = _words(a), _words(b)
+    common = (left & right).total()
+    return 2 * common / (left.total() + right.total()) if common else 0.0
+
+
 def one_span(a: str, b: str) -> bool:
-    """Whether one answer has all the words of the other, and not many more: F1, as in the official script, from AGREE_F1.
+    """Whether one answer has all the words of the other, and not many more: F1 from AGREE_F1.
 
     F1 alone would take 5 million for 7 million, and King Harold for King William.
     """
-    left, right = Counter(normalise(a).split()), Counter(normalise(b).split())
-    common = (left & right).total()
-    return common in (left.total(), right.total()) and 2 * common >= AGREE_F1 * (left.total() + right.total()) > 0
+    left, right = _words(a), _words(b)
+    return (left <= right or right <= left) and word_f1(a, b) >= AGREE_F1
 
 
 class Squad(Rephrasable):
@@ -119,10 +125,11 @@ class Squad(Rephrasable):
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         answer = output.strip().split("\n")[0].strip()
         if not answer:
-            return Score(correct=False, valid=False, detail="empty")
+            return Score(correct=False, valid=False, detail="empty", extra={"f1": 0.0})
+        extra = {"f1": max(word_f1(answer, gold) for gold in fields["answers"])}
         if normalise(answer) in {normalise(gold) for gold in fields["answers"]}:
-            return Score(correct=True, valid=True, predicted=answer)
-        return Score(correct=False, valid=True, predicted=answer, detail=_difference(answer, fields))
+            return Score(correct=True, valid=True, predicted=answer, extra=extra)
+        return Score(correct=False, valid=True, predicted=answer, detail=_difference(answer, fields), extra=extra)
 
     def question(self, fields: Fields) -> str:
         return f"{fields['context']}\nQuestion: {fields['question']}"
@@ -177,6 +184,10 @@ class Squad(Rephrasable):
         score = self.score(fields, solution.answer, run_code)
         close = any(one_span(score.predicted, gold) for gold in fields["answers"])
         return Score(correct=True, valid=True, predicted=score.predicted) if close else score
+
+
+def _words(text: str) -> Counter[str]:
+    return Counter(normalise(text).split())
 
 
 def _difference(answer: str, fields: Fields) -> str:

@@ -1,11 +1,13 @@
 """Intervals and tests against scipy and against the numbers of known designs."""
 
 import random
+from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy import stats
 
 from pada_agent.components.core.records import Prediction, Score
@@ -17,12 +19,13 @@ from pada_agent.components.core.statistics import (
     mcnemar_exact,
     paired_bootstrap,
     paired_test,
+    sign_flip_tails,
     summarise,
     wilson_interval,
 )
 
 
-def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: bool) -> Prediction:
+def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: float) -> Prediction:
     score = Score(correct=correct, valid=valid, predicted=predicted, extra=extra)
     return Prediction(id=f"r{number}", split="test", prompt="", output="", reference="", score=score)
 
@@ -80,7 +83,7 @@ def test_mcnemar_is_the_binomial_test(gains: int, losses: int) -> None:
     assert mcnemar_exact(gains, losses) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (100, 4.4), (150, 5.2)])
+@pytest.mark.parametrize(("discordant", "points"), [(25, 2.2), (50, 3.2), (75, 3.8), (100, 4.4), (150, 5.2)])
 def test_smallest_difference_500_rows_can_show(discordant: int, points: float) -> None:
     nets = range(discordant % 2, discordant + 1, 2)
     seen = next(net for net in nets if mcnemar_exact((discordant + net) // 2, (discordant - net) // 2) < 0.05)
@@ -104,6 +107,47 @@ def test_paired_test_over_groups_is_scipys_permutation_test() -> None:
     nets = [sum(after[i] - before[i] for i in before if groups[i] == g) for g in sorted(set(groups.values()))]
     expected = stats.permutation_test((nets,), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="greater")
     assert paired_test(before, after, groups).p_better == pytest.approx(expected.pvalue)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-4, 4), max_size=9))
+def test_whole_differences_are_flipped_in_all_ways(differences: list[int]) -> None:
+    sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in product((1, -1), repeat=len(differences))]
+    above, below = (sum(x * side >= sum(differences) * side for x in sums) / len(sums) for side in (1, -1))
+    assert sign_flip_tails(differences) == pytest.approx((above, below))
+    assert sign_flip_tails([float(d) for d in differences]) == sign_flip_tails(differences)
+
+
+@pytest.mark.parametrize(("shift", "grouped"), [(0.0, False), (0.1, False), (0.1, True), (0.25, False)])
+def test_graded_scores_are_flipped_at_random(shift: float, grouped: bool) -> None:
+    """Twelve rows, so that scipy can go through all ways."""
+    rng = np.random.default_rng(4)
+    before = {str(i): rng.random() / 2 for i in range(12)}
+    after = {i: score + shift + 0.5 * rng.normal() / 2 for i, score in before.items()}
+    groups = {i: f"g{int(i) // 2}" for i in before} if grouped else {}
+    nets: dict[str, float] = {}
+    for i, score in before.items():
+        nets[groups.get(i, i)] = nets.get(groups.get(i, i), 0.0) + after[i] - score
+    found = paired_test(before, after, groups)
+    for p, side in ((found.p, "two-sided"), (found.p_better, "greater")):
+        exact = stats.permutation_test(
+            (list(nets.values()),), np.sum, permutation_type="samples", n_resamples=np.inf, alternative=side
+        )
+        assert p == pytest.approx(exact.pvalue, abs=0.02)
+    assert found.difference == pytest.approx(np.mean(list(after.values())) - np.mean(list(before.values())))
+    assert found.gains + found.losses == 12 and found == paired_test(before, after, groups)
+
+
+def test_equal_totals_are_equal_however_they_are_added_up() -> None:
+    """Steps of 0.1, which no binary number is: three of eight ways come to the sum that was seen or its mirror image."""
+    whole = [1, 1, 1, -1, 2, -2]
+    assert sign_flip_tails([0.1 * d for d in whole]) == pytest.approx(sign_flip_tails(whole), abs=0.02)
+
+
+def test_random_flips_are_never_surer_than_there_are_flips() -> None:
+    before = dict.fromkeys(map(str, range(60)), 0.25)
+    assert paired_test(before, dict.fromkeys(before, 0.75)).p == pytest.approx(2 / 10_000)
+    assert paired_test(before, before).p == 1
 
 
 def test_copies_of_a_row_in_one_group_are_no_evidence() -> None:
@@ -176,6 +220,16 @@ def test_summary_of_a_split() -> None:
     assert metrics.histogram == {"A": 4, "B": 4}
     assert metrics.extra == {"flexible": 0.7}
     assert not metrics.collapsed and metrics.invalid_share == 0.2
+
+
+def test_secondary_metrics_may_be_graded() -> None:
+    rows = [prediction(0, True, f1=1.0), prediction(1, False, f1=0.25), prediction(2, False, valid=False)]
+    assert summarise(rows).extra == {"f1": pytest.approx(1.25 / 3)}
+    stored = Prediction.model_validate_json(rows[1].model_dump_json())
+    assert stored.score.extra == {"f1": 0.25}
+    for share in (-0.1, 1.1):
+        with pytest.raises(ValidationError, match="extra"):
+            prediction(3, False, f1=share)
 
 
 @pytest.mark.parametrize(

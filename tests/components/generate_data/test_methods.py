@@ -275,6 +275,7 @@ def test_where_all_is_wrong_another_wrong_row_shows_the_form(begin, writes, load
         assert beside and own not in beside
         (ask,) = (ask for ask in asks if f"{WRONG} {own}\n" in ask.text)
         assert gold(loaded("gsm8k"), fields("gsm8k", int(own[1]))) not in ask.text
+        assert len(beside) == 1 and "answers well" not in ask.text, "there is nothing to compare with"
 
 
 @pytest.mark.parametrize("method", [*FROM_ERRORS, "auggpt"])

@@ -206,6 +206,11 @@ class TestOutputs:
         with pytest.raises(InputError, match=r"^generate\.order: answer_first needs .* squad has none; leave it out$"):
             run_stage({"name": "squad", "train": "t", "validation": "v", "test": "t"}, tmp_path / "out", **sections)
 
+    def test_a_judge_that_is_the_teacher_is_refused_before_anything_is_paid(self, tmp_path: Path) -> None:
+        sections = {name: {"model": "big"} for name in ("slm", "teacher", "judge")}
+        with pytest.raises(InputError, match=r"^judge\.model: 'big' is the teacher too"):
+            run_stage({"name": "squad", "train": "t", "validation": "v", "test": "t"}, tmp_path / "out", **sections)
+
     def test_a_method_that_the_task_cannot_do_is_refused_before_anything_is_paid(self, tmp_path: Path) -> None:
         sections = {name: {"model": name} for name in ("slm", "teacher", "judge")} | {"generate": {"method": "auggpt"}}
         options = {"prompt": "{a} {b}", "answer": "c", "scorer": "exact", "description": "d"}

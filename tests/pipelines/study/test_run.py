@@ -1,104 +1,213 @@
-"""The study over seeds, on made-up answers: what is compared with what, and how it is said."""
+"""Whole studies with real stages, a student that learns in milliseconds, and a stub for the teacher.
+
+The synthetic check is here: a teacher that knows what the student lacks must show as an effect, one that does not as none.
+"""
 
 import json
+import shutil
+import threading
+from collections import Counter
 
 import pytest
+from filelock import FileLock
+from llm_stub import serving
+from small_student import ROWS, start, students, tasks_run, teach, write_study
 
-from pada_agent.components.backends.record_files import write_json, write_records
-from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import Prediction, Score
-from pada_agent.pipelines.local.engine import Done
-from pada_agent.pipelines.local.run import Outcome
-from pada_agent.pipelines.study.run import MODELS, SeedResult, compare, conduct, parse_seeds
+from pada_agent.components.backends.record_files import read_record, read_records
+from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.core.records import Prediction, TrainRow
+from pada_agent.pipelines.study.compare import compare
+from pada_agent.pipelines.study.outcomes import StudyFacts
+from pada_agent.pipelines.study.places import MATCHED
+from pada_agent.pipelines.study.run import cells, conduct, parse_seeds
+from pada_agent.pipelines.study.study_file import read_study
 
-ROWS = 10
-RUN = {"task": "gsm8k", "slm": "slm", "teacher": "big", "judge": "judge", "seed": 0, "scope": "total"}
-NUMBERS = ("iterations", "patience", "alpha", "confidence", "threshold", "share")
-BEGUN = {"version": 1, "run": {**RUN, **dict.fromkeys(NUMBERS, 1)}}
-
-
-def outcome(folder, right, shipped="iteration-2", rows=range(ROWS)):
-    """A run in which each model answers its first `right[task]` rows."""
-    tasks = {}
-    for task, count in right.items():
-        path = folder / task
-        write_records(
-            path / "report_predictions" / "test.jsonl",
-            [
-                Prediction(
-                    id=f"row-{i}", split="test", prompt="", output="", reference="", score=Score(correct=i < count, valid=True)
-                )
-                for i in rows
-            ],
-        )
-        tasks[task] = Done(path, {"report_predictions": path / "report_predictions"}, {})
-    ended = {"go_on": False, "reason": "plateau"}
-    write_json(folder / "state" / "state.json", {**BEGUN, "incumbent": shipped, "decision": ended})
-    return Outcome(folder, tasks, folder / "state", "")
+METHODS = {name: {"teacher": {"model": name}} for name in ("planted", "random")}
+SEEDS = [0, 1, 2]
 
 
-def runs(tmp_path, by_seed, **more):
+@pytest.fixture(scope="module", autouse=True)
+def student():
+    with students():
+        yield
+
+
+@pytest.fixture(scope="module")
+def stub():
+    with serving() as server:
+        teach(server)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def study(stub, tmp_path_factory):
+    """A finished study: its file, its folder, its table, and how often the teacher was asked."""
+    folder = tmp_path_factory.mktemp("study")
+    file = write_study(folder, stub.url, methods=METHODS, seeds=SEEDS)
+    text = run(file, folder / "out")
+    return file, folder / "out", text, len(stub.asks)
+
+
+def run(file, out, **given):
+    return conduct(read_study(file, **given), out, start, lambda text: None)
+
+
+def facts_in(out):
+    return read_record(out / "study.json", StudyFacts)
+
+
+def test_a_true_effect_is_seen_and_none_where_there_is_none(study):
+    results = compare(facts_in(study[1]))
+    over = {c.method: c for c in results.comparisons if c.baseline == MATCHED}
+    planted, random = over["planted"], over["random"]
+    assert planted.found.difference.low > 0.05 and planted.p_holm < 0.01
+    assert random.found.difference.low < 0 < random.found.difference.high and random.p_holm > 0.05
+    (between,) = [c for c in results.comparisons if c.baseline == "random"]
+    assert between.found.difference.low > 0 and between.p_holm < 0.01
+
+
+def test_what_methods_have_in_common_is_done_once(study):
+    began = Counter(task for _, task in tasks_run(study[1]))
+    assert began["prepare"] == 1, "the splits are the same for all seeds"
+    assert all(began[task] == len(SEEDS) for task in ("train-vanilla", "evaluate-vanilla", "evaluate-untuned"))
+    assert began["train-step-matched"] == len(SEEDS), "both methods wrote as many rows"
+    assert began["train-1"] == began["analyze-1"] == len(SEEDS) * len(METHODS)
+
+
+def test_every_answer_of_every_model_is_in_the_facts(study):
+    _, out, _, _ = study
+    facts = facts_in(out)
+    names = [f"words/all/seed-{seed}/{method}" for seed in SEEDS for method in ("vanilla", *METHODS)]
+    assert [c.name for c in facts.cells] == names
+    cell = next(c for c in facts.cells if c.name == "words/all/seed-1/planted")
+    assert [m.name for m in cell.models] == ["iteration-1", "step-matched"]
+    for split, folder in (("test", "report_predictions"), ("validation", "predictions")):
+        (file,) = (out / cell.name).glob(f"*-evaluate-1/{folder}/{split}.jsonl")
+        rows = read_records(file, Prediction)
+        assert facts.tasks["words"].rows[split].ids == [row.id for row in rows]
+        said = "".join("1" if r.score.correct else "0" if r.score.valid else "x" for r in rows)
+        assert cell.models[0].outcomes[split] == said
+    assert set("".join(m.outcomes["test"] for c in facts.cells for m in c.models)) == {"0", "1", "x"}
+
+
+def test_what_was_written_and_asked_is_counted_for_each_cell(study):
+    _, out, text, asked = study
+    cells = [c for c in facts_in(out).cells if c.method != "vanilla"]
+    wanted = round(0.2 * (3 * ROWS["train"][0] + ROWS["train"][1]))
+    assert {(c.samples.wanted, c.samples.written, c.samples.accepted) for c in cells} == {(wanted, wanted, wanted)}
+    assert sum(stage.calls for c in cells for stage in c.spent.values()) == asked
+    assert "| all | words | planted | 37 | 0 | 37 | 37 | 0 | 0 |" in text
+
+
+def test_the_tables_are_made_again_from_the_facts_alone(study, pada, tmp_path):
+    _, out, text, _ = study
+    shutil.copy(out / "study.json", tmp_path)
+    code, said, _ = pada("study", "--tables", tmp_path / "study.json")
+    assert (code, said.strip()) == (0, text.strip())
+    assert (tmp_path / "study.md").read_text() == (out / "study.md").read_text() == text
+
+
+def test_started_again_a_finished_study_does_nothing(study, stub):
+    file, out, text, _ = study
+
+    def start_nothing(cell):
+        pytest.fail(f"{cell.name} is finished")
+
+    before, asked = tasks_run(out), len(stub.asks)
+    assert conduct(read_study(file), out, start_nothing, lambda text: None) == text
+    assert (tasks_run(out), len(stub.asks)) == (before, asked)
+
+
+def test_with_one_more_seed_that_one_alone_is_run(study, stub):
+    file, out, _, _ = study
+    before = Counter(tasks_run(out))
+    text = run(file, out, seeds=[*SEEDS, 3])
+    assert {cell.split("/")[2] for cell, _ in Counter(tasks_run(out)) - before} == {"seed-3"}
+    assert "| model | mean | SD | seed 0 | seed 1 | seed 2 | seed 3 |" in text
+
+
+def test_a_cell_that_fails_is_told_and_tried_again_and_sizes_are_nested(stub, tmp_path):
+    methods = {"planted": METHODS["planted"], "broken": {"teacher": {"model": "broken"}}}
+    file = write_study(tmp_path, stub.url, methods=methods, seeds=[0], regimes=[90, 40])
+    out, rule = tmp_path / "out", stub.on(lambda ask: ask.body["model"] == "broken", status=401)
+    stub.rules.insert(0, stub.rules.pop())
+    with pytest.raises(PadaError, match=r"2 of 6 cells failed; the same command tries them again"):
+        run(file, out)
+    facts = facts_in(out)
+    assert [f.cell for f in facts.failed] == ["words/90/seed-0/broken", "words/40/seed-0/broken"]
+    assert "401" in facts.failed[0].line and len(facts.cells) == 4
+    assert f"- words/90/seed-0/broken: failed: {facts.failed[0].line}" in (out / "study.md").read_text()
+    rule.times = 0
+    assert "failed" not in run(file, out)
+    assert len(facts_in(out).cells) == 6
+    few, many = ([r.id for r in train_rows(out, regime)] for regime in (40, 90))
+    assert (len(few), len(many)) == (40, 90) and many[:40] == few
+
+
+def train_rows(out, regime):
+    (file,) = (out / f"words/{regime}/seed-0/vanilla").glob("*-prepare/train_data/train.jsonl")
+    return read_records(file, TrainRow)
+
+
+def test_cells_that_were_evaluated_on_other_rows_are_refused(study, tmp_path):
+    file, out, _, _ = study
+    shutil.copytree(out, tmp_path / "out")
+    cell = tmp_path / "out" / "words/all/seed-1/vanilla/cell.json"
+    values = json.loads(cell.read_text())
+    values["task"]["rows"]["test"]["ids"][0] = "another"
+    cell.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"words/all/seed-1/vanilla was evaluated on other test rows .* another --out"):
+        run(file, tmp_path / "out")
+
+
+def test_a_cell_waits_for_the_process_of_a_study_that_was_just_killed(study, tmp_path):
+    file, out, _, _ = study
+    shutil.copytree(out, tmp_path / "out")
+    (cell,) = [c for c in cells(read_study(file), tmp_path / "out") if c.name == "words/all/seed-0/vanilla"]
+    held = FileLock(cell.folder / ".lock", thread_local=False)
+    held.acquire()
+    ending = threading.Timer(0.5, held.release)
+    ending.start()
+    start(cell)
+    assert not held.is_locked
+
+
+def test_two_studies_in_one_folder_are_refused(study):
+    file, out, _, _ = study
+    with FileLock(out / ".lock"), pytest.raises(InputError, match=r"another study is running here; .* another --out"):
+        run(file, out)
+
+
+def test_data_that_changed_run_again(stub, tmp_path):
+    file = write_study(tmp_path, stub.url, methods={"planted": METHODS["planted"]}, seeds=[0])
+    first, *_ = cells(read_study(file), tmp_path / "out")
+    start(first)
+    assert first.finished()
+    rows = (tmp_path / "test.jsonl").read_text().splitlines()
+    (tmp_path / "test.jsonl").write_text("\n".join(rows[1:]))
+    assert not first.finished()
+    start(first)
+    assert len(first.finished().task.rows["test"].ids) == len(rows) - 1
+
+
+def test_a_study_needs_a_file_and_a_folder_or_what_one_left(pada, tmp_path, study):
+    assert pada("study", "--out", tmp_path)[2] == (
+        "pada: a study needs --config and --out, or --tables with the study.json of one"
+    )
+    (tmp_path / "file").touch()
+    assert "cannot be written" in pada("study", "--config", study[0], "--out", tmp_path / "file" / "x")[2]
+    assert "written to a local folder" in pada("study", "--config", study[0], "--out", "gs://bucket/x")[2]
+    assert "none.json: cannot be read" in pada("study", "--tables", tmp_path / "none.json")[2]
+
+
+def test_the_command_hands_the_files_seeds_and_jobs_on(pada, study, monkeypatch, tmp_path):
     seen = []
-
-    def start(settings, run_dir):
-        seen.append((settings.seed, settings.step_matched, run_dir.name))
-        return outcome(tmp_path / f"answers-{settings.seed}", by_seed[settings.seed], **more)
-
-    return start, seen
-
-
-FULL = {
-    "evaluate-untuned": 0,
-    "evaluate-vanilla": 5,
-    "evaluate-1": 6,
-    "evaluate-2": 9,
-    "evaluate-step-matched": 6,
-}
-
-
-def test_means_spreads_and_differences(tmp_path, settings):
-    start, seen = runs(tmp_path, {0: FULL, 1: {**FULL, "evaluate-2": 7}}, shipped="iteration-1")
-    text = conduct(settings.model_copy(update={"step_matched": False}), [0, 1], tmp_path / "out", start)
-    assert seen == [(0, True, "seed-0"), (1, True, "seed-1")]
-    facts = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert facts["accuracy"]["PaDA, last iteration"] == [0.9, 0.7]
-    assert facts["accuracy"]["PaDA, shipped"] == [0.6, 0.6]
-    last = facts["differences"]["PaDA, last iteration minus step-matched vanilla"]
-    assert last["mean"] == pytest.approx(0.2)
-    assert last["low"] < 0.2 < last["high"]
-    assert facts["differences"]["PaDA, shipped minus step-matched vanilla"]["mean"] == 0
-    assert "| PaDA, last iteration | 80.0 % | 14.1 | 90.0 % | 70.0 % |" in text
-    assert (tmp_path / "out" / "study.md").read_text() == text
-
-
-def test_a_seed_without_an_iteration_counts_as_vanilla_and_is_named(tmp_path, settings):
-    short = {"evaluate-untuned": 0, "evaluate-vanilla": 5}
-    start, _ = runs(tmp_path, {3: short}, shipped="vanilla")
-    text = conduct(settings, [3], tmp_path / "out", start)
-    assert "seed 3: no iteration was trained (plateau)" in text
-    assert "| PaDA, last iteration | 50.0 % | - | 50.0 % |" in text
-
-
-def test_seeds_side_by_side_give_the_same_table(tmp_path, settings, monkeypatch):
-    start, _ = runs(tmp_path, {0: FULL, 1: FULL})
-    ahead = []
-
-    def note(runs, jobs, *_):
-        ahead.append((jobs, [folder.name for _, folder in runs]))
-
-    monkeypatch.setattr("pada_agent.pipelines.study.run.run_side_by_side", note)
-    alone = conduct(settings, [0, 1], tmp_path / "one", start)
-    assert conduct(settings, [0, 1], tmp_path / "two", start, jobs=2) == alone
-    assert ahead == [(2, ["seed-0", "seed-1"])]
-
-
-def test_only_rows_that_every_seed_was_tested_on_are_compared():
-    def seed(number, rows):
-        return SeedResult(number, {m: dict.fromkeys(rows, True) for m in MODELS}, dict.fromkeys(rows, ""))
-
-    assert compare([seed(0, ["a", "b"]), seed(1, ["b", "c"])], 0.95).rows_compared == 1
-    with pytest.raises(InputError, match="test_size"):
-        compare([seed(0, ["a"]), seed(1, ["c"])], 0.95)
+    monkeypatch.setattr(
+        "pada_agent.pipelines.study.run.conduct", lambda plan, out, say: seen.append((plan.seeds, plan.jobs, out))
+    )
+    assert pada("study", "--config", study[0], "--out", tmp_path)[0] == 0
+    assert pada("study", "--config", study[0], "--out", tmp_path, "--seeds", "7,8", "--jobs", "3")[0] == 0
+    assert seen == [(SEEDS, 1, tmp_path), ([7, 8], 3, tmp_path)]
 
 
 @pytest.mark.parametrize("text", ["", "a,b", "1,1", "-1", "1,,2"])
@@ -109,15 +218,3 @@ def test_seeds_that_are_none(text):
 
 def test_seeds():
     assert parse_seeds("0, 2,5") == [0, 2, 5]
-
-
-def test_the_groups_widen_the_interval():
-    rows = [f"row-{i}" for i in range(40)]
-    better = {row: i < 20 for i, row in enumerate(rows)}
-    answers = {m: dict.fromkeys(rows, False) for m in MODELS} | {MODELS[3]: better, MODELS[4]: better}
-
-    def width(groups):
-        found = compare([SeedResult(0, answers, groups)], 0.95).differences[f"{MODELS[3]} minus step-matched vanilla"]
-        return found.high - found.low
-
-    assert width({row: str(i // 20) for i, row in enumerate(rows)}) > width(dict.fromkeys(rows, "")) + 0.2

@@ -7,6 +7,7 @@ from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import attempts, estimate
 from pada_agent.components.core.cost.prompt_sizes import WORK
 from pada_agent.components.core.cost.tokens import token_count
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.registry import load_task
@@ -251,3 +252,14 @@ def test_ablations_cost_less():
     assert no_patterns["generate_data"].low.calls > 0
     control = {"verdict": "none", "solve": "vote", "judge_checks": 4}
     assert by_stage(settings(control=control))["control_quality"].high == Usage()
+    free, once = (
+        by_stage(settings(control={"verdict": "none"}, generate={"regenerations": n}))["generate_data"].expected for n in (3, 0)
+    )
+    checked = by_stage(settings(control={"verdict": "checks"}))["generate_data"].expected
+    assert free == once and free.calls < checked.calls, "hardly anything is refused"
+
+
+def test_a_task_that_the_method_cannot_do_has_no_estimate():
+    task = load_task("custom", {"prompt": "{a} {b}", "answer": "c", "scorer": "exact", "description": "d"})
+    with pytest.raises(InputError, match="say which: a, b"):
+        estimate(settings(generate={"method": "auggpt"}), task, [{"inputs": {"a": "x", "b": "y"}, "answer": "z"}], 9, 9)

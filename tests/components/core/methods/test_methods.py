@@ -62,6 +62,10 @@ def test_learning_from_error_spreads_the_rows_over_the_errors(errors, sizes):
     assert load_method("learning_from_error").sizes(10, errors, GenerateSettings(batch=5)) == sizes
 
 
+def test_copies_are_of_as_many_rows_as_there_are():
+    assert load_method("duplicate").sizes(3, 9, GenerateSettings(per_row=6)) == [1, 1, 1]
+
+
 def test_random_strategies_aim_at_what_training_rows_have_and_at_no_failure():
     settings = AnalyzeSettings(seeds=4)
     first, again, later = (RandomStrategy().strategies(SQL, TRAIN, settings, i, 0) for i in (1, 1, 2))

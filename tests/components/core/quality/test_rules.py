@@ -4,17 +4,18 @@ import pytest
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.quality.rules import check_judge, feedback_text, mean_score
-from pada_agent.components.core.settings import LlmSettings
+from pada_agent.components.core.settings import ControlSettings, LlmSettings
 
 
 def test_a_judge_that_is_the_teacher_is_refused_unless_named():
     teacher = LlmSettings(model="big", base_url="http://a/v1")
     with pytest.raises(InputError, match=r"judge\.model: 'big' is the teacher too"):
-        check_judge(teacher, LlmSettings(model="big", base_url="http://b/v1"), "")
+        check_judge(teacher, LlmSettings(model="big", base_url="http://b/v1"), ControlSettings())
     with pytest.raises(InputError):
-        check_judge(teacher, teacher, "other")
-    check_judge(teacher, teacher, "big")
-    check_judge(teacher, LlmSettings(model="other"), "")
+        check_judge(teacher, teacher, ControlSettings(allow_judge="other"))
+    check_judge(teacher, teacher, ControlSettings(allow_judge="big"))
+    check_judge(teacher, teacher, ControlSettings(verdict="checks"))
+    check_judge(teacher, LlmSettings(model="other"), ControlSettings())
 
 
 def test_no_scores_are_never_averaged():

@@ -74,6 +74,13 @@ def test_hostile_text_stays_text(finished_state: State) -> None:
     assert page.text.count("<script>alert('owned')</script> & \"quoted\"") >= 10  # names, strategies, samples, reasons, analyses
 
 
+def test_secondary_metrics_stand_beside_test_accuracy(finished_state: State) -> None:
+    vanilla = next(m for m in finished_state.models if m.kind == "start")
+    metrics = {**vanilla.metrics, "test": vanilla.metrics["test"].model_copy(update={"extra": {"f1": 0.6321}})}
+    assert "f1 63.2\u00a0%" in Page(render(with_model(finished_state, vanilla.name, metrics=metrics))).text
+    assert "f1 63.2" not in Page(render(finished_state)).text
+
+
 def test_the_users_own_prompts_are_shown_and_long_ones_cut(finished_state: State) -> None:
     assert "Prompts of your own" not in render(finished_state) and facts(finished_state)["prompts"] == []
     texts = {

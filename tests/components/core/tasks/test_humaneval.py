@@ -76,6 +76,7 @@ def test_a_row_shown_to_the_teacher_comes_back_as_a_row_that_scores(published: P
         ("    return sum(xs)", True, True),
         ("return sum(xs)", True, True),
         ("    return sum(xs)\n```\nThis sums the list.", True, True),
+        ("def total(xs):\n    return sum(xs)\n```\nThis sums the list.", True, True),
         ("```python\n    n = 0\n    return sum(xs)\n```\n```python\nnonsense(\n```", True, True),
         ("```python\ndef total(xs):\n    return max(xs)\n```\n```python\ndef total(xs):\n    return sum(xs)\n```", False, True),
         ("```python\ndef sum_up(xs):\n    return sum(xs)\n```", False, True),

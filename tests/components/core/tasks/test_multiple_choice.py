@@ -1,5 +1,6 @@
 """Reading the letter, and writing new items."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pada_agent.components.core.tasks.arc_challenge import ArcChallengeSample
 from pada_agent.components.core.tasks.hellaswag import clean
 from pada_agent.components.core.tasks.multiple_choice import arrange, letter_of, question_kind, read_letter, score_letter
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.components.core.tasks.task import CodeRunner
+from pada_agent.components.core.tasks.task import CodeRunner, Task
 
 ARC = load_task("arc_challenge", {})
 HELLASWAG = load_task("hellaswag", {})
@@ -39,7 +40,19 @@ FOUR = {"text": ["fog", "rain", "drought", "tornado"], "label": ["A", "B", "C", 
         ("F", ""),
         ("ABC", ""),
         ("best answer is Bx", ""),
-        ("c", ""),
+        ("c", "C"),
+        ("(b).", "B"),
+        ("the best answer is d. It rains.", "D"),
+        ("The answer is **a**\nbecause", "A"),
+        ("The answer is a.m.", ""),
+        ("The answer is _B_", "B"),
+        ("a dog", ""),
+        ("A dog runs. A man sits.", ""),
+        ("A is right", "A"),
+        ("Option A names a dog", "A"),
+        ("A dog, so D", "D"),
+        ("It boils at 100°C", ""),
+        ("D.C. current", ""),
         ("", ""),
     ],
 )
@@ -55,8 +68,22 @@ def test_a_stated_answer_wins_over_what_stands_before(before: str, letter: str) 
 def test_a_letter_without_an_option_is_no_answer() -> None:
     score = score_letter(["x", "y", "z"], "A", "The best answer is D.")
     assert (score.correct, score.valid, score.predicted) == (False, False, "")
+    repeated = ["A dog runs.", "vitamin C", "sun", "C"]
+    for text in ("A dog runs.", "The best answer is A dog runs.", "vitamin C", "It is vitamin C."):
+        assert not score_letter(repeated, "A", text).valid, text
+    for text in ("The best answer is C. sun", "C", "C. vitamin C is wrong"):
+        assert score_letter(repeated, "C", text).correct, text
     score = score_letter(["x", "y", "z"], "A", "The best answer is C.")
     assert (score.correct, score.valid, score.predicted, score.detail) == (False, True, "C", "chose 'z' instead of 'x'")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("task", [ARC, HELLASWAG], ids=lambda task: task.name)
+def test_repeating_an_option_is_no_letter(task: Task, published: Callable[[str], list[dict[str, Any]]]) -> None:
+    rows = [task.read(row) for row in published(task.name)]
+    texts = [(row["options"], text) for row in rows for text in row["options"] if len(text) > 1]
+    assert not [text for options, text in texts if score_letter(options, "A", text).valid]
+    assert not [text for options, text in texts if score_letter(options, "A", f"The best answer is {text}").valid and " " in text]
 
 
 def raw(**changes: Any) -> dict[str, Any]:

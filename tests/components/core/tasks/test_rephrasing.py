@@ -100,3 +100,14 @@ def test_of_several_fields_an_option_says_which_may_be_reworded():
     assert task.reworded(fields, "Keep out")["inputs"] == {"language": "Danish", "text": "Keep out"}
     with pytest.raises(InputError, match=r"^task\.options\.rephrase: the prompt has no field 'txt'"):
         load_task("custom", {**options, "rephrase": "txt"})
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["squad", "arc_challenge", "hellaswag", "gsm8k", "humaneval"])
+def test_published_rows_have_a_text_whose_words_may_change(name, published):
+    task = load_task(name, {})
+    for fields in map(task.read, published(name)):
+        wording = task.wording(fields)
+        assert wording.strip()
+        new = task.reworded(fields, f"{wording} Think twice.")
+        assert (task.target(new), task.wording(new).split()) == (task.target(fields), [*wording.split(), "Think", "twice."])

@@ -58,6 +58,24 @@ def test_scores(output: str, correct: bool, valid: bool, detail: str, no_code: C
     assert detail in score.detail
 
 
+@pytest.mark.parametrize(
+    ("output", "f1"),
+    [
+        ("Ida Brandt", 1),
+        ("brandt, the Ida", 1),
+        ("Ida", 2 / 3),
+        ("Ida Brandt, who had built two", 4 / 8),
+        ("Brandt Brandt", 2 / 4),
+        ("Brandt!\nIda", 2 / 3),
+        ("the", 0),
+        ("Harnau", 0),
+        ("", 0),
+    ],
+)
+def test_the_best_f1_of_all_gold_answers_stands_beside(output: str, f1: float, no_code: CodeRunner) -> None:
+    assert SQUAD.score(fields("Karl", "Ida Brandt"), output, no_code).extra == {"f1": pytest.approx(f1)}
+
+
 def test_rows_are_read_and_grouped_by_article() -> None:
     raw = {
         "id": "1",

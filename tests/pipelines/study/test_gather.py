@@ -1,0 +1,53 @@
+"""What a cell says of its synthetic rows, and of guessing: from a state and predictions as stages leave them."""
+
+import pytest
+from small_state import finished
+
+from pada_agent.components.backends.record_files import write_json
+from pada_agent.components.core.records import Batch, Prediction, Provenance, Sample, Score, SyntheticRow
+from pada_agent.components.core.state import IterationRecord
+from pada_agent.pipelines.study.gather import _samples, _task
+
+
+def sample(number, batch, attempt=0, status="accepted", kind=None):
+    origin = Provenance(branch="error", parent_ids=[], iteration=1, batch_id=batch, attempt=attempt, request_hash="")
+    return Sample(row=SyntheticRow(id=f"s{number}", fields={}, provenance=origin), status=status, kind=kind)
+
+
+def test_repaired_rows_are_those_sent_back_or_written_in_place_of_others():
+    first = Batch(
+        id="a",
+        branch="error",
+        seed_ids=[],
+        wanted=4,
+        unwritten={"no reply": 2},
+        samples=[sample(1, "a"), sample(2, "a", 1), sample(3, "a", 0, "rejected", "leak"), sample(4, "a", 0, "rejected", "leak")],
+    )
+    refill = Batch(id="b", branch="error", seed_ids=[], wanted=1, refill_of="a", samples=[sample(5, "b"), sample(6, "b")])
+    record = IterationRecord(number=1, wanted=4, batches=[first, refill])
+    found = _samples(finished().model_copy(update={"iterations": [record]}))
+    assert (found.wanted, found.written, found.accepted, found.repaired, found.unwritten) == (4, 6, 4, 3, 2)
+    assert found.rejected == {"leak": 2}
+
+
+def test_chance_is_the_mean_over_rows_of_one_in_so_many_options(settings, tmp_path):
+    def answer(options):
+        row = {"question": "?", "options": options, "answer": "A"}
+        return Prediction(
+            id=str(len(options)),
+            split="test",
+            prompt="",
+            output="",
+            reference="",
+            score=Score(correct=False, valid=True),
+            fields=row,
+        )
+
+    write_json(tmp_path / "manifest.json", {"splits": {"train": {"removed": 3}, "test": {"removed": 0}}})
+    prepared = {"train_data": tmp_path, "heldout_data": tmp_path}
+    arc = settings.model_copy(update={"task": settings.task.model_copy(update={"name": "arc_challenge"})})
+    answers = {"test": [answer(list("abcd")), answer(list("xyz")[:2])]}
+    facts = _task(arc, prepared, answers)
+    assert facts.chance == pytest.approx((1 / 4 + 1 / 2) / 2)
+    assert facts.removed == {"train": 3}
+    assert _task(settings, prepared, {"test": answers["test"][:1]}).chance == 0

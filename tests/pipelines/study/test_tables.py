@@ -1,0 +1,177 @@
+"""What the tables of a study say, from made-up facts."""
+
+import re
+
+import pytest
+from study_facts import made_up
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.pipelines.study.compare import compare
+from pada_agent.pipelines.study.outcomes import CellFacts, Failure, StudyFacts, TaskFacts
+from pada_agent.pipelines.study.places import MATCHED
+from pada_agent.pipelines.study.statistics.across_tasks import macro
+from pada_agent.pipelines.study.statistics.cells import compare_cells
+from pada_agent.pipelines.study.tables import markdown
+
+ACCURACY = {"untuned": 0.1, "vanilla": 0.5, "step-matched": 0.52, "pada": 0.7, "auggpt": 0.55}
+TASKS = {"sql": 0.0, "squad": 0.1}
+SIGHT = "What this design could see"
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return made_up(ACCURACY, TASKS, regimes=(300, 0))
+
+
+@pytest.fixture(scope="module")
+def text(facts):
+    return markdown(compare(facts))
+
+
+def table(text, section):
+    """The cells of a section's table, the first line its titles."""
+    body = text.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in body.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def scores(facts, task, regime, method, model):
+    cells = [c for c in facts.cells if (c.task, c.regime, c.method) == (task, regime, method)]
+    found = {c.seed: m.outcomes["test"] for c in cells for m in c.models if m.name == model}
+    return {seed: {str(i): float(v == "1") for i, v in enumerate(own)} for seed, own in found.items()}
+
+
+def test_the_first_table_has_tasks_by_regimes_by_methods(text):
+    titles, *rows = table(text, "Accuracy")
+    assert titles == ["rows", "method", "sql", "squad", "mean"]
+    names = ["untuned", "vanilla", MATCHED, "pada", "auggpt", "pada, shipped", "auggpt, shipped"]
+    assert [row[:2] for row in rows] == [[regime, name] for regime in ("300", "all") for name in names]
+    assert all(re.fullmatch(r"\d+\.\d ± \d\.\d( \([+-]\S+; \S+ to \S+\))?", cell) for row in rows for cell in row[2:4])
+    means = {row[1]: float(row[4]) for row in rows[:7]}
+    own = [float(cell.split(" ")[0]) for cell in rows[3][2:4]]
+    assert means["pada"] == pytest.approx(sum(own) / 2, abs=0.06)
+
+
+def test_a_gain_is_over_the_methods_own_step_matched_vanilla(facts):
+    results = compare(facts)
+    for method in ("pada", "auggpt"):
+        (found,) = [c for c in results.comparisons if (c.task, c.regime, c.method, c.baseline) == ("squad", 300, method, MATCHED)]
+        ours, theirs = (scores(facts, "squad", 300, method, model) for model in ("iteration-1", "step-matched"))
+        assert found.found.difference == compare_cells(ours, theirs).difference
+
+
+def test_every_pair_is_compared_and_corrected_as_one_family(facts, text):
+    rows = table(text, "Comparisons")[1:]
+    assert {tuple(row[2:4]) for row in rows} == {
+        ("pada", MATCHED),
+        ("pada", "vanilla"),
+        ("pada", "auggpt"),
+        ("auggpt", MATCHED),
+        ("auggpt", "vanilla"),
+    }
+    assert len(rows) == 5 * 2 * 2
+    least = min(compare(facts).comparisons, key=lambda c: c.found.p)
+    assert least.p_holm == pytest.approx(min(1, 20 * least.found.p))
+
+
+def test_means_over_tasks_are_those_of_the_statistics(facts, text):
+    ours, theirs = (
+        {task: scores(facts, task, 300, *of) for task in TASKS} for of in (("pada", "iteration-1"), ("vanilla", "vanilla"))
+    )
+    expected = macro(ours, theirs, {task: {} for task in TASKS}, dict.fromkeys(TASKS, 0.0))
+    (row,) = [r for r in table(text, "Over all tasks") if r[:3] == ["300", "pada", "vanilla"]]
+    assert row[3].startswith(f"{100 * expected.gain.mean:+.1f};")
+    assert row[5].startswith(f"{100 * expected.relative_gain.mean:+.1f};")
+
+
+def test_counts_leaks_and_power_are_told(text):
+    assert table(text, "Synthetic rows and what they cost")[1] == [
+        *("300", "sql", "pada", "150", "5", "190", "120", "20", "70"),
+        *("40", "50.0 / 9.0", "30", "20.0 / 1.0", "0.75"),
+    ]
+    assert table(text, "Leakage")[:2] == [
+        ["rows", "task", "method", "texts redrafted", "leak", "not new"],
+        ["300", "sql", "pada", "6", "9", "201"],
+    ]
+    assert "sql: rows left out because a split used later has them too: 4 train." in text
+    assert [row[:3] for row in table(text, SIGHT)[1:]] == [["sql", "200", "3"], ["squad", "200", "3"]]
+    gaps = table(text, "Validation minus test, by iteration")
+    assert gaps[0][3:] == ["start", "iteration 1"] and len(gaps) == 1 + 2 * 2 * 2
+
+
+def test_outputs_without_an_answer_and_collapse_are_told(facts):
+    cell = next(c for c in facts.cells if (c.task, c.regime, c.seed, c.method) == ("sql", 300, 1, "pada"))
+    same = cell.model_copy(update={"models": [m.model_copy(update={"collapsed": ["test"]}) for m in cell.models]})
+    rows = table(markdown(compare(with_cell(facts, same))), "Outputs without an answer, and collapse")
+    row = next(r for r in rows if "pada" in r)
+    invalid = sum(s.count("x") for s in outcomes(facts, "pada")) / 600
+    assert row == ["300", "sql", "pada", f"{100 * invalid:.1f} %", "seed 1"]
+
+
+def outcomes(facts, method):
+    cells = [c for c in facts.cells if (c.task, c.regime, c.method) == ("sql", 300, method)]
+    return [c.models[0].outcomes["test"] for c in cells]
+
+
+def with_cell(facts, cell):
+    cells = [cell if c.name == cell.name else c for c in facts.cells]
+    return facts.model_copy(update={"cells": cells})
+
+
+def test_a_method_that_trained_nothing_counts_as_vanilla_and_is_named(facts):
+    cell = next(c for c in facts.cells if c.name == "sql/300/seed-2/pada")
+    nothing = cell.model_copy(update={"models": [], "shipped": "vanilla", "ended": "nothing to learn from"})
+    results = compare(with_cell(facts, nothing))
+    (ours,) = [a for a in results.accuracies if (a.task, a.regime, a.row) == ("sql", 300, "pada")]
+    (vanilla,) = [a for a in results.accuracies if (a.task, a.regime, a.row) == ("sql", 300, "vanilla")]
+    assert ours.cell.by_seed[2] == vanilla.cell.by_seed[2]
+    assert results.notes == ["sql/300/seed-2/pada: no iteration was trained (nothing to learn from); vanilla stands in for it."]
+
+
+def test_cells_that_are_missing_are_in_no_mean_and_said_to_be(facts):
+    cells = [c for c in facts.cells if c.name != "sql/300/seed-2/pada"]
+    failed = [Failure(cell="sql/300/seed-2/pada", line="no room")]
+    text = markdown(compare(facts.model_copy(update={"cells": cells, "failed": failed})))
+    (row,) = [r for r in table(text, "Accuracy") if r[:2] == ["300", "pada"]]
+    assert row[2].endswith("(2 of 3 seeds)") and not row[3].endswith("seeds)")
+    assert "- sql/300/seed-2/pada: failed: no room" in text
+
+
+def test_fewer_training_rows_than_asked_for_are_said(facts):
+    cell = next(c for c in facts.cells if c.name == "sql/300/seed-0/vanilla")
+    notes = compare(with_cell(facts, cell.model_copy(update={"train_rows": 220}))).notes
+    assert notes == ["sql: it has 220 training rows; 300 were asked for."]
+
+
+def test_a_study_with_nothing_in_it_yet_has_tables_too():
+    text = markdown(compare(StudyFacts(methods=["pada"], seeds=[0], regimes={"sql": [300]})))
+    assert text.startswith("# Study of nothing yet")
+
+
+def test_rows_that_are_all_of_one_group_are_an_error_of_the_data(facts):
+    rows = {split: of.model_copy(update={"groups": ["one"] * len(of.ids)}) for split, of in facts.tasks["sql"].rows.items()}
+    one = TaskFacts(rows=rows)
+    with pytest.raises(InputError, match=r"test rows cannot be compared: .* at least two groups"):
+        compare(facts.model_copy(update={"tasks": {**facts.tasks, "sql": one}}))
+
+
+def test_one_seed_and_one_task_have_no_spread_and_no_mean_over_tasks():
+    text = markdown(compare(made_up({**ACCURACY}, {"sql": 0.0}, seeds=(4,))))
+    assert table(text, "Accuracy")[0] == ["rows", "method", "sql"]
+    assert "Over all tasks" not in text
+    assert not [row for row in table(text, "Accuracy") if " ± " in row[2]]
+    assert table(text, "By seed: sql, 300 training rows")[0] == ["model", "mean", "SD", "seed 4"]
+
+
+def test_what_cannot_be_seen_is_said_and_models_that_never_differ_say_nothing_of_it():
+    few = compare(made_up(ACCURACY, {"sql": 0.0}, rows=4))
+    assert few.sights[0].sees_first is None
+    assert table(markdown(few), SIGHT)[1][4] == "none"
+    assert compare(made_up(dict.fromkeys(ACCURACY, 0.0), {"sql": 0.0})).sights == []
+
+
+def test_ten_methods_three_tasks_three_seeds_and_500_rows_are_below_five_megabytes():
+    methods = {f"method-{n}": 0.5 for n in range(10)}
+    facts = made_up({**ACCURACY, **methods}, {"a": 0, "b": 0, "c": 0}, rows=500, regimes=(300, 600, 1000), iterations=3)
+    assert sum(isinstance(c, CellFacts) for c in facts.cells) == 13 * 3 * 3 * 3
+    assert len(facts.model_dump_json(exclude_defaults=True)) < 5e6
