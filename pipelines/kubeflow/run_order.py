@@ -58,6 +58,9 @@ def arguments_for(
     `look` says what lies at the settings' addresses, unless `--set` does; it may take a while, so that it comes after the checks.
     """
     check_settings(package, settings)
+    taken = settings.analyze.patterns_from.rstrip("/")
+    if taken and taken == uris.get("export_uri", "").rstrip("/"):
+        raise InputError(f"analyze.patterns_from: {taken} is --export-uri too, where this run overwrites them; export elsewhere")
     for name, uri in uris.items():
         check_uri(f"--{name.replace('_', '-')}", uri, package.target)
     configured = parameters_of(settings, [name for name in FIELDS if name in package.parameters])

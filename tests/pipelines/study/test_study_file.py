@@ -163,3 +163,14 @@ def test_the_studies_that_come_with_the_package_can_be_read(name, tasks):
     study = read_study(PACKAGED / f"{name}.yaml")
     assert list(study.regimes) == tasks
     assert {"auggpt", "learning_from_error", "random_strategy", "duplicate", "pada_shuffled_clusters"} <= set(study.methods)
+
+
+def test_patterns_of_another_run_are_a_method(read, tmp_path):
+    study = read(
+        """
+        tasks: {sums: configs/run.yaml}
+        methods: {pada: {}, transfer: {analyze: {patterns_from: runs/squad}}}
+        """
+    )
+    taken = {method: study.settings("sums", 0, method, 0).analyze.patterns_from for method in ("vanilla", *study.methods)}
+    assert taken == {"vanilla": "", "pada": "", "transfer": str(tmp_path / "runs" / "squad")}
