@@ -142,6 +142,23 @@ class TaskFolder:
         return said
 
 
+@contextmanager
+def held(folder: Path, taken: str, option: str) -> Iterator[None]:
+    """Hold a folder, made if need be. Raises InputError: `taken` to a second process, or which `option` to give another way."""
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout as e:
+        raise InputError(f"{folder}: {taken}") from e
+    except OSError as e:
+        raise InputError(f"{folder}: cannot be written ({e.strerror}); give another {option}") from e
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class RunDirectory:
     """One run's directory."""
 
@@ -151,18 +168,8 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory; a second process is refused. The lock ends with the process, however it ends."""
-        lock = FileLock(self.path / ".lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout as e:
-            raise InputError(f"{self.path}: another process is running in this directory; wait for it or stop it") from e
-        except OSError as e:
-            raise InputError(f"{self.path}: cannot be written ({e.strerror}); give another --run-dir") from e
-        try:
+        with held(self.path, "another process is running in this directory; wait for it or stop it", "--run-dir"):
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def brought(self) -> Iterator[Path]:
