@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
@@ -32,6 +30,7 @@ from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.state import LATEST_STATE
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.local.held_folder import held
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
@@ -140,23 +139,6 @@ class TaskFolder:
         """What came out of the finished task, by words; nothing if it was killed before that was noted."""
         said: Numbers = json.loads((self.path / "task.json").read_text()).get("numbers", {})
         return said
-
-
-@contextmanager
-def held(folder: Path, taken: str, option: str) -> Iterator[None]:
-    """Hold a folder, made if need be. Raises InputError: `taken` to a second process, or which `option` to give another way."""
-    lock = FileLock(folder / ".lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout as e:
-        raise InputError(f"{folder}: {taken}") from e
-    except OSError as e:
-        raise InputError(f"{folder}: cannot be written ({e.strerror}); give another {option}") from e
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class RunDirectory:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_record
 from pada_agent.components.core.errors import InputError, PadaError
-from pada_agent.pipelines.local.run_directory import held
+from pada_agent.pipelines.local.held_folder import held
 from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
