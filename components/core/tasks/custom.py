@@ -18,62 +18,33 @@ import random
 import re
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.gsm8k import last_number, same_number
-from pada_agent.components.core.tasks.multiple_choice import (
-    INSTRUCTION,
-    LETTERS,
-    arrange,
-    letter_of,
-    lettered,
-    score_letter,
-    stated,
-)
-from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer, split_place
+from pada_agent.components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, lettered, stated
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
-from pada_agent.components.core.tasks.squad import normalise
+from pada_agent.components.core.tasks.scorers.options import ScorerOptions
+from pada_agent.components.core.tasks.scorers.python import ASSET, Python, split_place
+from pada_agent.components.core.tasks.scorers.registry import load_scorer
+from pada_agent.components.core.tasks.scorers.scorer import text_at
 from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
 
-SECONDS = 5.0  # of one call of a Python scorer
 _SLOT = re.compile(r"\{(\w+)\}")
-# Without what ends and quotes sentences; a sign, a decimal point and what makes C++ no C# are part of an answer.
-_WORD = re.compile(r"-?\d[\d.,]*\d|-?\d|[^\W\d]+|[^\w\s.,;:!?\"'()\[\]{}-]")
 
 
-class CustomOptions(BaseModel):
+class CustomOptions(ScorerOptions):
     """`task.options` of a custom task."""
-
-    model_config = ConfigDict(extra="forbid")
 
     prompt: str = Field(min_length=1, description="template with {field}s, or the name of one field")
     answer: str = Field(min_length=1, description="field with the answer; multiple choice: label, number from 0, or text")
-    scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
     description: str = Field(min_length=1, description="told to the teacher: what is asked, what a good answer is")
-    choices: str = Field(default="", description="field with the list of options, for multiple_choice")
-    regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
-    python: str = Field(default="", description="file.py:function or package.module:function")
     system: str = Field(default="", description="system message")
     rephrase: str = Field(default="", description="field of the prompt that may be put into other words; empty: its only one")
     group: str = Field(default="", description="field whose value ties rows together, e.g. a document's name")
     max_new_tokens: int = Field(default=128, ge=1, le=4096)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "CustomOptions":
-        for scorer, option in (("multiple_choice", "choices"), ("regex", "regex"), ("python", "python")):
-            if (self.scorer == scorer) != bool(getattr(self, option)):
-                raise ValueError(f"{option}: belongs to scorer {scorer}, and it needs it")
-        try:
-            re.compile(self.regex)
-        except re.error as e:
-            raise ValueError(f"regex: {e}") from e
-        if self.python and not re.fullmatch(r".+:[A-Za-z_]\w*", self.python):
-            raise ValueError(f"python: '{self.python}' is not file.py:function or package.module:function")
-        return self
 
 
 class CustomRow(BaseModel):
@@ -107,7 +78,7 @@ class Custom(Rephrasable):
         self.description = self.options.description
         self.max_new_tokens = self.options.max_new_tokens
         self.Sample = _sample_model(self._slots, self.options.scorer)
-        self._scorer = PythonScorer(self.options.python, assets) if self.options.python else None
+        self._scorer = load_scorer(self.options, assets)
 
     @classmethod
     def option_files(cls, options: Fields) -> dict[str, OptionFile]:
@@ -115,21 +86,13 @@ class Custom(Rephrasable):
         return {"python": OptionFile(file, ASSET, f":{function}")} if file else {}
 
     def assets(self) -> dict[str, str]:
-        return {ASSET: self._scorer.source} if self._scorer else {}
+        return {ASSET: self._scorer.source} if isinstance(self._scorer, Python) else {}
 
     def read(self, raw: Fields) -> Fields:
         """Raises InputError for a field that is missing and for an answer that the scorer could not read."""
-        inputs = {slot: _text(raw, slot) for slot in self._slots}
-        if not self.options.choices:
-            fields: Fields = {"inputs": inputs, "answer": _text(raw, self.options.answer), "choices": []}
-        else:
-            choices = raw.get(self.options.choices)
-            if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
-                raise InputError(f"{self.options.choices}: must be a list of two to five options")
-            answer = _letter([str(choice) for choice in choices], raw.get(self.options.answer), self.options.answer)
-            fields = {"inputs": inputs, "answer": answer, "choices": [str(choice) for choice in choices]}
-        problem = self._unreadable(fields)
-        if problem:
+        fields: Fields = {"inputs": {slot: text_at(raw, slot) for slot in self._slots}}
+        fields |= self._scorer.read(raw, self.options.answer)
+        if problem := self._scorer.complaint(fields):
             raise InputError(f"{self.options.answer}: {problem}")
         return fields
 
@@ -147,18 +110,7 @@ class Custom(Rephrasable):
         return stated(fields["answer"]) if fields["choices"] else str(fields["answer"])
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
-        if fields["choices"]:
-            return score_letter(fields["choices"], fields["answer"], output)
-        found, gold = self._found(output), self._found(fields["answer"])
-        if not found:
-            return Score(correct=False, valid=False, detail="empty" if not output.strip() else "no answer found in it")
-        if self._scorer:
-            result = run_code(self._scorer.program(output, fields["answer"]), SECONDS)
-            return Score(correct=result.passed, valid=True, predicted=found, detail=result.detail)
-        correct = same_number(found, gold) if self.options.scorer == "numeric" else found == gold
-        detail = "" if correct else f"'{found}' instead of '{gold}'"
-        extra = {"normalised": normalise(found) == normalise(gold)} if self.options.scorer == "exact" else {}
-        return Score(correct=correct, valid=True, predicted=found, detail=detail, extra=extra)
+        return self._scorer.score(fields, output, run_code)
 
     def question(self, fields: Fields) -> str:
         inputs = fields["inputs"]
@@ -204,8 +156,7 @@ class Custom(Rephrasable):
             choices, letter = arrange(correct, wrong, "\n".join(inputs.values()))
             return {"inputs": inputs, "answer": letter, "choices": choices}
         fields: Fields = {"inputs": inputs, "answer": getattr(sample, _key(self._slots, "answer")).strip(), "choices": []}
-        problem = self._unreadable(fields)
-        if problem:
+        if problem := self._scorer.complaint(fields):
             raise InputError(f"answer: {problem}")
         return fields
 
@@ -231,61 +182,16 @@ class Custom(Rephrasable):
         return "" if score.correct else f"the scorer refuses the answer itself: {score.detail}"
 
     def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
-        """By the user's scorer; an exact one is not asked about capitals, articles and the marks of a sentence."""
-        score = super().agrees(fields, solution, run_code)
-        if self.options.scorer == "regex" and not score.valid:  # the bare answer, without what the regex finds it by
-            bare = " ".join(solution.answer.split())
-            return Score(correct=bare == self._found(fields["answer"]), valid=bool(bare), predicted=bare)
-        alike = self.options.scorer == "exact" and _words(solution.answer) == _words(fields["answer"]) != []
-        return score.model_copy(update={"correct": score.correct or alike})
-
-    def _found(self, text: str) -> str:
-        """What the scorer compares."""
-        if self.options.scorer == "numeric":
-            return last_number(text)
-        if self.options.scorer == "regex":
-            matches = list(re.finditer(self.options.regex, text))
-            return (matches[-1].group(1 if matches[-1].re.groups else 0) or "").strip() if matches else ""
-        return " ".join(text.split())
-
-    def _unreadable(self, fields: Fields) -> str:
-        if fields["choices"] or self._found(fields["answer"]):
-            return ""
-        return {
-            "numeric": f"'{fields['answer']}' has no number in it",
-            "regex": f"the regex finds nothing in '{fields['answer']}'; the model is trained to write this text",
-        }.get(self.options.scorer, "is empty")
+        return self._scorer.agrees(fields, solution, run_code)
 
 
 def _complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"'{where}' is not known; custom takes {', '.join(CustomOptions.model_fields)}"
+        own = {name: field for name, field in CustomOptions.model_fields.items() if name not in ScorerOptions.model_fields}
+        return f"'{where}' is not known; custom takes {', '.join(own | ScorerOptions.model_fields)}"
     return f"{where}: {first['msg']}" if where else str(first["msg"]).removeprefix("Value error, ")
-
-
-def _text(raw: Fields, key: str) -> str:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise InputError(f"{key}: {'is missing' if value is None else 'must be a text or a number'}")
-    return str(value)
-
-
-def _letter(choices: list[str], key: Any, name: str) -> str:
-    """The letter for an answer given as text, letter or number from 0, in this order."""
-    if choices.count(str(key)) == 1:
-        return LETTERS[choices.index(str(key))]
-    try:
-        return letter_of(LETTERS[: len(choices)] if isinstance(key, str) and key.isalpha() else range(len(choices)), key)
-    except InputError as e:
-        raise InputError(f"{name}: {e}") from e
-
-
-def _words(text: str) -> list[str]:
-    """In lower case and without articles, unless there is nothing else."""
-    words = _WORD.findall(text.lower())
-    return [word for word in words if word not in {"a", "an", "the"}] or words
 
 
 def _key(slots: list[str], name: str) -> str:

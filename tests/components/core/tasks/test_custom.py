@@ -203,8 +203,8 @@ def test_an_answer_the_scorer_cannot_read_is_named() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        (options(scoer="exact"), "'scoer' is not known; custom takes prompt, answer, scorer"),
-        ({"prompt": "q"}, "answer: Field required"),
+        (options(scoer="exact"), "'scoer' is not known; custom takes prompt, answer, description"),
+        ({"prompt": "q", "scorer": "exact"}, "answer: Field required"),
         (options("fuzzy"), "scorer: Input should be"),
         (options("regex"), "regex: belongs to scorer regex"),
         (options("exact", regex="x"), "regex: belongs to scorer regex"),

@@ -12,8 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.scorers.options import ScorerOptions
+from pada_agent.components.core.tasks.scorers.scorer import Scorer
+from pada_agent.components.core.tasks.task import CodeRunner
 
 ASSET = "scorer.py"
+SECONDS = 5.0  # of one call
 _OPTION = "task.options.python"
 _IN_FILE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 _PROGRAM = """
@@ -24,12 +29,13 @@ if not space[{function!r}]({output!r}, {answer!r}):
 """
 
 
-class PythonScorer:
-    """Reads the scorer's file; from `assets`, where it went with the data, if they are given."""
+class Python(Scorer):
+    """Reads the function's file; from `assets`, where it went with the data, if they are given."""
 
-    def __init__(self, place: str, assets: Path | None) -> None:
+    def __init__(self, options: ScorerOptions, assets: Path | None = None) -> None:
         """Raises InputError when there is no such file, module or function."""
-        name, _, self.function = place.rpartition(":")
+        super().__init__(options, assets)
+        name, _, self.function = options.python.rpartition(":")
         file = assets / ASSET if assets else _file(name)
         try:
             self.source = file.read_text(encoding="utf-8")
@@ -42,9 +48,10 @@ class PythonScorer:
         if not re.search(defined, self.source, re.MULTILINE):
             raise InputError(f"{_OPTION}: {name} defines no function '{self.function}'")
 
-    def program(self, output: str, answer: str) -> str:
-        """A program that runs to its end if the function returns True."""
-        return _PROGRAM.format(source=self.source, function=self.function, output=output, answer=answer)
+    def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
+        program = _PROGRAM.format(source=self.source, function=self.function, output=output, answer=fields["answer"])
+        result = run_code(program, SECONDS)
+        return Score(correct=result.passed, valid=True, predicted=found, detail=result.detail)
 
 
 def split_place(place: object) -> tuple[str, str]:

@@ -1,0 +1,24 @@
+"""Finds a scorer by name."""
+
+from pathlib import Path
+
+from pada_agent.components.core.tasks.scorers.choice import Choice
+from pada_agent.components.core.tasks.scorers.exact import Exact
+from pada_agent.components.core.tasks.scorers.numeric import Numeric
+from pada_agent.components.core.tasks.scorers.options import ScorerOptions
+from pada_agent.components.core.tasks.scorers.python import Python
+from pada_agent.components.core.tasks.scorers.regex import Regex
+from pada_agent.components.core.tasks.scorers.scorer import Scorer
+
+SCORERS: dict[str, type[Scorer]] = {
+    "exact": Exact,
+    "multiple_choice": Choice,
+    "numeric": Numeric,
+    "regex": Regex,
+    "python": Python,
+}
+
+
+def load_scorer(options: ScorerOptions, assets: Path | None) -> Scorer:
+    """The scorer that the options name. Raises InputError where a file of its own cannot be read."""
+    return SCORERS[options.scorer](options, assets)

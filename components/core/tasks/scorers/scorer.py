@@ -1,0 +1,61 @@
+"""What a scorer of the custom task is: how an answer is read from a row, found in an output, and compared.
+
+Every file beside this one holds one. `fields` are a row's, with `answer` and `choices` as `read` left them.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.scorers.options import ScorerOptions
+from pada_agent.components.core.tasks.task import CodeRunner, Solution
+
+
+class Scorer(ABC):
+    """Compares what it finds in an output with what it finds in the row's own answer."""
+
+    def __init__(self, options: ScorerOptions, assets: Path | None = None) -> None:
+        """`assets`: the folder of files that came with the data. Raises InputError where a file that is needed cannot be read."""
+        self.options = options
+
+    def read(self, raw: Fields, key: str) -> Fields:
+        """`answer` and `choices` of a row as published, whose answer is at `key`. Raises InputError that names the field."""
+        return {"answer": text_at(raw, key), "choices": []}
+
+    def complaint(self, fields: Fields) -> str:
+        """Why the row's own answer cannot be scored by; '' if it can."""
+        return "" if self.found(fields["answer"]) else "is empty"
+
+    def found(self, text: str) -> str:
+        """What is compared; '' if the text holds no answer."""
+        return " ".join(text.split())
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        """The verdict on an output."""
+        found = self.found(output)
+        if not found:
+            return Score(correct=False, valid=False, detail="empty" if not output.strip() else "no answer found in it")
+        return self.compare(fields, output, found, run_code)
+
+    @abstractmethod
+    def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
+        """The verdict on an output in which `found` was found."""
+
+    def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
+        """Whether an answer found blind is the row's own."""
+        return self.score(fields, solution.answer, run_code)
+
+
+def verdict(found: str, gold: str, correct: bool, **more: Any) -> Score:
+    """Of an answer that was found."""
+    return Score(correct=correct, valid=True, predicted=found, detail="" if correct else f"'{found}' instead of '{gold}'", **more)
+
+
+def text_at(raw: Fields, key: str) -> str:
+    """A field of a row as text. Raises InputError that names it."""
+    value = raw.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        raise InputError(f"{key}: {'is missing' if value is None else 'must be a text or a number'}")
+    return str(value)
