@@ -1,8 +1,8 @@
-"""The last number of a text."""
+"""The last number of a text, as people write numbers (`written_numbers`)."""
 
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.gsm8k import last_number, same_number
 from pada_agent.components.core.tasks.scorers.scorer import Scorer, verdict
+from pada_agent.components.core.tasks.scorers.written_numbers import Number, numbers, same
 from pada_agent.components.core.tasks.task import CodeRunner
 
 
@@ -10,11 +10,22 @@ class Numeric(Scorer):
     """By value: 18 and 18.00 are one."""
 
     def found(self, text: str) -> str:
-        return last_number(text)
+        number = self._last(text)
+        return "" if number is None else str(number)
 
     def complaint(self, fields: Fields) -> str:
-        return "" if self.found(fields["answer"]) else f"'{fields['answer']}' has no number in it"
+        if self._last(fields["answer"]) is not None:
+            return ""
+        if not self.options.fractions and next(numbers(fields["answer"], fractions=True), None):
+            return f"'{fields['answer']}' has no number in it; if it is a fraction, and not a date, set fractions: true"
+        return f"'{fields['answer']}' has no number in it"
 
     def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
-        gold = self.found(fields["answer"])
-        return verdict(found, gold, same_number(found, gold))
+        gold, own = self._last(fields["answer"]), self._last(output)
+        return verdict(found, str(gold), gold is not None and own is not None and same(own, gold))
+
+    def _last(self, text: str) -> Number | None:
+        last = None
+        for last in numbers(text, self.options.fractions):
+            pass
+        return last

@@ -18,6 +18,8 @@ class ScorerOptions(BaseModel):
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
 
+    fractions: bool = Field(default=False, description="numeric: 3/4 and 1 3/4 are numbers; otherwise dates, scores and ratios")
+
     @model_validator(mode="after")
     def _fits(self) -> "ScorerOptions":
         for option, scorer in NEEDS.items():
