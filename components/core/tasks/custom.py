@@ -29,7 +29,7 @@ from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.scorers.options import ScorerOptions
 from pada_agent.components.core.tasks.scorers.python import ASSET, Python, split_place
 from pada_agent.components.core.tasks.scorers.registry import load_scorer
-from pada_agent.components.core.tasks.scorers.scorer import text_at
+from pada_agent.components.core.tasks.scorers.scorer import Scorer, text_at
 from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -77,8 +77,9 @@ class Custom(Rephrasable):
             raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
         self.description = self.options.description
         self.max_new_tokens = self.options.max_new_tokens
-        self.Sample = _sample_model(self._slots, self.options.scorer)
         self._scorer = load_scorer(self.options, assets)
+        self.Sample = _sample_model(self._slots, self._scorer)
+        self.Solved = self._scorer.Solved
 
     @classmethod
     def option_files(cls, options: Fields) -> dict[str, OptionFile]:
@@ -199,19 +200,19 @@ def _key(slots: list[str], name: str) -> str:
     return name if name not in slots else _key(slots, f"{name}_")
 
 
-def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
+def _sample_model(slots: list[str], scorer: Scorer) -> type[BaseModel]:
     reserved = [slot for slot in slots if slot.startswith(("_", "model_"))]
     if reserved:
         raise InputError(f"task.options.prompt: a field called '{reserved[0]}' cannot be used; rename it in the data")
     fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1)], ...) for slot in slots}
-    if scorer == "multiple_choice":
+    if scorer.options.choices:
         option = Annotated[str, Field(min_length=1)]
         correct = Field(description="the one right option")
         wrong = Field(min_length=1, max_length=4, description="options that are plausible but clearly wrong")
         fields |= {_key(slots, "correct"): (option, correct), _key(slots, "wrong"): (list[option], wrong)}
     else:
         answer = Field(min_length=1, description="the right answer, in exactly the form of the examples")
-        fields[_key(slots, "answer")] = (str, answer)
+        fields[_key(slots, "answer")] = (scorer.answer_type, answer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field may well be called schema or json
         return create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)

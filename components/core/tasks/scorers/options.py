@@ -6,6 +6,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NEEDS = {"choices": "multiple_choice", "regex": "regex", "python": "python"}  # option -> the scorer that needs it
+TAKES = {  # option -> the scorers that may be given it
+    "fractions": ("numeric",),
+    "threshold": ("f1", "rouge", "json"),
+    "rouge": ("rouge",),
+    "fields": ("json",),
+    "free_text": ("json",),
+    "ignored": ("json",),
+}
 
 
 class ScorerOptions(BaseModel):
@@ -13,18 +21,28 @@ class ScorerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
+    scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python", "f1", "rouge", "json"]
     choices: str = Field(default="", description="field with the list of options, for multiple_choice")
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
-
     fractions: bool = Field(default=False, description="numeric: 3/4 and 1 3/4 are numbers; otherwise dates, scores and ratios")
+    threshold: float = Field(default=0.5, gt=0, le=1, description="f1, rouge: a lower score is a failure; json: of free text")
+    rouge: Literal["rouge1", "rouge2", "rougeL"] = Field(default="rougeL", description="which of the ROUGE scores")
+    # Of json: keys with points between them, `address.city`; `items.price` is that of every object in a list.
+    fields: list[str] = Field(default_factory=list, description="json: those that count, with all in them; empty: all")
+    free_text: list[str] = Field(default_factory=list, description="json: those whose words must only reach the threshold, by F1")
+    ignored: list[str] = Field(default_factory=list, description="json: those that do not count")
 
     @model_validator(mode="after")
     def _fits(self) -> "ScorerOptions":
         for option, scorer in NEEDS.items():
             if (self.scorer == scorer) != bool(getattr(self, option)):
                 raise ValueError(f"{option}: belongs to scorer {scorer}, and it needs it")
+        for option, scorers in TAKES.items():
+            if self.scorer not in scorers and option in self.model_fields_set:
+                raise ValueError(f"{option}: belongs to scorer {' and '.join(scorers)}, not to {self.scorer}")
+        if both := {*self.ignored} & {*self.fields, *self.free_text}:
+            raise ValueError(f"ignored: '{min(both)}' is named as one that counts too; leave it in one of the lists")
         try:
             re.compile(self.regex)
         except re.error as e:

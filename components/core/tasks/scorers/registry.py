@@ -4,10 +4,13 @@ from pathlib import Path
 
 from pada_agent.components.core.tasks.scorers.choice import Choice
 from pada_agent.components.core.tasks.scorers.exact import Exact
+from pada_agent.components.core.tasks.scorers.f1 import F1
+from pada_agent.components.core.tasks.scorers.json_answer import Json
 from pada_agent.components.core.tasks.scorers.numeric import Numeric
 from pada_agent.components.core.tasks.scorers.options import ScorerOptions
 from pada_agent.components.core.tasks.scorers.python import Python
 from pada_agent.components.core.tasks.scorers.regex import Regex
+from pada_agent.components.core.tasks.scorers.rouge import Rouge
 from pada_agent.components.core.tasks.scorers.scorer import Scorer
 
 SCORERS: dict[str, type[Scorer]] = {
@@ -16,6 +19,9 @@ SCORERS: dict[str, type[Scorer]] = {
     "numeric": Numeric,
     "regex": Regex,
     "python": Python,
+    "f1": F1,
+    "rouge": Rouge,
+    "json": Json,
 }
 
 

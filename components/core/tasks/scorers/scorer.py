@@ -5,7 +5,7 @@ Every file beside this one holds one. `fields` are a row's, with `answer` and `c
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
@@ -15,6 +15,9 @@ from pada_agent.components.core.tasks.task import CodeRunner, Solution
 
 class Scorer(ABC):
     """Compares what it finds in an output with what it finds in the row's own answer."""
+
+    answer_type: ClassVar[Any] = str  # of the answer in what a teacher writes
+    Solved: ClassVar[type[Solution]] = Solution
 
     def __init__(self, options: ScorerOptions, assets: Path | None = None) -> None:
         """`assets`: the folder of files that came with the data. Raises InputError where a file that is needed cannot be read."""
