@@ -13,7 +13,6 @@ from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.state import State
 
 PLAIN = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2212": "-", "…": "..."})  # the page's typography, for any terminal
-HEADINGS = ("model", "test accuracy", "interval")
 
 
 def show(state: State, report: object, console: Console) -> None:
@@ -22,7 +21,8 @@ def show(state: State, report: object, console: Console) -> None:
     Raises PadaError if there is no new data.
     """
     facts = gather(state)
-    headings = [*HEADINGS, f"against {facts.baseline}" if facts.baseline else "difference", "p"]
+    measure = next((m.test.measure for m in facts.models if m.test), "accuracy")
+    headings = ["model", f"test {measure}", "interval", f"against {facts.baseline}" if facts.baseline else "difference", "p"]
     rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(facts)]
     if console.is_terminal:
         table = Table(*headings, title="Test rows, which no agent has seen and no choice has used")
@@ -62,5 +62,5 @@ def _rows(facts: Facts) -> Iterator[list[str]]:
             continue
         name = model.label + (" (shipped)" if model.shipped else "")
         difference = f"{points(over.difference)} ({points(over.low)} to {points(over.high)})" if over else ""
-        interval = f"{percent(test.low)} to {percent(test.high)}"
-        yield [name, percent(test.accuracy), interval, difference, bare(p_value(over.p)) if over else ""]
+        interval = f"{percent(test.main.low)} to {percent(test.main.high)}"
+        yield [name, percent(test.main.mean), interval, difference, bare(p_value(over.p)) if over else ""]

@@ -1,9 +1,10 @@
 """Which model is shipped: never one that is worse than the start, as far as the selection split can tell.
 
 The rule. A candidate is promoted if and only if
-1. it beats the model the run started from in a one-sided exact paired test (McNemar; by groups where rows have them) at the
-   level alpha / N, where N is the number of candidates that the run may try (its iterations),
-2. its selection accuracy is higher than the incumbent's (the best candidate so far that passed, else the start), and
+1. it beats the model the run started from in a one-sided paired test (exact McNemar; by groups where rows have them; of a graded
+   task's scores a permutation test) at the level alpha / N, where N is the number of candidates that the run may try (its
+   iterations),
+2. its selection accuracy, or mean score, is higher than the incumbent's (the best candidate so far that passed, else the start), and
 3. it has not broken down: not collapsed to one answer, and not clearly more often without any answer.
 
 Why so. Each candidate tested against the same start at alpha / N bounds the chance that *any* candidate no better than the
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.state import ModelRecord, Promotion
-from pada_agent.components.core.statistics import Paired, paired_test, wilson_interval
+from pada_agent.components.core.statistics import Paired, SplitMetrics, paired_test, wilson_interval
 
 DECIDING_SPLIT = "selection"
 
@@ -39,7 +40,7 @@ def judge_candidate(
                 f"model '{model.name}' was not evaluated on the {DECIDING_SPLIT} split; add it to evaluate_slm's splits"
             )
     try:
-        test = paired_test(start.outcomes[DECIDING_SPLIT], candidate.outcomes[DECIDING_SPLIT], groups)
+        test = paired_test(start.scores(DECIDING_SPLIT), candidate.scores(DECIDING_SPLIT), groups)
     except ValueError as e:
         raise InputError(
             f"{DECIDING_SPLIT} split of '{start.name}' and '{candidate.name}': {e}; evaluate both on the same data"
@@ -48,7 +49,7 @@ def judge_candidate(
     refusal = _refusal(start, incumbent, candidate, test, level)
     reason = refusal or (
         f"{_points(test.difference)} over {start.name} on {test.n} selection rows "
-        f"({test.gains} gained, {test.losses} lost, p = {test.p_better:.2g}, below {level:.3g})"
+        f"({_moved(test, candidate.metrics[DECIDING_SPLIT])}, p = {test.p_better:.2g}, below {level:.3g})"
     )
     return Promotion(
         against=start.name,
@@ -64,19 +65,28 @@ def judge_candidate(
 
 def _refusal(start: ModelRecord, incumbent: ModelRecord, candidate: ModelRecord, test: Paired, level: float) -> str:
     ours, first, best = (m.metrics[DECIDING_SPLIT] for m in (candidate, start, incumbent))
-    counted = f"{test.gains} gained, {test.losses} lost on {test.n} selection rows"
+    counted = _counted(test, ours)
     if ours.collapsed and not first.collapsed:
         return "it nearly always gives the same answer (collapse)"
     more_invalid = wilson_interval(ours.invalid, ours.n)[0] > wilson_interval(first.invalid, first.n)[1]
     if more_invalid:
         return f"{ours.invalid} of {ours.n} of its outputs contain no answer, {first.invalid} of {first.n} of {start.name}'s"
-    if test.gains <= test.losses:
+    if test.difference <= 0:
         return f"no gain over {start.name} ({counted})"
     if test.p_better > level:
         return f"the gain over {start.name} may be chance ({counted}, p = {test.p_better:.2g}, above {level:.3g})"
-    if ours.accuracy <= best.accuracy:
+    if ours.main.mean <= best.main.mean:
         return f"it beats {start.name} ({counted}), but not {incumbent.name}, which was promoted before"
     return ""
+
+
+def _counted(test: Paired, metrics: SplitMetrics) -> str:
+    return f"{_moved(test, metrics)} on {test.n} selection rows"
+
+
+def _moved(test: Paired, metrics: SplitMetrics) -> str:
+    words = ("gained", "lost") if metrics.grade is None else ("scored higher", "lower")
+    return f"{test.gains} {words[0]}, {test.losses} {words[1]}"
 
 
 def _points(share: float) -> str:

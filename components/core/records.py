@@ -71,6 +71,7 @@ class Score(Record):
 
     correct: bool
     valid: bool = Field(description="False when no answer could be read out of the output; then it is also not correct")
+    grade: Share | None = Field(default=None, description="of a graded task, which models are compared by; else None")
     predicted: str = Field(default="", description="what was read out of the output, e.g. the option letter")
     detail: str = Field(default="", description="why it is wrong, for the analysis")
     extra: dict[str, Share] = Field(
@@ -89,6 +90,7 @@ class Prediction(Record):
     score: Score
     group: str = ""
     fields: Fields = Field(default_factory=dict)
+    with_thoughts: str = Field(default="", description="the whole output, where thoughts were cut out of it; agents are not shown it")
 
 
 class TrainingError(Prediction):

@@ -49,6 +49,11 @@ class SlmSettings(Section):
     max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    thinking: bool = Field(
+        default=False,
+        description="whether its chat template lets it think before it answers, in training too; thoughts are never scored. "
+        "They need room: evaluate.max_new_tokens",
+    )
 
 
 class TrainSettings(Section):
@@ -325,6 +330,14 @@ class BudgetSettings(Caps):
     stages: dict[LlmStage, Caps] = Field(default_factory=dict, description="by stage, e.g. {control_quality: {calls: 100}}")
 
 
+def _room_to_think(slm: SlmSettings, evaluate: EvaluateSettings) -> None:
+    if slm.thinking and not evaluate.max_new_tokens:
+        raise ValueError(
+            "slm.thinking needs evaluate.max_new_tokens, for thoughts and answer together, e.g. 2048: a task's own number is for "
+            "the answer alone"
+        )
+
+
 class Settings(Section):
     """A whole run."""
 
@@ -350,6 +363,11 @@ class Settings(Section):
         default="",
         description="an earlier run, named as in analyze.patterns_from: the report says what became of its patterns",
     )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Settings":
+        _room_to_think(self.slm, self.evaluate)
+        return self
 
 
 class PrepareData(Section):
@@ -377,6 +395,11 @@ class EvaluateSlm(Section):
     slm: SlmSettings
     evaluate: EvaluateSettings
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "EvaluateSlm":
+        _room_to_think(self.slm, self.evaluate)
+        return self
 
 
 class PlannedFor(Section):

@@ -33,6 +33,7 @@ class Training(BaseModel):
     source: str = Field(description="where the base model came from, and its hash")
     device: str
     dtype: str
+    thinking: bool = Field(default=False, description="slm.thinking: whether the chat template let it think")
     seed: int
     steps: int = Field(description="optimizer steps")
     epochs: float = Field(description="passes over the rows that were trained on")

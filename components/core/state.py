@@ -9,6 +9,7 @@ It points to adapters and data and holds neither. It is not for generators: `row
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -33,6 +34,7 @@ class RunFacts(Record):
     task: str
     metric: str = Field(default="", description="what counts as correct, e.g. exact match")
     slm: str
+    thinking: bool = Field(default=False, description="whether the SLM's chat template let it think, in training too")
     teacher: str
     judge: str
     seed: int
@@ -55,6 +57,7 @@ class RunFacts(Record):
             task=settings.task.name,
             metric=metric,
             slm=settings.slm.model,
+            thinking=settings.slm.thinking,
             teacher=settings.teacher.model,
             judge=settings.judge.model,
             seed=settings.seed,
@@ -90,6 +93,11 @@ class ModelRecord(Record):
     evaluate_seconds: float = 0
     metrics: dict[str, SplitMetrics] = Field(description="by split")
     outcomes: dict[str, dict[str, bool]] = Field(description="by split: row id -> correct")
+    grades: dict[str, dict[str, float]] = Field(default_factory=dict, description="by split, of a graded task: row id -> grade")
+
+    def scores(self, split: str) -> Mapping[str, float]:
+        """What models are compared by on a split, by row: grades, else right or wrong."""
+        return self.grades.get(split) or self.outcomes[split]
 
 
 class Promotion(Record):

@@ -6,6 +6,9 @@ The metrics of 200 test rows, as evaluate_slm writes them:
 
 Rows of one group (a SQuAD article, a HellaSwag source) are not independent; what takes `groups` resamples or flips whole
 groups (Miller, arXiv 2411.00640). The oracle in the tests is scipy.
+
+A graded task (`Score.grade`) is measured by the mean grade, and models are compared by it: `paired_test` is then a permutation test
+and not McNemar's, beside the same paired bootstrap. What counts as a failure is still right or wrong, by the task's threshold.
 """
 
 import math
@@ -22,10 +25,20 @@ from pada_agent.components.core.records import Prediction
 
 RESAMPLES = 2000
 RANDOM_FLIPS = 9999
+ALL_WAYS = 13  # graded differences up to which all 2^n ways are tried: fewer than random ones
 ZERO_AND_ONE = bytes.maketrans(b"01", bytes((0, 1)))
 MIN_FOR_COLLAPSE = 10  # answers below which "nearly all the same" says nothing
 HISTOGRAM_LABELS = 12
 LABEL_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its interval."""
+
+    mean: float
+    low: float
+    high: float
 
 
 class SplitMetrics(BaseModel):
@@ -38,6 +51,7 @@ class SplitMetrics(BaseModel):
     accuracy: float
     low: float
     high: float
+    grade: Interval | None = Field(default=None, description="mean of a graded task's scores, 0 to 1, with its interval")
     invalid: int = Field(default=0, ge=0, description="rows whose output held no answer; they count as wrong")
     histogram: dict[str, int] = Field(default_factory=dict, description="the most frequent answers")
     collapsed: bool = Field(default=False, description="nearly all answers are the same one, and not because it is right")
@@ -48,6 +62,16 @@ class SplitMetrics(BaseModel):
         """Invalid rows over all rows."""
         return self.invalid / self.n if self.n else 0.0
 
+    @property
+    def main(self) -> Interval:
+        """What models are measured by: the mean grade where the task is graded, else the accuracy."""
+        return self.grade or Interval(self.accuracy, self.low, self.high)
+
+    @property
+    def measure(self) -> str:
+        """What `main` is called."""
+        return "accuracy" if self.grade is None else "mean score"
+
 
 def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, collapse_share: float = 0.9) -> SplitMetrics:
     """Metrics of the predictions of one split."""
@@ -55,17 +79,26 @@ def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, colla
     low, high = wilson_interval(correct, n, confidence)
     answers = Counter(p.score.predicted[:LABEL_LENGTH] for p in predictions if p.score.valid and p.score.predicted)
     extra = {name for p in predictions for name in p.score.extra}
+    grades = grades_of(predictions)
+    groups = [p.group or f"row {p.id}" for p in predictions]
     return SplitMetrics(
         n=n,
         correct=correct,
         accuracy=correct / n if n else 0.0,
         low=low,
         high=high,
+        grade=mean_interval(list(grades.values()), groups, confidence) if grades else None,
         invalid=sum(not p.score.valid for p in predictions),
         histogram=dict(sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:HISTOGRAM_LABELS]),
         collapsed=_collapsed(predictions, answers, collapse_share),
         extra={name: sum(p.score.extra.get(name, 0.0) for p in predictions) / n for name in sorted(extra)},
     )
+
+
+def grades_of(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """By row id; empty unless every prediction is graded."""
+    grades = {p.id: p.score.grade for p in predictions if p.score.grade is not None}
+    return grades if len(grades) == len(predictions) else {}
 
 
 def _collapsed(predictions: Sequence[Prediction], answers: Counter[str], share: float) -> bool:
@@ -87,6 +120,26 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
     half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     # At the ends the formula is exact on paper and off by rounding here.
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def mean_interval(scores: Sequence[float], groups: Sequence[str], confidence: float = 0.95) -> Interval:
+    """The mean of scores from 0 to 1, with Wilson's interval for as many independent right or wrong rows as would be as sure.
+
+    That number is mean (1 - mean) / variance of the mean, the variance between groups (Korn and Graubard 1998): the interval stays
+    within 0 and 1, has a width at both, and is Wilson's own where scores are 0 or 1 and each row is its own group.
+    """
+    n = len(scores)
+    if not n:
+        return Interval(0.0, 0.0, 1.0)
+    mean = sum(scores) / n
+    off: dict[str, float] = defaultdict(float)
+    for score, group in zip(scores, groups, strict=True):
+        off[group] += score - mean
+    variance, effective = sum(total * total for total in off.values()) / (n * n), float(len(off))
+    if variance > 0 and 0 < mean < 1:
+        effective = mean * (1 - mean) / variance
+    low, high = wilson_interval(mean * effective, effective, confidence)
+    return Interval(mean, low, high)
 
 
 def mcnemar_exact(gains: int, losses: int) -> float:
@@ -131,11 +184,13 @@ def paired_test(before: Mapping[str, float], after: Mapping[str, float], groups:
 def sign_flip_tails(differences: Sequence[float]) -> tuple[float, float]:
     """Chance of a sum at least, and at most, as large as the one seen, when every sign is a coin toss.
 
-    Whole numbers: exact, over all 2^n ways. Graded scores: 9,999 random ways and the one seen, so neither is below 0.0001.
+    Whole numbers, and up to 13 others: exact, over all 2^n ways. Else 9,999 random ways and the one seen, so neither is below
+    0.0001.
     """
     sizes = [abs(d) for d in differences if d]
     if not all(float(size).is_integer() for size in sizes):
-        return _random_flip_tails(sizes, sum(differences))
+        tails = _all_flip_tails if len(sizes) <= ALL_WAYS else _random_flip_tails
+        return tails(sizes, sum(differences))
     ways: dict[int, int] = {0: 1}
     for size, count in Counter(map(int, sizes)).items():
         flipped: dict[int, int] = defaultdict(int)
@@ -150,6 +205,14 @@ def sign_flip_tails(differences: Sequence[float]) -> tuple[float, float]:
     return above, below
 
 
+def _all_flip_tails(sizes: Sequence[float], seen: float) -> tuple[float, float]:
+    totals, slack = [0.0], 1e-9 * sum(sizes)
+    for size in sizes:
+        totals = [total + sign * size for total in totals for sign in (1, -1)]
+    above, below = sum(total >= seen - slack for total in totals), sum(total <= seen + slack for total in totals)
+    return above / len(totals), below / len(totals)
+
+
 def _random_flip_tails(sizes: Sequence[float], seen: float) -> tuple[float, float]:
     rng, all_sizes = random.Random(0), sum(sizes)
     slack = 1e-9 * all_sizes  # the same total, added up in another order
@@ -160,15 +223,6 @@ def _random_flip_tails(sizes: Sequence[float], seen: float) -> tuple[float, floa
         above += total >= seen - slack
         below += total <= seen + slack
     return above / (RANDOM_FLIPS + 1), below / (RANDOM_FLIPS + 1)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def paired_bootstrap(

@@ -71,7 +71,8 @@ def _write(
         for split, part in predictions.items():
             write_records(folder / f"{split}.jsonl", part)
         write_json(folder / "metrics.json", {**facts, "splits": {s: m.model_dump(mode="json") for s, m in metrics.items()}})
-    return {f"{split}_accuracy": round(m.accuracy, 4) for split, m in metrics.items()}
+    accuracies = {f"{split}_accuracy": round(m.accuracy, 4) for split, m in metrics.items()}
+    return accuracies | {f"{split}_score": round(m.grade.mean, 4) for split, m in metrics.items() if m.grade}
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ Before that the scoring itself is tried on every row (core/tasks/trial.py).
 from collections.abc import Mapping, Sequence
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
+from pada_agent.components.core.records import HeldOutRow, Prediction, Score, TrainRow
 from pada_agent.components.core.slm_interface import Generate, Prompt
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 from pada_agent.components.core.tasks.trial import try_scorer
+from pada_agent.components.core.thoughts import without_thoughts
 
 EvaluatedRow = TrainRow | HeldOutRow
 EVALUATED_SPLITS = ("train", "validation", "selection", "test")
@@ -40,24 +41,31 @@ def evaluate(
     chats = [task.messages(row.fields) for _, row in everything]
     # Ids may repeat between splits; an error that names a row must say which.
     prompts = [Prompt(id=f"{s}/{row.id}", messages=chat) for (s, row), chat in zip(everything, chats, strict=True)]
-    outputs = generate(prompts, max_new_tokens or task.max_new_tokens)
+    room = max_new_tokens or task.max_new_tokens
+    outputs = generate(prompts, room)
     result: dict[str, list[Prediction]] = {split: [] for split in rows}
     for (split, row), chat, output in zip(everything, chats, outputs, strict=True):
-        result[split].append(_prediction(task, split, row, chat, output, run_code))
+        result[split].append(_prediction(task, split, row, chat, output, room, run_code))
     return result
 
 
 def _prediction(
-    task: Task, split: str, row: EvaluatedRow, chat: Sequence[Message], output: str, run_code: CodeRunner
+    task: Task, split: str, row: EvaluatedRow, chat: Sequence[Message], output: str, room: int, run_code: CodeRunner
 ) -> Prediction:
+    answer = without_thoughts(output)
+    if answer is None:
+        score = Score(correct=False, valid=False, detail=f"it was still thinking after {room} tokens, where it was cut")
+    else:
+        score = task.score(row.fields, answer, run_code)
     return Prediction.model_validate(
         {
             "id": row.id,
             "split": split,
             "prompt": "\n\n".join(message["content"] for message in chat),
-            "output": output,
+            "output": (answer or "").strip() if answer != output else output,
+            "with_thoughts": output if answer != output else "",
             "reference": task.reference(row.fields),
-            "score": task.score(row.fields, output, run_code).model_dump(),
+            "score": score.model_dump(),
             "group": row.group,
             "fields": row.fields,
         }

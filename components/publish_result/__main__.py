@@ -85,6 +85,7 @@ def _adapter(ex: Executor, export_uri: str, state: State | None, here: Place) ->
     about: dict[str, Any] = {"shipped": model.name, "final": state.over, "adapter_uri": model.adapter_uri, "slm": state.run.slm}
     if test := model.metrics.get("test"):
         about["test_accuracy"] = round(test.accuracy, 4)
+        about |= {"test_score": round(test.grade.mean, 4)} if test.grade else {}
     notes = []
     with OwnFolder("pada-result-") as folder:
         try:

@@ -152,7 +152,7 @@ def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSe
         return "nothing to learn from: no failures left on validation and training rows"
     since = _without_gain(state)
     if since >= loop.patience:
-        return f"plateau: no better selection accuracy for {since} iteration{'s' * (since > 1)}"
+        return f"plateau: no better selection {model.metrics[DECIDING_SPLIT].measure} for {since} iteration{'s' * (since > 1)}"
     return ""
 
 
@@ -163,10 +163,10 @@ def _reached(spent: Mapping[str, Usage], budget: BudgetSettings) -> str:
 
 
 def _without_gain(state: State) -> int:
-    """Iterations since the last one with the best selection accuracy so far, the start's included."""
-    best, since = state.start.metrics[DECIDING_SPLIT].accuracy, 0
+    """Iterations since the last one with the best selection accuracy or score so far, the start's included."""
+    best, since = state.start.metrics[DECIDING_SPLIT].main.mean, 0
     for model in state.models:
         if model.kind == "candidate":
-            accuracy = model.metrics[DECIDING_SPLIT].accuracy
-            best, since = (accuracy, 0) if accuracy > best else (best, since + 1)
+            reached = model.metrics[DECIDING_SPLIT].main.mean
+            best, since = (reached, 0) if reached > best else (best, since + 1)
     return since

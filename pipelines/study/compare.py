@@ -150,7 +150,7 @@ def _gaps(place: Place) -> Iterator[Gaps]:
 def _sight(task: str, comparisons: Sequence[Comparison]) -> Iterator[Sight]:
     """From the noise of all comparisons with step-matched vanilla at the task."""
     own = [c.found for c in comparisons if c.task == task and c.baseline == MATCHED]
-    if not any(c.noise.discordance for c in own):  # no two models differed anywhere: that says nothing of how much they may
+    if all(c.noise.discordance == 0 for c in own):  # no two models differed anywhere: that says nothing of how much they may
         return
     noise, rows, seeds = power.pooled([c.noise for c in own]), own[0].rows, max(len(c.seeds) for c in own)
     wanted = power.seeds_and_rows_for(noise, SOUGHT) if noise.seeds is not None else {}

@@ -9,7 +9,7 @@ from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.records import Prediction
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.state import State
-from pada_agent.components.core.statistics import summarise
+from pada_agent.components.core.statistics import grades_of, summarise
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.pipelines.local.run import Outcome
 from pada_agent.pipelines.loop import Finished
@@ -64,6 +64,7 @@ def _model(name: str, answers: Answers, tasks: Mapping[str, Finished], settings:
         iteration=int(name) if name.isdigit() else 0,
         steps=tasks[f"train-{name}"]["steps"] if name != UNTUNED else 0,
         outcomes={split: verdicts(rows) for split, rows in answers.items()},
+        grades={split: list(grades.values()) for split, rows in answers.items() if (grades := grades_of(rows))},
         collapsed=[split for split, found in metrics.items() if found.collapsed],
     )
 
@@ -76,6 +77,7 @@ def _task(settings: Settings, prepared: Finished, answers: Answers) -> TaskFacts
         kind=settings.task.name,
         slm=settings.slm.model,
         metric=task.metric,
+        graded=bool(grades_of(answers[REPORTED])),
         chance=sum(1 / n for n in options if n) / len(options),
         confidence=settings.evaluate.confidence,
         rows={split: rows_of(rows) for split, rows in answers.items()},

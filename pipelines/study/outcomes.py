@@ -5,7 +5,8 @@
                 "models": [{"name": "iteration-1", "iteration": 1, "steps": 190, "outcomes": {"test": "1101x0...", ...}}, ...],
                 "samples": {"wanted": 150, "accepted": 121, ...}, "spent": {"generate_data": {"calls": 34, ...}}, ...}], ...}
 
-A verdict is one character, in the order of the task's ids: 1 right, 0 wrong, x no answer (which is wrong too).
+A verdict is one character, in the order of the task's ids: 1 right, 0 wrong, x no answer (which is wrong too). Models of a graded
+task have each answer's grade beside it, by which they are compared.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ class TaskFacts(Record):
     kind: str = Field(default="", description="name of the task as a config has it")
     slm: str = Field(default="", description="the base model")
     metric: str = ""
+    graded: bool = Field(default=False, description="scores from 0 to 1, and not right or wrong")
     chance: float = Field(default=0, description="accuracy of who guesses among a row's options; 0 where there are none")
     confidence: float = 0.95
     rows: dict[str, Rows] = Field(default_factory=dict, description="by split")
@@ -50,11 +52,14 @@ class ModelFacts(Record):
     iteration: int = 0
     steps: int = Field(default=0, description="optimizer steps")
     outcomes: dict[str, str]
+    grades: dict[str, list[float]] = Field(
+        default_factory=dict, description="of a graded task: by split, in the order of the ids"
+    )
     collapsed: list[str] = Field(default_factory=list, description="splits on which nearly all answers are one and the same")
 
     def scores(self, split: str = REPORTED) -> list[float]:
-        """1 for each row that was answered right, 0 for each other one."""
-        return [float(verdict == RIGHT) for verdict in self.outcomes[split]]
+        """Each row's grade; of a task without any 1 for a right answer, 0 for another."""
+        return self.grades.get(split) or [float(verdict == RIGHT) for verdict in self.outcomes[split]]
 
     def invalid(self, split: str = REPORTED) -> float:
         """Share of the rows without an answer."""

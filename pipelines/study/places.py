@@ -79,7 +79,7 @@ class Place:
             yield method, dict(found)
 
     def scores(self, models: Models, split: str = REPORTED) -> Scores:
-        """What the models answered right (1) and wrong (0), by seed and row."""
+        """What the models' answers score, right (1) and wrong (0) or by grade, by seed and row."""
         ids = self.study.tasks[self.task].rows[split].ids
         return {seed: dict(zip(ids, model.scores(split), strict=True)) for seed, model in models.items()}
 
@@ -97,6 +97,8 @@ class Place:
             for _, cell in sorted(self.cells[method].items()):
                 if not cell.iterations:
                     yield f"{cell.name}: no iteration was trained ({cell.ended}); vanilla stands in for it."
+        if self.study.tasks[self.task].graded and self.regime == min(self.study.regimes[self.task]):
+            yield f"{self.task}: its answers are graded. What is called accuracy is their mean score, compared by permutation tests."
         for cell in list(self.cells[VANILLA].values())[:1]:
             if cell.train_rows < self.regime:
                 yield f"{self.task}: it has {cell.train_rows} training rows; {self.regime} were asked for."

@@ -11,7 +11,7 @@ from pada_agent.components.core.records import Prediction
 from pada_agent.components.core.report.shown_rows import ROWS_FILE, SHOWN_SPLITS, ShownRow
 from pada_agent.components.core.settings import EvaluateSettings
 from pada_agent.components.core.state import Kind, ModelRecord
-from pada_agent.components.core.statistics import summarise
+from pada_agent.components.core.statistics import grades_of, summarise
 
 
 def read_evaluated(
@@ -40,6 +40,7 @@ def read_evaluated(
         evaluate_seconds=max((float(metrics.get("seconds", 0)) for metrics in timed), default=0.0),
         metrics={s: summarise(p, settings.confidence, settings.collapse_share) for s, p in rows.items() if p},
         outcomes={s: {p.id: p.score.correct for p in ps} for s, ps in rows.items() if ps and s != "train"},
+        grades={s: grades for s, ps in rows.items() if s != "train" and (grades := grades_of(ps))},
         **(_training(*adapter) if adapter else {}),
     )
     groups = {split: {p.id: p.group for p in ps if p.group} for split, ps in rows.items() if split != "train"}

@@ -29,12 +29,15 @@ REPORT, ROWS, TRAINING = "report.html", "synthetic.jsonl", "train.json"
 def facts_of(state: State, train_data: Path) -> dict[str, Any]:
     """What the pointer to the adapter that `state` ships says; without data where somebody else than prepare_data made them."""
     chosen = state.model(state.incumbent)
+    grades = {split: round(m.grade.mean, 4) for split, m in chosen.metrics.items() if m.grade}
     manifest = read_json(train_data / MANIFEST) if (train_data / MANIFEST).exists() else {}
     return {
         "slm": state.run.slm,
+        "thinking": state.run.thinking,
         "task": state.run.task,
         "seed": state.run.seed,
         "accuracy": {split: round(m.accuracy, 4) for split, m in chosen.metrics.items()},
+        **({"score": grades} if grades else {}),
         "adapter_uri": chosen.adapter_uri,
         "data": manifest.get("data", {}),
         "pada_agent": manifest.get("versions", {}).get("pada-agent", ""),

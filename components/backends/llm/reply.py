@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pada_agent.components.backends.llm.thoughts import without_thoughts
+from pada_agent.components.core.thoughts import without_thoughts
 
 T = TypeVar("T")
 FINISHED = {"stop", "end_turn", "eos"}

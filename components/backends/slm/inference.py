@@ -40,7 +40,7 @@ class Generator:
         self._plain_cache = can_share(slm.model)
 
     def __call__(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """Answers in the order of the prompts, each ended by its end-of-turn token or cut at `max_new_tokens`.
+        """Answers in the order of the prompts, each ended by its end-of-turn token or cut at `max_new_tokens`, with their thoughts.
 
         Raises InputError for a prompt that does not fit the model's context, ModelError when memory runs out.
         """
@@ -55,7 +55,7 @@ class Generator:
                 except torch.OutOfMemoryError as e:
                     raise ModelError(f"out of memory with {len(indices)} rows at once; lower evaluate.batch") from e
                 for index, tokens in zip(indices, batch, strict=True):
-                    answers[index] = self._slm.chat.decode(tokens)
+                    answers[index] = self._slm.chat.begun(prompts[index].messages) + self._slm.chat.decode(tokens)
                 progress.advance(len(indices))
         return [answers[i] for i in range(len(rows))]
 

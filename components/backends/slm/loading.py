@@ -50,7 +50,8 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
     try:
         model, tokenizer = _load(folder, dtype, device)
         stops = getattr(model.generation_config, "eos_token_id", None)
-        chat = ChatFormat(tokenizer, [] if stops is None else [stops] if isinstance(stops, int) else stops)
+        ends = [] if stops is None else [stops] if isinstance(stops, int) else stops
+        chat = ChatFormat(tokenizer, ends, settings.thinking)
     except PadaError as e:
         raise type(e)(f"model {settings.model}: {e}") from e
     except (OSError, ValueError, KeyError, RuntimeError, torch.OutOfMemoryError) as e:

@@ -64,6 +64,7 @@ def fit(
         _prove_change(slm, model, rows, adapter)
     return Training(
         base_model=settings.slm.model,
+        thinking=settings.slm.thinking,
         source=str(slm.source),
         device=slm.device,
         dtype=slm.dtype,

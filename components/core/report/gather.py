@@ -75,7 +75,7 @@ def _ordered(models: Sequence[ModelRecord]) -> list[ModelRecord]:
 def _model(state: State, model: ModelRecord, over_baseline: Comparison | None, over_start: Comparison | None) -> ModelFacts:
     test = model.metrics.get(REPORTED_SPLIT)
     return ModelFacts(
-        **model.model_dump(exclude={"outcomes", "metrics"}),
+        **model.model_dump(exclude={"outcomes", "grades", "metrics"}),
         label=LABELS.get(model.name) or model.name.replace("iteration-", "Iteration "),
         shipped=model.name == state.incumbent,
         test=ReportedMetrics(**test.model_dump()) if test else None,
@@ -99,9 +99,9 @@ def _corrected(state: State, comparisons: Mapping[str, Comparison]) -> dict[str,
 
 
 def _difference(state: State, before: ModelRecord, after: ModelRecord) -> Comparison | None:
-    old, new = before.outcomes.get(REPORTED_SPLIT), after.outcomes.get(REPORTED_SPLIT)
-    if not old or not new:
+    if not before.outcomes.get(REPORTED_SPLIT) or not after.outcomes.get(REPORTED_SPLIT):
         return None
+    old, new = before.scores(REPORTED_SPLIT), after.scores(REPORTED_SPLIT)
     groups = state.groups.get(REPORTED_SPLIT, {})
     test = paired_test(old, new, groups)
     names = [groups.get(row) or f"row {row}" for row in old]
@@ -119,8 +119,8 @@ def _difference(state: State, before: ModelRecord, after: ModelRecord) -> Compar
 
 def _axis(tests: Sequence[ReportedMetrics]) -> Axis:
     """Tens of percent around all intervals."""
-    low = min((int(10 * t.low) for t in tests), default=0)
-    high = max((-int(-10 * t.high // 1) for t in tests), default=10)
+    low = min((int(10 * t.main.low) for t in tests), default=0)
+    high = max((-int(-10 * t.main.high // 1) for t in tests), default=10)
     return Axis(low=low / 10, high=high / 10, ticks=[i / 10 for i in range(low, high + 1, 1 if high - low <= 6 else 2)])
 
 

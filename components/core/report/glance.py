@@ -27,13 +27,11 @@ def _helped(facts: Measured) -> tuple[str, str]:
     latest = _latest(facts)
     if start is None or start.test is None:
         return "–", "no model has been evaluated yet"
-    before = percent(start.test.accuracy)
+    before = percent(start.test.main.mean)
+    what = "of the test rows" if start.test.grade is None else f"{start.test.measure} on the test rows"
     if latest is None or latest.test is None:
-        return before, f"of the test rows, by {start.label.lower()}; no iteration yet"
-    return (
-        f"{before} → {percent(latest.test.accuracy)}",
-        f"of the test rows, {start.label.lower()} to {latest.label.lower()}",
-    )
+        return before, f"{what}, by {start.label.lower()}; no iteration yet"
+    return f"{before} → {percent(latest.test.main.mean)}", f"{what}, {start.label.lower()} to {latest.label.lower()}"
 
 
 def _sure(facts: Measured) -> tuple[str, str]:

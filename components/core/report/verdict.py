@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pada_agent.components.core.figures import p_value, percent, plural, points
 from pada_agent.components.core.patterns.pattern_rules import ELBOW_GAP
 from pada_agent.components.core.report.facts import Comparison, IterationFacts, Measured, ModelFacts, Verdict
+from pada_agent.components.core.statistics import SplitMetrics
 
 STEP_MATCHED = "step-matched"
 SMALL_TEST = 100
@@ -53,10 +54,7 @@ def _gain(shipped: ModelFacts) -> str:
             f"{name} was chosen on the selection rows, but on the {test.n} test rows it is not better than vanilla "
             f"fine-tuning ({points(over.difference)} points)."
         )
-    return (
-        f"{name} answers {percent(test.accuracy)} of {test.n} test rows correctly, {points(over.difference)} points over vanilla "
-        f"fine-tuning ({_interval(over)})."
-    )
+    return f"{name} {_reaches(test)}, {points(over.difference)} points over vanilla fine-tuning ({_interval(over)})."
 
 
 def _against_step_matched(facts: Measured, shipped: ModelFacts) -> list[str]:
@@ -77,7 +75,7 @@ def _doubt(facts: Measured, shipped: ModelFacts) -> list[str]:
 
 
 def _no_gain(facts: Measured, shipped: ModelFacts) -> str:
-    best = max((m for m in facts.models if m.kind == "candidate"), key=lambda m: m.splits["selection"].accuracy)
+    best = max((m for m in facts.models if m.kind == "candidate"), key=lambda m: m.splits["selection"].main.mean)
     over, test = best.over_start, best.test
     end = "" if facts.finished else " so far"
     sentence = f"No iteration was shown to be better than {shipped.label.lower()}{end}, which stays the shipped model"
@@ -96,8 +94,13 @@ def _alone(model: ModelFacts) -> str:
     test = model.test
     if test is None:
         return "It was not evaluated on the test rows."
-    interval = f"{percent(test.low)} to {percent(test.high)}"
-    return f"It answers {percent(test.accuracy)} of {test.n} test rows correctly (interval {interval})."
+    return f"It {_reaches(test)} (interval {percent(test.main.low)} to {percent(test.main.high)})."
+
+
+def _reaches(test: SplitMetrics) -> str:
+    if test.grade is None:
+        return f"answers {percent(test.accuracy)} of {test.n} test rows correctly"
+    return f"has a mean score of {percent(test.grade.mean)} on {test.n} test rows"
 
 
 def _interval(over: Comparison) -> str:
@@ -113,8 +116,8 @@ def notes(facts: Measured) -> list[str]:
 def _of_models(facts: Measured) -> Iterator[str]:
     models = {m.kind: m for m in facts.models if m.kind in ("untuned", "start")}
     untuned, start = models.get("untuned"), models.get("start")
-    if start and untuned and start.test and untuned.test and untuned.test.accuracy > start.test.accuracy:
-        yield "The untuned model answers more test rows correctly than vanilla fine-tuning: here fine-tuning itself does harm."
+    if start and untuned and start.test and untuned.test and untuned.test.main.mean > start.test.main.mean:
+        yield "The untuned model does better on the test rows than vanilla fine-tuning: here fine-tuning itself does harm."
     if any(m.kind == "candidate" for m in facts.models) and facts.baseline != STEP_MATCHED:
         yield "There is no step-matched model: part of a gain may come from training for more steps."
     for model in facts.models:
@@ -138,7 +141,7 @@ def _of_models(facts: Measured) -> Iterator[str]:
 
 def _gap(model: ModelFacts) -> float:
     validation = model.splits.get("validation")
-    return float(validation.accuracy - model.test.accuracy) if validation and model.test else 0.0
+    return float(validation.main.mean - model.test.main.mean) if validation and model.test else 0.0
 
 
 def _of_iteration(facts: Measured, iteration: IterationFacts) -> Iterator[str]:

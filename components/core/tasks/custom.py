@@ -31,6 +31,7 @@ from pada_agent.components.core.tasks.scorers.python import ASSET, Python, split
 from pada_agent.components.core.tasks.scorers.registry import load_scorer
 from pada_agent.components.core.tasks.scorers.scorer import Scorer, text_at
 from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
+from pada_agent.components.core.thoughts import without_thoughts
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -93,7 +94,7 @@ class Custom(Rephrasable):
         """Raises InputError for a field that is missing and for an answer that the scorer could not read."""
         fields: Fields = {"inputs": {slot: text_at(raw, slot) for slot in self._slots}}
         fields |= self._scorer.read(raw, self.options.answer)
-        if problem := self._scorer.complaint(fields):
+        if problem := self._scorer.complaint(_answered(fields)):
             raise InputError(f"{self.options.answer}: {problem}")
         return fields
 
@@ -111,7 +112,7 @@ class Custom(Rephrasable):
         return stated(fields["answer"]) if fields["choices"] else str(fields["answer"])
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
-        return self._scorer.score(fields, output, run_code)
+        return self._scorer.score(_answered(fields), without_thoughts(output) or "", run_code)
 
     def question(self, fields: Fields) -> str:
         inputs = fields["inputs"]
@@ -157,7 +158,7 @@ class Custom(Rephrasable):
             choices, letter = arrange(correct, wrong, "\n".join(inputs.values()))
             return {"inputs": inputs, "answer": letter, "choices": choices}
         fields: Fields = {"inputs": inputs, "answer": getattr(sample, _key(self._slots, "answer")).strip(), "choices": []}
-        if problem := self._scorer.complaint(fields):
+        if problem := self._scorer.complaint(_answered(fields)):
             raise InputError(f"answer: {problem}")
         return fields
 
@@ -183,7 +184,12 @@ class Custom(Rephrasable):
         return "" if score.correct else f"the scorer refuses the answer itself: {score.detail}"
 
     def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
-        return self._scorer.agrees(fields, solution, run_code)
+        return self._scorer.agrees(_answered(fields), solution, run_code)
+
+
+def _answered(fields: Fields) -> Fields:
+    """As scored: without the thoughts that a model may be trained to write before its answer."""
+    return {**fields, "answer": without_thoughts(fields["answer"]) or ""}
 
 
 def _complaint(error: ValidationError) -> str:

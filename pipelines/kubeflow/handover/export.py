@@ -60,6 +60,7 @@ def _check_options(wanted: Wanted) -> None:
 
 def _line(exported: Exported) -> str:
     test = exported.state.model(exported.name).metrics.get("test")
-    accuracy = f"; test accuracy {percent(test.accuracy)} ({percent(test.low)} to {percent(test.high)})" if test else ""
+    interval = f"{percent(test.main.low)} to {percent(test.main.high)}" if test else ""
+    accuracy = f"; test {test.measure} {percent(test.main.mean)} ({interval})" if test else ""
     goes_on = "" if not exported.state.decision.go_on else "; its run has not ended, another may come"
     return f"{exported.adapter_uri}: {exported.name} for {exported.state.run.task}{accuracy}{goes_on}".replace("\u00a0", " ")

@@ -129,6 +129,8 @@ def properties(exported: Exported) -> dict[str, Property]:
     if test := chosen.test:
         said |= {"test_rows": test.n, "test_accuracy": test.accuracy}
         said |= {"test_accuracy_low": test.low, "test_accuracy_high": test.high}
+        if test.grade:
+            said |= {"test_score": test.grade.mean, "test_score_low": test.grade.low, "test_score_high": test.grade.high}
     said |= _gain("gain", chosen.over_baseline)
     if facts.baseline == STEP_MATCHED:
         said |= _gain("gain_vanilla", chosen.over_start)

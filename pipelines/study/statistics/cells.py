@@ -20,7 +20,7 @@ A comparison over three seeds and 200 rows:
 `p` is the greater of 2 and 3: a method wins only if these models win on rows, and by more than runs differ. It errs in 2 to 7 %
 (9 % in that worst case). With one seed there is no `p_runs`; `p` is then McNemar's and speaks of two models. `p_by_seed` is
 McNemar's test of each seed alone (by groups), to be shown beside it, never chosen from. For graded scores the same signs are
-flipped, at random (`core.statistics`).
+flipped, at random where there are many (`core.statistics`): a permutation test in McNemar's place.
 
 **Which interval.** `difference` holds that of 3 and Student's over rows alone, as `p` is the greater of two: runs that happen to
 be equal would else look sure. `bootstrap`, hierarchical over seeds and rows, is given beside it: with three seeds it misses the
@@ -110,8 +110,14 @@ def compare_cells(outcomes: Scores, baseline: Scores, groups: Groups | None = No
         p_rows=p_rows,
         p_runs=p_runs,
         p_by_seed={seed: paired_test(nothing, differences[seed], groups).p for seed in seeds},
-        noise=Noise.measured(table, float(np.mean([d != 0 for own in differences.values() for d in own.values()]))),
+        noise=Noise.measured(table, _discordance(differences)),
     )
+
+
+def _discordance(differences: Scores) -> float | None:
+    """The share of rows that differ, in all runs; None of graded scores."""
+    found = [d for own in differences.values() for d in own.values()]
+    return None if any(d % 1 for d in found) else float(np.mean([d != 0 for d in found]))
 
 
 def difference(scores: Scores, baseline: Scores) -> dict[int, dict[str, float]]:

@@ -19,17 +19,17 @@ class Noise:
     """What makes a paired difference vary, as variances of shares.
 
     `rows`, of one row: what the method does to it in every run. `seeds`: how much better one run is on all rows; None when one
-    seed was measured. `residual`, of one row in one run: the rest. `discordance`: the share of rows that differ in one run. Where
-    rows have groups, `rows` and `residual` hold the design effect of groups as large as those measured.
+    seed was measured. `residual`, of one row in one run: the rest. `discordance`: the share of rows that differ in one run, None of
+    graded scores, where how much they differ counts. Where rows have groups, `rows` and `residual` hold the design effect of groups as large as those measured.
     """
 
     rows: float
     seeds: float | None
     residual: float
-    discordance: float
+    discordance: float | None
 
     @staticmethod
-    def measured(differences: Crossed, discordance: float) -> "Noise":
+    def measured(differences: Crossed, discordance: float | None) -> "Noise":
         """Variance components by the method of moments; none is below 0."""
         seeds, groups = differences.sums.shape
         squares, size = differences.mean_squares, float(differences.sizes.mean())
@@ -46,10 +46,10 @@ def pooled(noises: Sequence[Noise]) -> Noise:
     if not noises:
         raise ValueError("there is no comparison to take the noise from")
     seeds = [n.seeds for n in noises if n.seeds is not None]
-    rows, residual, discordance = (
-        float(np.mean([getattr(n, name) for n in noises])) for name in ("rows", "residual", "discordance")
-    )
-    return Noise(rows, float(np.mean(seeds)) if seeds else None, residual, discordance)
+    rows, residual = (float(np.mean([getattr(n, name) for n in noises])) for name in ("rows", "residual"))
+    shares = [n.discordance for n in noises if n.discordance is not None]
+    differing = float(np.mean(shares)) if len(shares) == len(noises) else None
+    return Noise(rows, float(np.mean(seeds)) if seeds else None, residual, differing)
 
 
 def mcnemar_power(rows: int, discordance: float, difference: float, alpha: float = 0.05) -> float:
@@ -67,12 +67,16 @@ def design_power(rows: int, seeds: int, noise: Noise, alpha: float = 0.05, power
     """The smallest difference, as a share, that `seeds` runs on `rows` rows show at level `alpha` with the given power.
 
     Above 1 no difference is. For the first of m comparisons under Holm give alpha / m. One seed: exact McNemar, about these two
-    models. More: the test over rows and runs. Raises ValueError for less than one seed or two rows, or if how much runs differ is
+    models; of graded scores Student's t over rows. More: the test over rows and runs. Raises ValueError for less than one seed or two rows, or if how much runs differ is
     needed and was not measured.
     """
     if seeds < 1 or rows < 2:
         raise ValueError(f"{seeds} seeds on {rows} rows: at least one seed and two rows are needed")
+    if seeds == 1 and noise.discordance is None:
+        alone = Estimate(0.0, (((noise.rows + noise.residual) / rows, rows - 1),))
+        return float(_noncentrality(alone.degrees, alpha, power) * np.sqrt(alone.variance))
     if seeds == 1:
+        assert noise.discordance is not None
         if mcnemar_power(rows, 0.0, 1.0, alpha) < power:
             raise ValueError(f"{rows} rows are too few for any difference at level {alpha:g}")
         found: float = optimize.brentq(lambda d: mcnemar_power(rows, noise.discordance, d, alpha) - power, 1e-9, 1.0)

@@ -49,10 +49,10 @@ class Json(Scorer):
 
     def complaint(self, fields: Fields) -> str:
         try:
-            calls(parsed(fields["answer"]))
+            found = calls(parsed(fields["answer"]))
         except Unreadable as e:
-            return f"is not JSON ({e})"
-        return ""
+            return f"'{fields['answer'][:SHOWN]}' is not JSON ({e})"
+        return "has no tool call in it" if found == [] else ""
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         gold = parsed(fields["answer"])
@@ -126,5 +126,5 @@ def _within(path: str, names: list[str]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=float).encode(errors="replace").decode()  # half a surrogate pair
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -13,6 +13,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
+DEEPEST = 100  # objects and lists in each other
 TRIES = 200  # places where a value may begin that turn out to be none: a text with more holds no answer
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 _BEGINS = re.compile(r"[{\[]")
@@ -40,11 +41,23 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Decimal, pars
 def parsed(text: str) -> Any:
     """The value that a text is. Raises Unreadable."""
     try:
-        return _DECODER.decode(text)
+        return _shallow(_DECODER.decode(text))
     except Unreadable:
         raise
     except (ValueError, ArithmeticError, RecursionError) as e:
         raise Unreadable("too deep" if isinstance(e, RecursionError) else str(e)) from e
+
+
+def _shallow(value: Any) -> Any:
+    level, depth = [value], 0
+    while level:
+        level = [
+            one for part in level if isinstance(part, dict | list) for one in (part.values() if isinstance(part, dict) else part)
+        ]
+        depth += 1
+        if depth > DEEPEST:
+            raise Unreadable("too deep")
+    return value
 
 
 def values(text: str) -> list[Any]:
@@ -69,7 +82,7 @@ def _embedded(text: str) -> list[Any]:
     while tries < TRIES and (begin := _BEGINS.search(text, at)):
         try:
             value, at = _DECODER.raw_decode(text, begin.start())
-            found.append(value)
+            found.append(_shallow(value))
         except (ValueError, ArithmeticError, RecursionError):
             at, tries = begin.end(), tries + 1
     return found

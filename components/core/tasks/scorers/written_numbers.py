@@ -20,7 +20,7 @@ from fractions import Fraction
 
 MOST_DIGITS = 400  # of a number, and of what its power of ten adds: more is no answer and slow to compute with
 _SUPERSCRIPTS = str.maketrans("⁺⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "+-0123456789")
-_DASHES = {c: "-" for c in "\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d"} | {"\u2014": " "}  # an em dash breaks a sentence
+_DASHES = dict.fromkeys("‐‑‒–−﹣－", "-") | {"\u2014": " "}  # an em dash breaks a sentence
 _MIXED = "\x00"  # before a fraction that is one character: 1½
 _LATEX_FRACTION = re.compile(r"(\d?)\\[dt]?frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}")
 _FIRST = r"[1-9]\d{0,2}"  # group of thousands

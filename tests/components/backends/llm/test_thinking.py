@@ -7,7 +7,7 @@ from rating import NO_CAPS, SCHEMA, ask, opened, parse
 
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.llm.reply import read_reply
-from pada_agent.components.backends.llm.thoughts import without_thoughts
+from pada_agent.components.core.thoughts import without_thoughts
 from pada_agent.components.core.settings import LlmSettings
 
 HARMONY = "<|channel|>analysis<|message|>They want {}.<|end|><|start|>assistant<|channel|>final{}<|message|>"

@@ -1,4 +1,4 @@
-"""Takes out what a model thought aloud before its answer, where the server has not done so itself.
+"""Takes out what a model thought aloud before its answer: the SLM, and an LLM whose server has not done so itself.
 
 <think>...</think>{"score": 7}          also thinking, thought, reasoning, seed:think; [THINK] of Mistral, ◁think▷ of Kimi
 ...</think>{"score": 7}                 the chat template had opened the thought: DeepSeek-R1, Qwen's thinking models
