@@ -8,8 +8,9 @@ import pytest
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.promotion import judge_candidate
+from pada_agent.components.core.records import Prediction, Score
 from pada_agent.components.core.state import ModelRecord
-from pada_agent.components.core.statistics import SplitMetrics, wilson_interval
+from pada_agent.components.core.statistics import SplitMetrics, grades_of, summarise, wilson_interval
 
 ALPHA = 0.05
 
@@ -162,3 +163,21 @@ def test_the_gain_that_the_rule_says_it_sees_is_shipped_in_four_of_five_runs(n: 
 
     assert 0.74 <= power(gain) <= 0.9  # two standard errors of simulation around what promotion.py says
     assert power(gain / 2) < 0.5
+
+
+def test_a_graded_task_is_decided_by_its_grades_and_not_by_its_threshold() -> None:
+    """No row crosses the threshold, and all score higher."""
+
+    def graded(name: str, grade: float) -> ModelRecord:
+        scores = [Score(correct=False, valid=True, grade=grade + i / 1000) for i in range(40)]
+        rows = [Prediction(id=f"r{i}", split="selection", prompt="", output="", reference="", score=s) for i, s in enumerate(scores)]
+        plain = model(name, [False] * 40)
+        metrics = {"selection": summarise(rows)}
+        return plain.model_copy(update={"metrics": metrics, "grades": {"selection": grades_of(rows)}})
+
+    start, better = graded("vanilla", 0.2), graded("iteration-1", 0.3)
+    verdict = judge_candidate(start, start, better, {}, ALPHA, candidates=1)
+    assert verdict.promoted and verdict.difference == pytest.approx(0.1) and verdict.p == pytest.approx(1e-4)
+    assert "+10.0 points over vanilla on 40 selection rows (40 scored higher, 0 lower" in verdict.reason
+    assert "no gain over vanilla (0 scored higher, 40 lower" in judge_candidate(better, better, start.model_copy(), {}, 0.05, 1).reason
+    assert "but not iteration-1" in judge_candidate(start, better, graded("iteration-2", 0.25), {}, ALPHA, 1).reason
