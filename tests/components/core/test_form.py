@@ -4,10 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.form import FIELDS, SETTING_OF, filled_in, parameters_of
-from pada_agent.components.core.settings import LoopSettings, Settings
+from pada_agent.components.core.settings import EvaluateSlm, LoopSettings, Settings
 
 FORM: dict[str, Any] = {
     "task": "gsm8k",
@@ -114,3 +115,14 @@ def test_what_a_package_knows_is_a_setting_too() -> None:
     keys = {name: f"{name.upper()}_NAME" for name in SETTING_OF.keys() - FIELDS.keys()}
     settings = Settings.model_validate(filled_in({}, FORM | keys))
     assert (settings.teacher.api_key_env, settings.judge.api_key_env) == ("TEACHER_KEY_NAME", "JUDGE_KEY_NAME")
+
+
+def test_a_model_that_thinks_needs_room_for_its_thoughts() -> None:
+    values = Settings.model_validate(filled_in({}, FORM)).model_dump()
+    values["slm"]["thinking"] = True
+    with pytest.raises(ValidationError, match=r"slm.thinking needs evaluate.max_new_tokens.*e.g. 2048"):
+        Settings.model_validate(values)
+    with pytest.raises(ValidationError, match="slm.thinking needs"):
+        EvaluateSlm.model_validate({k: values[k] for k in EvaluateSlm.model_fields})
+    values["evaluate"]["max_new_tokens"] = 2048
+    assert Settings.model_validate(values).slm.thinking

@@ -169,8 +169,9 @@ def test_a_graded_task_is_decided_by_its_grades_and_not_by_its_threshold() -> No
     """No row crosses the threshold, and all score higher."""
 
     def graded(name: str, grade: float) -> ModelRecord:
-        scores = [Score(correct=False, valid=True, grade=grade + i / 1000) for i in range(40)]
-        rows = [Prediction(id=f"r{i}", split="selection", prompt="", output="", reference="", score=s) for i, s in enumerate(scores)]
+        texts = {"split": "selection", "prompt": "", "output": "", "reference": ""}
+        scores = {f"r{i}": Score(correct=False, valid=True, grade=grade + i / 1000) for i in range(40)}
+        rows = [Prediction(id=row, score=score, **texts) for row, score in scores.items()]
         plain = model(name, [False] * 40)
         metrics = {"selection": summarise(rows)}
         return plain.model_copy(update={"metrics": metrics, "grades": {"selection": grades_of(rows)}})
@@ -179,5 +180,5 @@ def test_a_graded_task_is_decided_by_its_grades_and_not_by_its_threshold() -> No
     verdict = judge_candidate(start, start, better, {}, ALPHA, candidates=1)
     assert verdict.promoted and verdict.difference == pytest.approx(0.1) and verdict.p == pytest.approx(1e-4)
     assert "+10.0 points over vanilla on 40 selection rows (40 scored higher, 0 lower" in verdict.reason
-    assert "no gain over vanilla (0 scored higher, 40 lower" in judge_candidate(better, better, start.model_copy(), {}, 0.05, 1).reason
+    assert "no gain over iteration-1 (0 scored higher, 40 lower" in judge_candidate(better, better, start, {}, ALPHA, 1).reason
     assert "but not iteration-1" in judge_candidate(start, better, graded("iteration-2", 0.25), {}, ALPHA, 1).reason

@@ -151,3 +151,53 @@ def test_real_model_answers_in_its_chat_format(stage, sql_settings, real_slm):
     assert len(answers) == 8
     assert sum("select" in a.lower() for a in answers) >= 1
     assert not any("<|im_" in a for a in answers)
+
+
+def custom(scorer="numeric", **more):
+    return load_task("custom", {"prompt": "q", "answer": "a", "scorer": scorer, "description": "d", **more})
+
+
+def answered(task, answer, output, room=7):
+    rows = [HeldOutRow(id="r1", split="test", fields=task.read({"q": "What is asked?", "a": answer}))]
+    return evaluate(task, {"test": rows}, lambda prompts, most: [output], run_code, max_new_tokens=room)["test"][0]
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "correct"),
+    [
+        ("<think>\nIs it 7?\n</think>\n\n4", "4", True),
+        ("<think>It is 4</think>\nIt is 7", "It is 7", False),
+        ("<think></think>4", "4", True),
+        ("so 4</think>4", "4", True),
+        ("4", "4", True),
+    ],
+)
+def test_thoughts_are_cut_before_scoring_and_kept_aside(output, answer, correct):
+    found = answered(custom(), "4", output)
+    assert (found.output, found.score.correct) == (answer, correct)
+    assert found.with_thoughts == (output if output != answer else "")
+
+
+def test_a_thought_without_an_end_is_no_answer():
+    found = answered(custom(), "4", "<think>perhaps 4", room=3)
+    assert (found.output, found.score.valid, found.score.correct) == ("", False, False)
+    assert found.score.detail == "it was still thinking after 3 tokens, where it was cut"
+    assert found.with_thoughts == "<think>perhaps 4"
+
+
+@pytest.mark.parametrize(("scorer", "right"), [("exact", "4"), ("numeric", "4.0"), ("f1", "4"), ("json", "4")])
+def test_rows_may_teach_thinking(scorer, right):
+    """Their answers hold thoughts, which are trained on and not compared."""
+    task, gold = custom(scorer), "<think>2 and 2</think>4"
+    found = answered(task, gold, f"<think>1 and 3, not 7</think>{right}")
+    assert found.score.correct and task.target(found.fields) == gold
+    assert not answered(task, gold, "<think>2 and 2</think>5").score.correct
+    with pytest.raises(InputError, match="a: "):
+        task.read({"q": "What is asked?", "a": "<think>2 and 2</think>"})
+
+
+def test_grades_travel_with_the_predictions():
+    found = answered(custom("f1"), "the blue whale", "a whale")
+    assert found.score.grade == pytest.approx(2 / 3, abs=1e-6)
+    assert Prediction.model_validate_json(found.model_dump_json()) == found
+    assert answered(custom(), "4", "4").score.grade is None

@@ -184,3 +184,31 @@ def test_ten_methods_three_tasks_three_seeds_and_500_rows_are_below_five_megabyt
     facts = made_up({**ACCURACY, **methods}, {"a": 0, "b": 0, "c": 0}, rows=500, regimes=(300, 600, 1000), iterations=3)
     assert sum(isinstance(c, CellFacts) for c in facts.cells) == 13 * 3 * 3 * 3
     assert len(facts.model_dump_json(exclude_defaults=True)) < 5e6
+
+
+def test_a_graded_task_is_compared_by_its_grades(facts):
+    """Verdicts are the same for all models: only grades tell them apart."""
+    grades = {"untuned": 0.1, "vanilla": 0.2, "step-matched": 0.25, "iteration-1": 0.4}
+
+    def graded(cell):
+        if cell.task != "sql":
+            return cell
+        models = [
+            m.model_copy(
+                update={
+                    "outcomes": {split: "0" * len(found) for split, found in m.outcomes.items()},
+                    "grades": {s: [grades[m.name] + (i % 7) / 100 for i in range(len(o))] for s, o in m.outcomes.items()},
+                }
+            )
+            for m in cell.models
+        ]
+        return cell.model_copy(update={"models": models})
+
+    tasks = facts.tasks | {"sql": facts.tasks["sql"].model_copy(update={"graded": True})}
+    found = facts.model_copy(update={"cells": [graded(c) for c in facts.cells], "tasks": tasks})
+    results = compare(StudyFacts.model_validate_json(found.model_dump_json()))
+    pada = next(c for c in results.comparisons if (c.task, c.method, c.baseline) == ("sql", "pada", MATCHED))
+    assert pada.found.difference.mean == pytest.approx(0.15) and pada.found.p_rows == pytest.approx(2 / 10_000)
+    note = "sql: its answers are graded. What is called accuracy is their mean score, compared by permutation tests."
+    assert results.notes.count(note) == 1 and note in markdown(results)
+    assert note not in markdown(compare(facts))

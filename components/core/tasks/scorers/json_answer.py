@@ -126,5 +126,5 @@ def _within(path: str, names: list[str]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=float).encode(errors="replace").decode()  # half a surrogate pair
+    text = json.dumps(value, ensure_ascii=False, default=float, sort_keys=True).encode(errors="replace").decode()  # half a surrogate pair
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

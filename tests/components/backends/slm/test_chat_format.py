@@ -4,6 +4,7 @@ from transformers import AutoTokenizer
 
 from pada_agent.components.backends.slm.chat_format import ChatFormat
 from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.thoughts import without_thoughts
 
 CHAT = [{"role": "system", "content": "Write SQL."}, {"role": "user", "content": "How many?"}]
 
@@ -58,3 +59,30 @@ def test_template_never_gets_today_s_date(tokenizer):
 def test_answer_that_holds_the_end_of_turn_token_is_refused(tokenizer):
     with pytest.raises(InputError, match="end-of-turn"):
         ChatFormat(tokenizer).completion("one<|im_end|>two")
+
+
+QWEN = tiny.TEMPLATE.replace(
+    "<|im_start|>assistant\n{% endif %}",
+    "<|im_start|>assistant\n{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+)
+R1 = tiny.TEMPLATE.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}")
+
+
+@pytest.mark.parametrize(("thinking", "ending"), [(False, "<think>\n\n</think>\n\n"), (True, "assistant\n")])
+def test_a_template_that_asks_is_told_whether_to_think(tokenizer, thinking, ending):
+    tokenizer.chat_template = QWEN
+    chat = ChatFormat(tokenizer, thinking=thinking)
+    assert tokenizer.decode(chat.prompt(CHAT)).endswith(ending)
+    assert chat.begun(CHAT) == "" and chat.decode(chat.completion("4")) == "4"
+
+
+def test_a_template_may_open_a_thought_itself(tokenizer):
+    """Trained on answers without thoughts, the model closes it first, so that what it says is not taken for a thought."""
+    tokenizer.chat_template = R1
+    chat = ChatFormat(tokenizer)
+    assert chat.begun(CHAT) == "<think>"
+    assert chat.begun([*CHAT, {"role": "assistant", "content": "SELECT"}]) == ""
+    whole = chat.decode(chat.prompt(CHAT)[-8:]) + chat.decode(chat.completion("4"))
+    assert whole.endswith("<think>\n\n</think>\n\n4")
+    assert chat.decode(chat.completion("2 and 2</think>4")) == "2 and 2</think>4"
+    assert without_thoughts(chat.begun(CHAT) + chat.decode(chat.completion("4"))).strip() == "4"

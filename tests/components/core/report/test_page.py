@@ -18,8 +18,9 @@ from pada_agent.components.core.report.excerpts import Excerpt
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.page import render
 from pada_agent.components.core.report.shown_rows import PLACES, ShownRow
+from pada_agent.components.core.report.summary import summary
 from pada_agent.components.core.state import Decision, Earlier, EarlierPattern, ModelRecord, State
-from pada_agent.components.core.statistics import mcnemar_exact
+from pada_agent.components.core.statistics import mcnemar_exact, mean_interval
 
 VOID = {"meta", "br", "path", "img", "link", "input", "hr"}
 
@@ -557,3 +558,33 @@ def test_a_method_is_named_and_its_rows_say_what_they_were_written_from(finished
     assert "no call" in text and "#pattern-" not in [value for name, value in page.attributes if name == "href"]
     assert "Training errorWhat about train-0" not in text, "a row that was answered rightly is no error"
     assert "method" not in Page(render(finished_state, shown)).text.split("seed 0")[0]
+
+
+def test_a_graded_run_reports_mean_scores_and_a_permutation_test(finished_state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grades that are a little above or below the threshold that made the outcomes."""
+
+    def graded(model: ModelRecord) -> ModelRecord:
+        grades = {
+            split: {row: (0.6 if right else 0.3) + i / 5000 for i, (row, right) in enumerate(rows.items())}
+            for split, rows in model.outcomes.items()
+        }
+        metrics = {
+            split: found.model_copy(update={"grade": mean_interval(list(grades[split].values()), list(grades[split]))})
+            for split, found in model.metrics.items()
+            if split in grades
+        }
+        return model.model_copy(update={"metrics": metrics, "grades": grades})
+
+    state = finished_state.model_copy(update={"models": [graded(m) for m in finished_state.models]})
+    found = gather(State.model_validate_json(state.model_dump_json()))
+    shipped = next(m for m in found.models if m.shipped)
+    mean = shipped.test.main.mean if shipped.test else 0
+    assert shipped.test and mean == pytest.approx(sum(state.model(shipped.name).grades["test"].values()) / 200)
+    assert f"has a mean score of {100 * mean:.1f}" in found.verdict.headline and "correctly" not in found.verdict.headline
+    over = shipped.over_baseline
+    assert over and over.difference < shipped.test.accuracy - model_of(facts(state), "step-matched")["test"]["accuracy"]
+    page = Page(render(state)).text
+    for words in ("Mean score", "permutation test", "170 of 200 reach the threshold", "higher,", "mean score on the test rows"):
+        assert words in page or words.replace("170", str(shipped.test.correct)) in page
+    assert "McNemar" not in page and "mean score" not in render(finished_state).lower()
+    assert "test mean score: shipped" in summary(found) and "test accuracy: shipped" in summary(gather(finished_state))

@@ -118,3 +118,21 @@ def test_what_cannot_be_said() -> None:
         design_power(500, 0, Noise(0.1, 0.0, 0.0, 0.1))
     with pytest.raises(ValueError, match="no comparison"):
         pooled([])
+
+
+def test_one_run_of_graded_scores_sees_what_a_paired_t_test_would() -> None:
+    """Grades that differ by 0.2 a row, give or take: McNemar has no say, and the simulated t tests reject as often as planned."""
+    rng = np.random.default_rng(2)
+    found = design_power(100, 1, Noise(0.04, None, 0.0, None))
+    p = stats.ttest_1samp(rng.normal(found, 0.2, (4000, 100)), 0, axis=1).pvalue
+    assert np.mean(p <= 0.05) == pytest.approx(0.8, abs=0.03)
+
+
+def test_graded_scores_have_no_discordance() -> None:
+    rows = {f"r{i}": i / 50 for i in range(50)}
+    half = {row: score / 2 for row, score in rows.items()}
+    graded = compare_cells({0: rows}, {0: half})
+    assert graded.noise.discordance is None and pooled([graded.noise]).discordance is None
+    assert graded.p == pytest.approx(2 / 10_000) and graded.difference.mean == pytest.approx(0.245)
+    whole = compare_cells({0: {r: float(s > 0.3) for r, s in rows.items()}}, {0: {r: float(s > 0.5) for r, s in rows.items()}})
+    assert whole.noise.discordance == pytest.approx(0.2)
