@@ -5,13 +5,19 @@
       options:
         prompt: "Translate into {language}: {text}"     # a template, or the name of one field
         answer: translation                             # what the model is trained to write
-        scorer: exact                                   # exact, multiple_choice, numeric, regex or python
+        scorer: exact                                   # multiple_choice, numeric, regex, python, f1, rouge or json
         description: Short translations of signs in a museum.
 
     {"language": "Danish", "text": "No entry", "translation": "Ingen adgang"}
 
-The scorer reads the model's output and the row's answer in the same way and compares what it finds; a Python scorer is
-a function `(output: str, answer: str) -> bool` in one file that needs the standard library alone. It runs in the sandbox.
+The scorer (scorers/, one file each) reads the model's output and the row's answer in the same way and compares what it finds:
+
+    numeric   the last numbers, as people write them: -1 000, 1.5e3, $12, 50 %; with `fractions: true` also 3/4
+    f1 rouge  words in common, graded from 0 to 1; below `threshold` an answer is a failure, models are compared by their mean
+    json      {"city": "Oslo", "days": 2}: the `fields` that count, `free_text` among them, and those `ignored`; tool calls too
+    python    a function `(output: str, answer: str) -> bool` in one file, with the standard library alone; run in the sandbox
+
+Thoughts before an answer, <think>...</think>, are not compared: neither a model's nor those that a row teaches.
 """
 
 import random
@@ -182,6 +188,9 @@ class Custom(Rephrasable):
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         score = self.score(fields, self.target(fields), run_code)
         return "" if score.correct else f"the scorer refuses the answer itself: {score.detail}"
+
+    def unusable(self, answer: str) -> str:
+        return self._scorer.unusable(answer)
 
     def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
         return self._scorer.agrees(_answered(fields), solution, run_code)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from pada_agent.components.core.tasks.scorers.graded import Graded, f_measure
+from pada_agent.components.core.tasks.scorers.graded import Graded
 from pada_agent.components.core.tasks.scorers.words import squad_words
 
 
@@ -18,4 +18,5 @@ class F1(Graded):
 
 def word_f1(own: list[str], gold: list[str]) -> float:
     """0 to 1; 0 where one has no words."""
-    return f_measure((Counter(own) & Counter(gold)).total(), len(own), len(gold))
+    common = (Counter(own) & Counter(gold)).total()
+    return 2 * common / (len(own) + len(gold)) if common else 0.0

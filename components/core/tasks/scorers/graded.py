@@ -26,6 +26,9 @@ class Graded(Scorer):
     def complaint(self, fields: Fields) -> str:
         return "" if self.found(fields["answer"]) else f"'{fields['answer']}' has no word in it"
 
+    def unusable(self, answer: str) -> str:
+        return super().unusable(answer) or ("" if self.found(answer) else "has no word in it")
+
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         score = super().score(fields, output, run_code)
         return score if score.valid else score.model_copy(update={"grade": 0.0})
@@ -36,11 +39,6 @@ class Graded(Scorer):
         correct = grade >= self.options.threshold
         below = f"{grade:.2f}, below {self.options.threshold:g}: '{_cut(found)}' instead of '{_cut(fields['answer'])}'"
         return Score(correct=correct, valid=True, predicted=found, detail="" if correct else below, grade=grade)
-
-
-def f_measure(common: int, own: int, gold: int) -> float:
-    """Harmonic mean of precision and recall."""
-    return 2 * common / (own + gold) if common else 0.0
 
 
 def _cut(text: str) -> str:

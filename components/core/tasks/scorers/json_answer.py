@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, field_validator
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.scorers.f1 import word_f1
-from pada_agent.components.core.tasks.scorers.json_values import Call, Unreadable, all_calls, answer, calls, parsed
+from pada_agent.components.core.tasks.scorers.json_values import Call, Unreadable, all_calls, answer, calls, parsed, values
 from pada_agent.components.core.tasks.scorers.scorer import Scorer
 from pada_agent.components.core.tasks.scorers.words import squad_words
 from pada_agent.components.core.tasks.task import CodeRunner, Solution
@@ -27,19 +27,19 @@ def as_text(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | int | float) else value
 
 
-JsonText = Annotated[str, BeforeValidator(as_text)]
-
-
 class JsonSolution(Solution):
     """What a solver writes."""
 
-    answer: JsonText
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return as_text(value)
 
 
 class Json(Scorer):
     """The row's answer is text of JSON, or a value that is kept as such."""
 
-    answer_type: ClassVar[Any] = JsonText
+    answer_type: ClassVar[Any] = Annotated[str, BeforeValidator(as_text)]
     Solved: ClassVar[type[Solution]] = JsonSolution
 
     def read(self, raw: Fields, key: str) -> Fields:
@@ -69,6 +69,15 @@ class Json(Scorer):
 
     def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
         return self.score(fields, output, run_code)
+
+    def unusable(self, answer: str) -> str:
+        if empty := super().unusable(answer):
+            return empty
+        try:
+            values(answer)
+        except Unreadable as e:
+            return f"is not JSON ({e})"
+        return ""
 
     def _of_calls(self, gold: list[Call], own: list[Call]) -> Iterator[str]:
         """Each call of the row is met by one of the same name and arguments."""

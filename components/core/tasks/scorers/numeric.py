@@ -24,6 +24,9 @@ class Numeric(Scorer):
         gold, own = self._last(fields["answer"]), self._last(output)
         return verdict(found, str(gold), gold is not None and own is not None and same(own, gold))
 
+    def unusable(self, answer: str) -> str:
+        return super().unusable(answer) or ("" if self.found(answer) else "has no number in it")
+
     def _last(self, text: str) -> Number | None:
         last = None
         for last in numbers(text, self.options.fractions):

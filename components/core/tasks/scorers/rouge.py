@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
-from rapidfuzz.distance import LCSseq
+from rapidfuzz.distance import Indel
 
 from pada_agent.components.core.tasks.scorers.f1 import word_f1
-from pada_agent.components.core.tasks.scorers.graded import Graded, f_measure
+from pada_agent.components.core.tasks.scorers.graded import Graded
 from pada_agent.components.core.tasks.scorers.words import rouge_words
 
 
@@ -17,7 +17,7 @@ class Rouge(Graded):
 
     def grade(self, own: list[str], gold: list[str]) -> float:
         if self.options.rouge == "rougeL":
-            return f_measure(LCSseq.similarity(own, gold), len(own), len(gold))
+            return float(Indel.normalized_similarity(own, gold))  # of lists of words: twice the subsequence over both lengths
         return word_f1(own, gold) if self.options.rouge == "rouge1" else word_f1(_pairs(own), _pairs(gold))
 
 

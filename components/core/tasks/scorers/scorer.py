@@ -46,6 +46,10 @@ class Scorer(ABC):
     def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
         """The verdict on an output in which `found` was found."""
 
+    def unusable(self, answer: str) -> str:
+        """Why an answer found blind cannot be compared; '' if it can."""
+        return "" if answer else "is empty"
+
     def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
         """Whether an answer found blind is the row's own."""
         return self.score(fields, solution.answer, run_code)

@@ -35,6 +35,7 @@ def test_what_was_written_is_read(place: Path, tmp_path: Path) -> None:
     assert Path(found.adapter_uri, "adapter_model.safetensors").read_bytes() == b"weights"
     assert found.facts == {
         "slm": "org/slm",
+        "thinking": False,
         "task": "text_to_sql",
         "seed": 3,
         "accuracy": {"test": 0.8, "selection": 0.8},

@@ -67,6 +67,16 @@ def test_when_two_answers_are_one(name, fields, answer, same):
         ({"scorer": "exact"}, "-5", "5", False),
         ({"scorer": "exact"}, "1.5", "15", False),
         ({"scorer": "numeric"}, "it is 4", "4.0", True),
+        ({"scorer": "numeric"}, "1,000", "\u22121 000", False),
+        ({"scorer": "numeric"}, "50 %", "0.5", True),
+        ({"scorer": "numeric", "fractions": True}, "3/4", "0.75", True),
+        ({"scorer": "f1"}, "the museum's map", "map of the museum", False),
+        ({"scorer": "f1", "threshold": 0.3}, "the museum map", "map of the museum", True),
+        ({"scorer": "rouge"}, "Close the door.", "close that door", True),
+        ({"scorer": "rouge"}, "Close the door.", "open it", False),
+        ({"scorer": "json"}, '{"a": 1, "b": [2]}', '```json\n{"b": [2.0], "a": 1}\n```', True),
+        ({"scorer": "json"}, '{"a": 1}', '{"a": 2}', False),
+        ({"scorer": "json"}, '[{"name": "f", "arguments": {}}]', '{"name": "f", "arguments": "{}"}', True),
         ({"scorer": "regex", "regex": "Label: (\\w+)"}, "Label: spam", "spam", True),
         ({"scorer": "regex", "regex": "Label: (\\w+)"}, "Label: spam", "Label: ham", False),
     ],
@@ -100,11 +110,23 @@ def test_a_number_is_an_answer_too():
         ("squad", SQUAD, "...", "has no word in it"),
         ("humaneval", DOUBLE, "  ", "is empty"),
         ("custom", ROOMS, "", "is empty"),
+        ("custom", ROOMS, "four", "has no number in it"),
     ],
 )
 def test_an_answer_that_cannot_be_compared_is_told(name, fields, answer, why):
     with pytest.raises(ValueError, match=f"answer: .*{why}"):
         read(name, answer, fields, NUMERIC if name == "custom" else None)
+
+
+def test_a_json_answer_may_be_given_as_a_value():
+    options = NUMERIC | {"scorer": "json"}
+    row = {"inputs": {"text": "Rooms?"}, "answer": '{"rooms": 4}', "choices": []}
+    for given in ({"rooms": 4.0}, '{"rooms": 4}'):
+        assert agrees("custom", row, read("custom", given, row, options), options)
+    with pytest.raises(ValueError, match=r"answer: .*is not JSON \(Expecting"):
+        read("custom", "{rooms: 4}", row, options)
+    with pytest.raises(ValueError, match="answer: .*has no word in it"):
+        read("custom", "?", ROOMS, NUMERIC | {"scorer": "rouge"})
 
 
 def test_code_runs_on_the_tests_of_both():
