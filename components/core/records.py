@@ -90,7 +90,9 @@ class Prediction(Record):
     score: Score
     group: str = ""
     fields: Fields = Field(default_factory=dict)
-    with_thoughts: str = Field(default="", description="the whole output, where thoughts were cut out of it; agents are not shown it")
+    with_thoughts: str = Field(
+        default="", description="the whole output, where thoughts were cut out of it; agents are not shown it"
+    )
 
 
 class TrainingError(Prediction):

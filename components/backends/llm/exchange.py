@@ -6,9 +6,9 @@ from typing import Any, Generic, TypeVar
 
 from pada_agent.components.backends.llm.ledger.calls import Call, call_key
 from pada_agent.components.backends.llm.reply import CUT_OFF, Reading, read_reply
-from pada_agent.components.core.thoughts import without_thoughts
 from pada_agent.components.core.llm_interface import LlmReply, LlmRequest
 from pada_agent.components.core.tasks.task import Message
+from pada_agent.components.core.thoughts import without_thoughts
 
 T = TypeVar("T")
 REASKS = 2

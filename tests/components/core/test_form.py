@@ -122,7 +122,7 @@ def test_a_model_that_thinks_needs_room_for_its_thoughts() -> None:
     values["slm"]["thinking"] = True
     with pytest.raises(ValidationError, match=r"slm.thinking needs evaluate.max_new_tokens.*e.g. 2048"):
         Settings.model_validate(values)
-    with pytest.raises(ValidationError, match="slm.thinking needs"):
+    with pytest.raises(ValidationError, match=r"slm\.thinking needs"):
         EvaluateSlm.model_validate({k: values[k] for k in EvaluateSlm.model_fields})
     values["evaluate"]["max_new_tokens"] = 2048
     assert Settings.model_validate(values).slm.thinking

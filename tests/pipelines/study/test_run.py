@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 
 import pytest
+import yaml
 from filelock import FileLock
 from llm_stub import serving
 from small_student import ROWS, start, students, tasks_run, teach, write_study
@@ -16,6 +17,8 @@ from small_student import ROWS, start, students, tasks_run, teach, write_study
 from pada_agent.components.backends.record_files import read_record, read_records
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.records import Prediction, TrainRow
+from pada_agent.components.core.report.page import render
+from pada_agent.components.core.state import State
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import StudyFacts
 from pada_agent.pipelines.study.places import MATCHED
@@ -143,6 +146,30 @@ def test_a_cell_that_fails_is_told_and_tried_again_and_sizes_are_nested(stub, tm
     assert len(facts_in(out).cells) == 6
     few, many = ([r.id for r in train_rows(out, regime)] for regime in (40, 90))
     assert (len(few), len(many)) == (40, 90) and many[:40] == few
+
+
+def test_a_graded_task_is_compared_by_mean_scores_from_the_answers_to_the_tables(stub, tmp_path):
+    """The student says "amber" where the row says "amber kind", as the teacher's rows taught it: two thirds of a right answer."""
+    file = write_study(tmp_path, stub.url, methods={"planted": METHODS["planted"]}, seeds=[0])
+    values = yaml.safe_load(file.read_text())
+    values["tasks"]["words"]["task"]["options"] |= {"scorer": "f1", "threshold": 0.6}
+    file.write_text(yaml.safe_dump(values))
+    for split in ROWS:
+        rows = [json.loads(line) for line in (tmp_path / f"{split}.jsonl").read_text().splitlines()]
+        rows = [row | {"family": f"{row['family']} kind"} for row in rows]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = run(file, tmp_path / "out")
+    facts = facts_in(tmp_path / "out")
+    last = next(c for c in facts.cells if c.method == "planted").iterations[-1]
+    assert 0 < last.grades["test"].count(0.666667) < len(last.outcomes["test"])
+    assert [g >= 0.6 for g in last.grades["test"]] == [verdict == "1" for verdict in last.outcomes["test"]]
+    assert facts.tasks["words"].graded and "words: its answers are graded" in text
+    (pair,) = [c for c in compare(facts).comparisons if c.baseline == MATCHED]
+    means = [sum(m.grades["test"]) / len(m.grades["test"]) for m in (last, facts.cells[-1].model("step-matched"))]
+    assert pair.found.difference.mean == pytest.approx(means[0] - means[1])
+    state = State.load(next((tmp_path / "out/words/all/seed-0/planted").glob("*-score-step-matched/state")))
+    shown = render(state)
+    assert "Mean score" in shown and "permutation test" in shown and f"{100 * means[0]:.1f}" in shown
 
 
 def train_rows(out, regime):

@@ -61,8 +61,6 @@ class Json(Scorer):
             own = answer(output) if wanted is None else all_calls(output)
         except Unreadable as e:
             return Score(correct=False, valid=False, detail=str(e) if output.strip() else "empty")
-        if wanted is not None and own is None:
-            return Score(correct=False, valid=False, detail="no tool call in it")
         told = list(self._differences(gold, own, "") if wanted is None else self._of_calls(wanted, own))
         more = f"; {len(told) - TOLD} more" if len(told) > TOLD else ""
         return Score(correct=not told, valid=True, predicted=_shown(own), detail="; ".join(told[:TOLD]) + more)
@@ -135,5 +133,7 @@ def _within(path: str, names: list[str]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=float, sort_keys=True).encode(errors="replace").decode()  # half a surrogate pair
+    text = (
+        json.dumps(value, ensure_ascii=False, default=float, sort_keys=True).encode(errors="replace").decode()
+    )  # half a surrogate pair
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -129,7 +129,9 @@ def _call(value: Any) -> Call | None:
     return {"name": value["name"], "arguments": given}
 
 
-def all_calls(text: str) -> list[Call] | None:
-    """The calls of a text, one value after the other; None if there is none. Raises Unreadable."""
-    found = [calls(value) for value in values(text)]
-    return [call for some in found if some is not None for call in some] if any(some is not None for some in found) else None
+def all_calls(text: str) -> list[Call]:
+    """The calls of a text, one value after the other. Raises Unreadable, also if there is none."""
+    found = [some for value in values(text) if (some := calls(value)) is not None]
+    if not found:
+        raise Unreadable("no tool call in it")
+    return [call for some in found for call in some]

@@ -7,8 +7,8 @@ from rating import NO_CAPS, SCHEMA, ask, opened, parse
 
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.llm.reply import read_reply
-from pada_agent.components.core.thoughts import without_thoughts
 from pada_agent.components.core.settings import LlmSettings
+from pada_agent.components.core.thoughts import without_thoughts
 
 HARMONY = "<|channel|>analysis<|message|>They want {}.<|end|><|start|>assistant<|channel|>final{}<|message|>"
 THOUGHTS = [

@@ -44,7 +44,9 @@ def scored(task: Task, answer: str, output: str, no_code: CodeRunner) -> Score:
         ("rouge", {}, "नमस्ते दुनिया", "नमस्ते", 2 / 3, True),
     ],
 )
-def test_grades(scorer: str, more: dict[str, Any], answer: str, output: str, grade: float, correct: bool, no_code: CodeRunner) -> None:
+def test_grades(
+    scorer: str, more: dict[str, Any], answer: str, output: str, grade: float, correct: bool, no_code: CodeRunner
+) -> None:
     task = load(scorer, **more)
     found = scored(task, answer, output, no_code)
     assert (found.grade, found.correct, found.valid) == (pytest.approx(grade, abs=1e-6), correct, True)
