@@ -25,9 +25,6 @@ class Choice(Scorer):
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         return score_letter(fields["choices"], fields["answer"], output)
 
-    def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
-        return self.score(fields, output, run_code)
-
 
 def _letter(choices: list[str], key: Any, name: str) -> str:
     """The letter for an answer given as text, letter or number from 0, in this order."""

@@ -3,7 +3,7 @@
 import re
 
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.scorers.scorer import Scorer, verdict
+from pada_agent.components.core.tasks.scorers.scorer import Finding, verdict
 from pada_agent.components.core.tasks.squad import normalise
 from pada_agent.components.core.tasks.task import CodeRunner, Solution
 
@@ -11,7 +11,7 @@ from pada_agent.components.core.tasks.task import CodeRunner, Solution
 _WORD = re.compile(r"-?\d[\d.,]*\d|-?\d|[^\W\d]+|[^\w\s.,;:!?\"'()\[\]{}-]")
 
 
-class Exact(Scorer):
+class Exact(Finding):
     """Whoever solves blind is not asked about capitals, articles and the marks of a sentence."""
 
     def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:

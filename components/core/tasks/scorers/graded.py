@@ -3,13 +3,13 @@
 from abc import abstractmethod
 
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.scorers.scorer import Scorer
+from pada_agent.components.core.tasks.scorers.scorer import Finding
 from pada_agent.components.core.tasks.task import CodeRunner
 
 SHOWN = 200  # characters of a text in the reason why it failed
 
 
-class Graded(Scorer):
+class Graded(Finding):
     """Every row has a grade; models are compared by its mean."""
 
     @abstractmethod

@@ -65,9 +65,6 @@ class Json(Scorer):
         more = f"; {len(told) - TOLD} more" if len(told) > TOLD else ""
         return Score(correct=not told, valid=True, predicted=_shown(own), detail="; ".join(told[:TOLD]) + more)
 
-    def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
-        return self.score(fields, output, run_code)
-
     def unusable(self, answer: str) -> str:
         if empty := super().unusable(answer):
             return empty
@@ -79,17 +76,19 @@ class Json(Scorer):
 
     def _of_calls(self, gold: list[Call], own: list[Call]) -> Iterator[str]:
         """Each call of the row is met by one of the same name and arguments."""
-        left = list(own)
+        left, unmet = list(own), []
         for call in gold:
-            same = [other for other in left if other["name"] == call["name"]]
-            met = next((other for other in same if not any(self._differences(call, other, ""))), None)
-            if met is not None:
-                left.remove(met)
-            elif same:
-                yield f"{call['name']}: " + ", ".join(list(self._differences(call, same[0], ""))[:TOLD])
-                left.remove(same[0])
+            met = next((i for i, other in enumerate(left) if not any(self._differences(call, other, ""))), None)
+            if met is None:
+                unmet.append(call)
             else:
+                del left[met]
+        for call in unmet:
+            near = next((i for i, other in enumerate(left) if other["name"] == call["name"]), None)
+            if near is None:
                 yield f"does not call {call['name']}"
+            else:
+                yield f"{call['name']}: " + ", ".join(list(self._differences(call, left.pop(near), ""))[:TOLD])
         yield from (f"calls {call['name']}, which is not asked for" for call in left)
 
     def _differences(self, gold: Any, own: Any, path: str) -> Iterator[str]:
@@ -133,7 +132,6 @@ def _within(path: str, names: list[str]) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = (
-        json.dumps(value, ensure_ascii=False, default=float, sort_keys=True).encode(errors="replace").decode()
-    )  # half a surrogate pair
+    written = json.dumps(value, ensure_ascii=False, default=float, sort_keys=True)
+    text = written.encode(errors="replace").decode()  # half a surrogate pair
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -10,6 +10,7 @@ Strict where JSON is: a key that comes twice, NaN and Infinity make it invalid. 
 
 import json
 import re
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -61,20 +62,14 @@ def _shallow(value: Any) -> Any:
 
 
 def values(text: str) -> list[Any]:
-    """The value that a text is, else that of its last fenced block with one, else all objects and lists in it, in order.
-
-    Raises Unreadable if there is none.
-    """
-    problem = Unreadable("no JSON in it")
-    for part in (text, *reversed(_FENCE.findall(text))):
-        try:
-            return [parsed(part)]
-        except Unreadable as e:
-            problem = problem if _BEGINS.search(part) is None else e
-    found = _embedded(text)
-    if not found:
-        raise problem
-    return found
+    """The value that a text is, else all objects and lists in it, in order. Raises Unreadable if there is none."""
+    try:
+        return [parsed(text)]
+    except Unreadable as e:
+        problem = e if _BEGINS.search(text) else Unreadable("no JSON in it")
+    if found := _embedded(text):
+        return found
+    raise problem
 
 
 def _embedded(text: str) -> list[Any]:
@@ -89,7 +84,10 @@ def _embedded(text: str) -> list[Any]:
 
 
 def answer(text: str) -> Any:
-    """The value that a text answers with: of several objects and lists the last object. Raises Unreadable."""
+    """The value that a text is, else that of its last fenced block with one, else the last object, else list. Raises Unreadable."""
+    for part in (text, *reversed(_FENCE.findall(text))):
+        with suppress(Unreadable):
+            return parsed(part)
     found = values(text)
     return next((value for value in reversed(found) if isinstance(value, dict)), found[-1])
 

@@ -1,12 +1,12 @@
 """The last number of a text, as people write numbers (`written_numbers`)."""
 
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.scorers.scorer import Scorer, verdict
+from pada_agent.components.core.tasks.scorers.scorer import Finding, verdict
 from pada_agent.components.core.tasks.scorers.written_numbers import Number, numbers, same
 from pada_agent.components.core.tasks.task import CodeRunner
 
 
-class Numeric(Scorer):
+class Numeric(Finding):
     """By value: 18 and 18.00 are one."""
 
     def found(self, text: str) -> str:

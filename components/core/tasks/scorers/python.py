@@ -14,7 +14,7 @@ from pathlib import Path
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.scorers.options import ScorerOptions
-from pada_agent.components.core.tasks.scorers.scorer import Scorer
+from pada_agent.components.core.tasks.scorers.scorer import Finding
 from pada_agent.components.core.tasks.task import CodeRunner
 
 ASSET = "scorer.py"
@@ -29,7 +29,7 @@ if not space[{function!r}]({output!r}, {answer!r}):
 """
 
 
-class Python(Scorer):
+class Python(Finding):
     """Reads the function's file; from `assets`, where it went with the data, if they are given."""
 
     def __init__(self, options: ScorerOptions, assets: Path | None = None) -> None:

@@ -3,11 +3,11 @@
 import re
 
 from pada_agent.components.core.records import Fields, Score
-from pada_agent.components.core.tasks.scorers.scorer import Scorer, verdict
+from pada_agent.components.core.tasks.scorers.scorer import Finding, verdict
 from pada_agent.components.core.tasks.task import CodeRunner, Solution
 
 
-class Regex(Scorer):
+class Regex(Finding):
     """Whoever solves blind may give the bare answer, without what the expression finds it by."""
 
     def found(self, text: str) -> str:

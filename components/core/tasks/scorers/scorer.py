@@ -14,7 +14,7 @@ from pada_agent.components.core.tasks.task import CodeRunner, Solution
 
 
 class Scorer(ABC):
-    """Compares what it finds in an output with what it finds in the row's own answer."""
+    """Made of a task's options; methods raise nothing on what a model wrote."""
 
     answer_type: ClassVar[Any] = str  # of the answer in what a teacher writes
     Solved: ClassVar[type[Solution]] = Solution
@@ -27,24 +27,13 @@ class Scorer(ABC):
         """`answer` and `choices` of a row as published, whose answer is at `key`. Raises InputError that names the field."""
         return {"answer": text_at(raw, key), "choices": []}
 
+    @abstractmethod
     def complaint(self, fields: Fields) -> str:
         """Why the row's own answer cannot be scored by; '' if it can."""
-        return "" if self.found(fields["answer"]) else "is empty"
-
-    def found(self, text: str) -> str:
-        """What is compared; '' if the text holds no answer."""
-        return " ".join(text.split())
-
-    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
-        """The verdict on an output."""
-        found = self.found(output)
-        if not found:
-            return Score(correct=False, valid=False, detail="empty" if not output.strip() else "no answer found in it")
-        return self.compare(fields, output, found, run_code)
 
     @abstractmethod
-    def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
-        """The verdict on an output in which `found` was found."""
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        """The verdict on an output."""
 
     def unusable(self, answer: str) -> str:
         """Why an answer found blind cannot be compared; '' if it can."""
@@ -53,6 +42,27 @@ class Scorer(ABC):
     def agrees(self, fields: Fields, solution: Solution, run_code: CodeRunner) -> Score:
         """Whether an answer found blind is the row's own."""
         return self.score(fields, solution.answer, run_code)
+
+
+class Finding(Scorer):
+    """Compares what it finds in an output with what it finds in the row's own answer."""
+
+    def found(self, text: str) -> str:
+        """What is compared; '' if the text holds no answer."""
+        return " ".join(text.split())
+
+    def complaint(self, fields: Fields) -> str:
+        return "" if self.found(fields["answer"]) else "is empty"
+
+    def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        found = self.found(output)
+        if not found:
+            return Score(correct=False, valid=False, detail="empty" if not output.strip() else "no answer found in it")
+        return self.compare(fields, output, found, run_code)
+
+    @abstractmethod
+    def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
+        """The verdict on an output in which `found` was found."""
 
 
 def verdict(found: str, gold: str, correct: bool, **more: Any) -> Score:

@@ -47,6 +47,7 @@ def scored(answer: Any, output: Any, **more: Any) -> Score:
         '{"age": 3e1, "address": {"city": "Oslo", "zip": null}, "tags": ["a", "b"], "name": "\\u0041nn", "pet": null}',
         f"```json\n{json.dumps(GOLD)}\n```",
         f"Here it is:\n```\n{json.dumps(GOLD, indent=1)}\n```\nAnything else?",
+        f"```json\n{{}}\n```\nNo:\n```json\n{json.dumps(GOLD)}\n```",
         f"First {{}}, but the answer is {json.dumps(GOLD)} [1]",
         f"<think>{{}}</think>{json.dumps(GOLD)}",
     ],
@@ -171,6 +172,7 @@ SHAPES: dict[str, Any] = {
     "parameters": [{"name": c["name"], "parameters": c["arguments"]} for c in CALLS],
     "another order": CALLS[::-1],
     "tags": "\n".join(f"<tool_call>\n{json.dumps(call)}\n</tool_call>" for call in CALLS),
+    "fences": "First:\n" + "\nthen:\n".join(f"```json\n{json.dumps(call)}\n```" for call in CALLS),
     "no arguments": [CALL, {"name": "news", "arguments": ""}],
 }
 
@@ -188,6 +190,7 @@ def test_a_call_is_the_same_in_every_shape(output: Any) -> None:
     [
         ([CALL], "does not call news"),
         ([*CALLS, CALL], "calls weather, which is not asked for"),
+        ([CALLS[1], {"name": "weather", "arguments": {"city": "Rome", "days": 2}}, CALL], "calls weather, which is not asked for"),
         ([CALL, {"name": "news", "arguments": {"n": 1}}], "news: 'arguments.n' is not asked for"),
         ([{"name": "weather", "arguments": {"city": "Oslo", "days": 3}}, CALLS[1]], "weather: arguments.days: 3 instead of 2"),
         ([CALL | {"name": "Weather"}, CALLS[1]], "does not call weather; calls Weather, which is not asked for"),
