@@ -75,7 +75,7 @@ def test_how_rows_are_let_in_is_kept_for_the_report() -> None:
     settings = UpdateState.model_validate(
         {
             "task": {"name": "squad", "train": "t", "validation": "v", "test": "e"},
-            "slm": {"model": "s"},
+            "slm": {"model": "s", "thinking": True},
             "teacher": llm,
             "judge": llm,
             "evaluate": {},
@@ -87,3 +87,4 @@ def test_how_rows_are_let_in_is_kept_for_the_report() -> None:
     )
     run = RunFacts.of(settings, "exact match")
     assert (run.verdict, run.threshold, run.lowest) == ("checks", 8, 6)
+    assert run.thinking

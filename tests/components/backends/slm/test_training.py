@@ -166,10 +166,12 @@ def test_training_teaches_to_end_the_answer(tmp_path, tiny_slm):
 def test_same_seed_same_losses_and_another_seed_others(tmp_path, tiny_slm):
     one, _ = run(tmp_path, tiny_slm, name="a", dropout=0.1)
     two, _ = run(tmp_path, tiny_slm, name="b", dropout=0.1)
-    other = settings(tiny_slm, dropout=0.1).model_copy(update={"seed": 1})
+    chosen = settings(tiny_slm, dropout=0.1)
+    other = chosen.model_copy(update={"seed": 1, "slm": chosen.slm.model_copy(update={"thinking": True})})
     three = fit(examples(), other, tmp_path / "c", Checkpoints(str(tmp_path / "c.checkpoints")))
     assert one.losses == two.losses
     assert one.losses != three.losses
+    assert (one.thinking, three.thinking) == (False, True), "its template has no word for it, so that no token is another"
 
 
 def test_dropout_is_drawn_in_training_at_its_rate_and_in_the_mean_changes_nothing():
