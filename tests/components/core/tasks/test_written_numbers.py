@@ -141,6 +141,6 @@ def test_reading_takes_time_in_proportion(part: str) -> None:
     seconds = []
     for length in (4_000, 32_000):
         start = time.process_time()
-        list(numbers(part * length, fractions=True))
+        list(numbers(f"{part * length}x9", fractions=True))
         seconds.append(time.process_time() - start)
     assert all(later < 0.5 or later < 24 * max(earlier, 0.01) for earlier, later in pairwise(seconds))
