@@ -10,6 +10,8 @@
 
     {"language": "Danish", "text": "No entry", "translation": "Ingen adgang"}
 
+Where rows are sorted into a few kinds, `labels` names them, and may say what they mean: `labels: {spam: advertising, ham: mail}`.
+
 The scorer reads the model's output and the row's answer in the same way and compares what it finds; a Python scorer is
 a function `(output: str, answer: str) -> bool` in one file that needs the standard library alone. It runs in the sandbox.
 """
@@ -20,7 +22,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
@@ -45,6 +47,15 @@ _SLOT = re.compile(r"\{(\w+)\}")
 _WORD = re.compile(r"-?\d[\d.,]*\d|-?\d|[^\W\d]+|[^\w\s.,;:!?\"'()\[\]{}-]")
 
 
+def _without_meaning(value: Any) -> Any:
+    """A list of labels as a mapping to nothing."""
+    if isinstance(value, list) and all(isinstance(label, str) for label in value):
+        if len(set(value)) < len(value):
+            raise ValueError("each must occur once")
+        return dict.fromkeys(value, "")
+    return value
+
+
 class CustomOptions(BaseModel):
     """`task.options` of a custom task."""
 
@@ -55,6 +66,9 @@ class CustomOptions(BaseModel):
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
     description: str = Field(min_length=1, description="told to the teacher: what is asked, what a good answer is")
     choices: str = Field(default="", description="field with the list of options, for multiple_choice")
+    labels: Annotated[dict[str, str], BeforeValidator(_without_meaning)] = Field(
+        default={}, description="all answers there are, where exact sorts rows into a few kinds; or a mapping: answer to meaning"
+    )
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
     system: str = Field(default="", description="system message")
@@ -67,6 +81,10 @@ class CustomOptions(BaseModel):
         for scorer, option in (("multiple_choice", "choices"), ("regex", "regex"), ("python", "python")):
             if (self.scorer == scorer) != bool(getattr(self, option)):
                 raise ValueError(f"{option}: belongs to scorer {scorer}, and it needs it")
+        if self.labels and self.scorer != "exact":
+            raise ValueError("labels: belong to scorer exact")
+        if self.labels and (len(self.labels) < 2 or not all(label and label == " ".join(label.split()) for label in self.labels)):
+            raise ValueError("labels: must be two or more, none of them empty or with space around it")
         try:
             re.compile(self.regex)
         except re.error as e:
@@ -82,6 +100,12 @@ class CustomRow(BaseModel):
     inputs: dict[str, str]
     answer: str = Field(min_length=1)
     choices: list[str] = Field(default_factory=list, max_length=5)
+
+
+class LabelSolution(Solution):
+    """The label alone: asked to think first, a teacher of 1.5B named the right one of ten for 3 messages in 10, else for 6."""
+
+    work: ClassVar[str] = ""  # type: ignore[misc]
 
 
 class Custom(Rephrasable):
@@ -104,9 +128,11 @@ class Custom(Rephrasable):
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
         if self.options.rephrase and self.options.rephrase not in self._slots:
             raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
-        self.description = self.options.description
+        self.description = self.options.description + _meanings(self.options.labels)
         self.max_new_tokens = self.options.max_new_tokens
-        self.Sample = _sample_model(self._slots, self.options.scorer)
+        self.Sample = _sample_model(self._slots, self.options)
+        if self.options.labels:
+            self.Solved = LabelSolution
         self._scorer = PythonScorer(self.options.python, assets) if self.options.python else None
 
     @classmethod
@@ -157,6 +183,8 @@ class Custom(Rephrasable):
             return Score(correct=result.passed, valid=True, predicted=found, detail=result.detail)
         correct = same_number(found, gold) if self.options.scorer == "numeric" else found == gold
         detail = "" if correct else f"'{found}' instead of '{gold}'"
+        if self.options.labels and found not in self.options.labels:
+            return Score(correct=False, valid=False, detail=f"'{found}' is none of the labels")
         extra = {"normalised": normalise(found) == normalise(gold)} if self.options.scorer == "exact" else {}
         return Score(correct=correct, valid=True, predicted=found, detail=detail, extra=extra)
 
@@ -178,17 +206,25 @@ class Custom(Rephrasable):
         return [text for text in fields["inputs"].values() if len(text.split()) > 3] or [self.question(fields)]
 
     def options_of(self, fields: Fields) -> list[str]:
-        return list(LETTERS[: len(fields["choices"])])
+        return list(self.options.labels) or list(LETTERS[: len(fields["choices"])])
+
+    def features(self, fields: Fields) -> set[str]:
+        """The row's label, where there are labels: failures are counted by it, and examples asked for with it."""
+        if not self.options.labels:
+            return set()
+        meaning = self.options.labels[fields["answer"]]
+        return {f"the answer '{fields['answer']}'{f' ({meaning})' if meaning else ''}"}
 
     def spoil(self, fields: Fields, draw: random.Random) -> str:
-        """Another option; of other answers nothing is known."""
-        others = [letter for letter in self.options_of(fields) if letter != fields["answer"]]
+        """Another option or label; of other answers nothing is known."""
+        others = [option for option in self.options_of(fields) if option != fields["answer"]]
         return self.reference({**fields, "answer": draw.choice(others)}) if others else ""
 
     def sample_of(self, fields: Fields) -> BaseModel:
         # Not validated: a training row that is shorter than a sample must be is still shown as it is.
         if not fields["choices"]:
-            return self.Sample.model_construct(**fields["inputs"], **{_key(self._slots, "answer"): fields["answer"]})
+            parts = {**fields["inputs"], _key(self._slots, "answer"): fields["answer"]}
+            return self.Sample.model_construct(**{name: parts[name] for name in self.Sample.model_fields})
         right = fields["choices"][LETTERS.index(fields["answer"])]
         wrong = [choice for choice in fields["choices"] if choice != right]
         answers = {_key(self._slots, "correct"): right, _key(self._slots, "wrong"): wrong}
@@ -249,6 +285,8 @@ class Custom(Rephrasable):
         return " ".join(text.split())
 
     def _unreadable(self, fields: Fields) -> str:
+        if self.options.labels and self._found(fields["answer"]) not in self.options.labels:
+            return f"'{fields['answer']}' is none of task.options.labels"
         if fields["choices"] or self._found(fields["answer"]):
             return ""
         return {
@@ -272,6 +310,11 @@ def _text(raw: Fields, key: str) -> str:
     return str(value)
 
 
+def _meanings(labels: dict[str, str]) -> str:
+    told = "".join(f"\n- {label}: {meaning}" for label, meaning in labels.items() if meaning)
+    return f"\nWhat the answers mean:{told}" if told else ""
+
+
 def _letter(choices: list[str], key: Any, name: str) -> str:
     """The letter for an answer given as text, letter or number from 0, in this order."""
     if choices.count(str(key)) == 1:
@@ -293,19 +336,23 @@ def _key(slots: list[str], name: str) -> str:
     return name if name not in slots else _key(slots, f"{name}_")
 
 
-def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
+def _sample_model(slots: list[str], options: CustomOptions) -> type[BaseModel]:
     reserved = [slot for slot in slots if slot.startswith(("_", "model_"))]
     if reserved:
         raise InputError(f"task.options.prompt: a field called '{reserved[0]}' cannot be used; rename it in the data")
     fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1)], ...) for slot in slots}
-    if scorer == "multiple_choice":
+    if options.scorer == "multiple_choice":
         option = Annotated[str, Field(min_length=1)]
         correct = Field(description="the one right option")
         wrong = Field(min_length=1, max_length=4, description="options that are plausible but clearly wrong")
         fields |= {_key(slots, "correct"): (option, correct), _key(slots, "wrong"): (list[option], wrong)}
     else:
+        key = _key(slots, "answer")
         answer = Field(min_length=1, description="the right answer, in exactly the form of the examples")
-        fields[_key(slots, "answer")] = (str, answer)
+        if options.labels:  # first: a small teacher writes a text for a label better than a label for its text
+            fields = {key: (Literal[tuple(options.labels)], ...), **fields}
+        else:
+            fields[key] = (str, answer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field may well be called schema or json
         return create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)
