@@ -22,6 +22,8 @@ class KindsWritten:
         self._batches = batches
         self._by_row = {r.id: task.features(r.fields) for r in train}
         self._all = sorted({feature for features in self._by_row.values() for feature in features})
+        # A label is all that a row has of features: it cannot be combined with another.
+        self._combined = {f for features in self._by_row.values() if len(features) > 1 for f in features}
         self._written: dict[str, Counter[str]] = {}  # by strategy
         self._served: dict[str, set[str]] = {}  # of what a strategy may ask for, pairs of features too
         for b in batches:
@@ -48,7 +50,7 @@ class KindsWritten:
         What was written least goes first, then what the fewest of the strategy's training rows have.
         """
         own = self._within(strategy.features)
-        others = [f for f in self._all if f not in own]
+        others = [f for f in self._all if f in self._combined and f not in own]
         random.Random(strategy.id).shuffle(others)  # or every strategy begins with the same
         trained = Counter(f for i in strategy.seed_ids for f in self._by_row.get(i, ()))
         others.sort(key=lambda f: (written[f], trained[f]))

@@ -10,6 +10,8 @@
 
     {"language": "Danish", "text": "No entry", "translation": "Ingen adgang"}
 
+Where rows are sorted into a few kinds, `labels` names them, and may say what they mean: `labels: {spam: advertising, ham: mail}`.
+
 The scorer (scorers/, one file each) reads the model's output and the row's answer in the same way and compares what it finds:
 
     numeric   the last numbers, as people write them: -1 000, 1.5e3, $12, 50 %; with `fractions: true` also 3/4
@@ -82,7 +84,7 @@ class Custom(Rephrasable):
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
         if self.options.rephrase and self.options.rephrase not in self._slots:
             raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
-        self.description = self.options.description
+        self.description = self.options.description + _meanings(self.options.labels)
         self.max_new_tokens = self.options.max_new_tokens
         self._scorer = load_scorer(self.options, assets)
         self.Sample = _sample_model(self._slots, self._scorer)
@@ -138,17 +140,26 @@ class Custom(Rephrasable):
         return [text for text in fields["inputs"].values() if len(text.split()) > 3] or [self.question(fields)]
 
     def options_of(self, fields: Fields) -> list[str]:
-        return list(LETTERS[: len(fields["choices"])])
+        return list(self.options.labels) or list(LETTERS[: len(fields["choices"])])
+
+    def features(self, fields: Fields) -> set[str]:
+        """The row's label, where there are labels: failures are counted by it, and examples asked for with it."""
+        if not self.options.labels:
+            return set()
+        label = _label(fields)
+        meaning = self.options.labels[label]
+        return {f"the answer '{label}'{f' ({meaning})' if meaning else ''}"}
 
     def spoil(self, fields: Fields, draw: random.Random) -> str:
-        """Another option; of other answers nothing is known."""
-        others = [letter for letter in self.options_of(fields) if letter != fields["answer"]]
+        """Another option or label; of other answers nothing is known."""
+        others = [option for option in self.options_of(fields) if option != _label(fields)]
         return self.reference({**fields, "answer": draw.choice(others)}) if others else ""
 
     def sample_of(self, fields: Fields) -> BaseModel:
         # Not validated: a training row that is shorter than a sample must be is still shown as it is.
         if not fields["choices"]:
-            return self.Sample.model_construct(**fields["inputs"], **{_key(self._slots, "answer"): fields["answer"]})
+            parts = {**fields["inputs"], _key(self._slots, "answer"): fields["answer"]}
+            return self.Sample.model_construct(**{name: parts[name] for name in self.Sample.model_fields})
         right = fields["choices"][LETTERS.index(fields["answer"])]
         wrong = [choice for choice in fields["choices"] if choice != right]
         answers = {_key(self._slots, "correct"): right, _key(self._slots, "wrong"): wrong}
@@ -201,6 +212,16 @@ def _answered(fields: Fields) -> Fields:
     return {**fields, "answer": without_thoughts(fields["answer"]) or ""}
 
 
+def _label(fields: Fields) -> str:
+    """A row's answer as it is named among labels, or its letter."""
+    return " ".join(str(_answered(fields)["answer"]).split())
+
+
+def _meanings(labels: dict[str, str]) -> str:
+    told = "".join(f"\n- {label}: {meaning}" for label, meaning in labels.items() if meaning)
+    return f"\nWhat the answers mean:{told}" if told else ""
+
+
 def _complaint(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -227,7 +248,8 @@ def _sample_model(slots: list[str], scorer: Scorer) -> type[BaseModel]:
         fields |= {_key(slots, "correct"): (option, correct), _key(slots, "wrong"): (list[option], wrong)}
     else:
         answer = Field(min_length=1, description="the right answer, in exactly the form of the examples")
-        fields[_key(slots, "answer")] = (scorer.answer_type, answer)
+        own = {_key(slots, "answer"): (scorer.answer_type, ... if scorer.answer_leads else answer)}
+        fields = {**own, **fields} if scorer.answer_leads else {**fields, **own}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field may well be called schema or json
         return create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)

@@ -155,3 +155,18 @@ def test_rows_of_one_template_are_alike_whatever_their_values():
     likeness = Likeness(SQL, {**rows, "h": half})
     assert unlike(likeness, ["a", "h", "c"], 2) == ["a", "h"]
     assert unlike(likeness, ["a", "h", "c"], 2, diverse=True) == ["a", "c"], "the least alike first"
+
+
+def test_a_label_is_not_combined_with_another():
+    options = {
+        "prompt": "text",
+        "answer": "kind",
+        "scorer": "exact",
+        "description": "Mails.",
+        "labels": ["spam", "ham", "unsure"],
+    }
+    task = load_task("custom", options)
+    train = [TrainRow(id=f"t{i}", fields=task.read({"text": f"{i}", "kind": kind})) for i, kind in enumerate(options["labels"])]
+    spam = STRATEGY.model_copy(update={"features": ["the answer 'spam'"], "seed_ids": ["t0"]})
+    open_batch = batch(1, focus="the answer 'spam'", seed_ids=["t0"])
+    assert KindsWritten(task, train, [open_batch]).of(open_batch, spam)["share"] == ""

@@ -39,7 +39,7 @@ class JsonSolution(Solution):
 class Json(Scorer):
     """The row's answer is text of JSON, or a value that is kept as such."""
 
-    answer_type: ClassVar[Any] = Annotated[str, BeforeValidator(as_text)]
+    answer_type: Any = Annotated[str, BeforeValidator(as_text)]
     Solved: ClassVar[type[Solution]] = JsonSolution
 
     def read(self, raw: Fields, key: str) -> Fields:

@@ -1,12 +1,13 @@
 """What `task.options` of a custom task say about scoring."""
 
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 NEEDS = {"choices": "multiple_choice", "regex": "regex", "python": "python"}  # option -> the scorer that needs it
 TAKES = {  # option -> the scorers that may be given it
+    "labels": ("exact",),
     "fractions": ("numeric",),
     "threshold": ("f1", "rouge", "json"),
     "rouge": ("rouge",),
@@ -16,6 +17,15 @@ TAKES = {  # option -> the scorers that may be given it
 }
 
 
+def _without_meaning(value: Any) -> Any:
+    """A list of labels as a mapping to nothing."""
+    if isinstance(value, list) and all(isinstance(label, str) for label in value):
+        if len(set(value)) < len(value):
+            raise ValueError("each must occur once")
+        return dict.fromkeys(value, "")
+    return value
+
+
 class ScorerOptions(BaseModel):
     """The scorer, and what it must know beside a row's answer."""
 
@@ -23,6 +33,9 @@ class ScorerOptions(BaseModel):
 
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python", "f1", "rouge", "json"]
     choices: str = Field(default="", description="field with the list of options, for multiple_choice")
+    labels: Annotated[dict[str, str], BeforeValidator(_without_meaning)] = Field(
+        default={}, description="all answers there are, where exact sorts rows into a few kinds; or a mapping: answer to meaning"
+    )
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
     fractions: bool = Field(default=False, description="numeric: 3/4 and 1 3/4 are numbers; otherwise dates, scores and ratios")
@@ -41,6 +54,8 @@ class ScorerOptions(BaseModel):
         for option, scorers in TAKES.items():
             if self.scorer not in scorers and option in self.model_fields_set:
                 raise ValueError(f"{option}: belongs to scorer {' and '.join(scorers)}, not to {self.scorer}")
+        if self.labels and (len(self.labels) < 2 or not all(label and label == " ".join(label.split()) for label in self.labels)):
+            raise ValueError("labels: must be two or more, none of them empty or with space around it")
         if both := {*self.ignored} & {*self.fields, *self.free_text}:
             raise ValueError(f"ignored: '{min(both)}' is named as one that counts too; leave it in one of the lists")
         try:

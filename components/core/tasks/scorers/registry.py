@@ -6,6 +6,7 @@ from pada_agent.components.core.tasks.scorers.choice import Choice
 from pada_agent.components.core.tasks.scorers.exact import Exact
 from pada_agent.components.core.tasks.scorers.f1 import F1
 from pada_agent.components.core.tasks.scorers.json_answer import Json
+from pada_agent.components.core.tasks.scorers.labels import Labels
 from pada_agent.components.core.tasks.scorers.numeric import Numeric
 from pada_agent.components.core.tasks.scorers.options import ScorerOptions
 from pada_agent.components.core.tasks.scorers.python import Python
@@ -27,4 +28,4 @@ SCORERS: dict[str, type[Scorer]] = {
 
 def load_scorer(options: ScorerOptions, assets: Path | None) -> Scorer:
     """The scorer that the options name. Raises InputError where a file of its own cannot be read."""
-    return SCORERS[options.scorer](options, assets)
+    return (Labels if options.labels else SCORERS[options.scorer])(options, assets)

@@ -16,7 +16,8 @@ from pada_agent.components.core.tasks.task import CodeRunner, Solution
 class Scorer(ABC):
     """Made of a task's options; methods raise nothing on what a model wrote."""
 
-    answer_type: ClassVar[Any] = str  # of the answer in what a teacher writes
+    answer_type: Any = str  # of the answer in what a teacher writes
+    answer_leads: ClassVar[bool] = False  # whether it is written before the prompt's fields
     Solved: ClassVar[type[Solution]] = Solution
 
     def __init__(self, options: ScorerOptions, assets: Path | None = None) -> None:

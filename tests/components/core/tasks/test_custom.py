@@ -1,5 +1,6 @@
 """A user's own rows: reading, each scorer, new rows, and options that are wrong."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,59 @@ def test_wrong_options_are_named(given: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match="task.options.*" + complaint) as caught:
         Custom(given)
     assert "\n" not in str(caught.value)
+
+
+LABELS = ["spam", "not spam", "unsure"]
+
+
+def test_labels_are_the_only_answers_there_are() -> None:
+    task = load(labels=LABELS)
+    fields = task.read({"question": "Win a car!", "answer": "spam"})
+    with pytest.raises(InputError, match=r"answer: 'Spam' is none of task\.options\.labels"):
+        task.read({"question": "Win a car!", "answer": "Spam"})
+    with pytest.raises(ValueError, match="'spam', 'not spam' or 'unsure'"):
+        task.Sample.model_validate({"question": "Win a boat!", "answer": "advert"})
+    assert (
+        task.fields_of(task.Sample.model_validate({"question": "Win a boat!", "answer": "not spam"}), fields)["answer"]
+        == "not spam"
+    )
+    assert judged(task, "spam", "not spam") == (False, True)
+    assert judged(task, "spam", "It is spam") == (False, False), "no label is no answer"
+    assert judged(task, "not spam", " not\nspam") == (True, True)
+
+
+def test_labels_are_what_failures_are_counted_by_and_what_a_solver_chooses_from() -> None:
+    task = load(labels=LABELS)
+    fields = task.read({"question": "Win a car!", "answer": "spam"})
+    assert task.features(fields) == {"the answer 'spam'"}
+    assert load().features(fields) == set()
+    assert task.options_of(fields) == LABELS
+    assert {task.spoil(fields, random.Random(i)) for i in range(20)} == {"not spam", "unsure"}
+    assert "work" not in task.Solved.model_fields and "work" in load().Solved.model_fields
+
+
+def test_what_labels_mean_is_told_and_asked_for() -> None:
+    meanings = {"spam": "sells something", "ham": "from a person", "odd": ""}
+    task = load(labels=meanings)
+    assert task.description == "Short questions.\nWhat the answers mean:\n- spam: sells something\n- ham: from a person"
+    fields = task.read({"question": "Win a car!", "answer": "spam"})
+    assert task.features(fields) == {"the answer 'spam' (sells something)"}
+    assert task.features({**fields, "answer": "odd"}) == {"the answer 'odd'"}
+    assert task.sample_of(fields).model_dump() == {"answer": "spam", "question": "Win a car!"}
+    assert [*task.sample_of(fields).model_dump()] == [*task.Sample.model_fields] == ["answer", "question"], "the label first"
+    assert task.options_of(fields) == ["spam", "ham", "odd"]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "more", "message"),
+    [
+        ("numeric", {"labels": ["1", "2"]}, "labels: belong to scorer exact"),
+        ("exact", {"labels": ["spam"]}, "labels: must be two or more"),
+        ("exact", {"labels": ["spam", "ham", "spam"]}, "labels: .*each must occur once"),
+        ("exact", {"labels": ["spam", " "]}, "none of them empty"),
+        ("exact", {"labels": ["spam", "ham "]}, "with space around it"),
+    ],
+)
+def test_labels_that_are_none(scorer: str, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(scorer, **more)
