@@ -274,7 +274,7 @@ def test_what_labels_mean_is_told_and_asked_for() -> None:
 @pytest.mark.parametrize(
     ("scorer", "more", "message"),
     [
-        ("numeric", {"labels": ["1", "2"]}, "labels: belong to scorer exact"),
+        ("numeric", {"labels": ["1", "2"]}, "labels: belongs to scorer exact, not to numeric"),
         ("exact", {"labels": ["spam"]}, "labels: must be two or more"),
         ("exact", {"labels": ["spam", "ham", "spam"]}, "labels: .*each must occur once"),
         ("exact", {"labels": ["spam", " "]}, "none of them empty"),
