@@ -1,0 +1,93 @@
+"""A study as a Kubeflow pipeline: its cells in two loops, each cell one task that follows a whole run in its container.
+
+    root ── plan-vanilla ── vanilla (cell, cell, ...) ── plan-methods ── methods (cell, cell, ...) ── tables ── result
+
+The cells are in the store below `work_uri`, not in artifacts: a plan says which of them are still to be run, and `result` fails
+when any is missing. So a cell that fails stops no other, and the same study started again runs what is missing alone.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kfp import dsl
+
+from pada_agent.components.images import image
+from pada_agent.components.stages import CONTAINERS
+from pada_agent.pipelines.kubeflow.form import Entry, with_form
+from pada_agent.pipelines.kubeflow.package import STUDY
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Parameters, Vertex
+
+WHAT = "Compare methods over tasks, training sizes and seeds."
+CELLS_IN_A_RUN = 40  # of each loop: Kubernetes has no room for the status of many more, and the next run goes on
+
+
+def _program(name: str) -> dsl.ContainerSpec:
+    return dsl.ContainerSpec(
+        image=image(name),
+        command=["python", "-m", CONTAINERS[name].program],
+        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
+    )
+
+
+@dsl.container_component
+def study_plan(
+    study: dict, work_uri: str, step: str, most: int, plan: dsl.Output[dsl.Artifact], cells: dsl.OutputPath(list)  # type: ignore[valid-type]
+):
+    """Which cells are to be run now."""
+    return _program("study_plan")
+
+
+@dsl.container_component
+def study_cell(work_uri: str, cell: str, plan: dsl.Input[dsl.Artifact], facts: dsl.Output[dsl.Artifact]):
+    """One cell, from rows to facts."""
+    return _program("study_cell")
+
+
+@dsl.container_component
+def study_tables(
+    study: dict,
+    work_uri: str,
+    tables: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
+    facts: dsl.Output[dsl.Artifact],
+):
+    """All cells' facts, and the tables of them."""
+    return _program("study_tables")
+
+
+def build_study(study: Mapping[str, Any], jobs: int, place: Kubernetes | Vertex) -> Any:
+    """The pipeline: `study` as `pipelines/study/packed.py` packs it, `jobs` cells at a time."""
+    put = place.on(Parameters(*_machine(place))) if isinstance(place, Vertex) else place
+
+    def body(given: dict[str, Any]) -> None:
+        whole = {"study": given["study"], "work_uri": given["work_uri"]}
+
+        def placed(task: dsl.PipelineTask, stage: str, name: str, after: dsl.PipelineTask | None = None) -> dsl.PipelineTask:
+            put(task.set_display_name(name), stage)
+            return task.after(after) if after else task
+
+        def loop(step: str, after: dsl.PipelineTask | None) -> dsl.PipelineTask:
+            plan = placed(study_plan(**whole, step=step, most=given["cells_in_a_run"]), "study_plan", f"plan-{step}", after)
+            with dsl.ParallelFor(plan.outputs["cells"], name=step, parallelism=jobs) as cell:
+                task = study_cell(work_uri=given["work_uri"], cell=cell, plan=plan.outputs["plan"])
+                return placed(task, "study_cell", "cell")
+
+        last = loop("methods", loop("vanilla", None))
+        tables = placed(study_tables(**whole), "study_tables", "tables", last)
+        placed(study_plan(**whole, step="check", most=given["cells_in_a_run"]), "study_plan", "result", tables)
+
+    return dsl.pipeline(name=STUDY)(with_form(body, _form(study, isinstance(place, Vertex)), WHAT))
+
+
+def _form(study: Mapping[str, Any], on_vertex: bool) -> dict[str, Entry]:
+    folder = "gs:// folder" if on_vertex else "gs://, s3:// or minio:// folder"
+    return {
+        "work_uri": Entry(f"{folder} of the study: its cells, with all that is paid; a study started again with it goes on"),
+        "study": Entry("what is compared, as `pada compile --pipeline study` wrote it", dict, dict(study)),
+        "cells_in_a_run": Entry("cells that each of the two loops may run; more are for the next run", int, CELLS_IN_A_RUN),
+    }
+
+
+def _machine(place: Vertex) -> tuple[Any, ...]:
+    machine = place.placement.vertex
+    return machine.accelerator_type, machine.accelerator_count, machine.cpu_limit, machine.memory_limit
