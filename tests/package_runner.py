@@ -28,6 +28,7 @@ READ = {
     "BOOLEAN": lambda t: {"true": True, "false": False}[t.lower()],
     "STRING": str,
     "STRUCT": json.loads,
+    "LIST": json.loads,
 }
 SESSION = {"Provider": "minio", "Params": {"endpoint": "seaweedfs.kubeflow:9000", "fromEnv": "false", "region": "minio"}}
 LOGS = "executor-logs"
@@ -89,6 +90,7 @@ class PackageRun:
     tasks: dict[str, Ran] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)  # of the backend: runs that are given the same one take over tasks
     taken_over: list[str] = field(default_factory=list)
+    _round: str = ""
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)  # artifacts by URI, as they are handed on
 
     def run(self, **parameters: Any) -> dict[str, Ran]:
@@ -144,7 +146,20 @@ class PackageRun:
                 if condition and not _holds(condition, given):
                     continue
                 follow = self._dag if "dag" in inside else partial(self._task, task)
-                done[name] = follow(inside, given, handed)
+                done[name] = self._rounds(task, inside, given, handed) if "parameterIterator" in task else follow(inside, given, handed)
+
+    def _rounds(
+        self, task: Mapping[str, Any], inside: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]
+    ) -> Ran:
+        """Follow a loop, one round after the other; its tasks are told apart by the loop and the number of the round."""
+        iterator = task["parameterIterator"]
+        items = given[iterator["items"]["inputParameter"]]
+        assert items, "nobody knows what Kubeflow makes of a loop over nothing"
+        for number, item in enumerate(items):
+            self._round = f"-{task['taskInfo']['name']}-{number}"
+            self._dag(inside, {**given, iterator["itemInput"]: item}, handed)
+        self._round = ""
+        return Ran({}, {})
 
     def _parameters(self, task: Mapping[str, Any], outer: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
         values = {}
@@ -171,7 +186,7 @@ class PackageRun:
     def _task(
         self, task: Mapping[str, Any], component: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]
     ) -> Ran:
-        name = task["taskInfo"]["name"]
+        name = task["taskInfo"]["name"] + self._round
         assert name not in self.tasks, f"two tasks are called {name}"
         place = self._place(name)
         folder = self.local(place)
