@@ -1,4 +1,4 @@
-"""The one table of stages: whatever runs, compiles, places, estimates or tests them reads it.
+"""The one table of stages, and of what else a package runs: whatever runs, compiles, places, estimates or tests them reads it.
 
 A new stage is a folder beside this file (CONTRIBUTING.md tells what is in it) and an entry here.
 """

@@ -304,7 +304,9 @@ def compile_package(
             raise InputError("--config: missing; give the study's YAML file, see pipelines/study/README.md")
         write_study(read_study(config), place_for(target, said), file)
     elif config:
-        raise InputError("--config: the loop's package takes any run's, see `pada submit`; with --pipeline study it is the study's")
+        raise InputError(
+            "--config: the loop's package takes any run's, see `pada submit`; with --pipeline study it is the study's"
+        )
     else:
         write_package(Shape(max_iterations, attempts), place_for(target, said), file)
     typer.echo(str(file))

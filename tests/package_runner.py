@@ -146,7 +146,9 @@ class PackageRun:
                 if condition and not _holds(condition, given):
                     continue
                 follow = self._dag if "dag" in inside else partial(self._task, task)
-                done[name] = self._rounds(task, inside, given, handed) if "parameterIterator" in task else follow(inside, given, handed)
+                done[name] = (
+                    self._rounds(task, inside, given, handed) if "parameterIterator" in task else follow(inside, given, handed)
+                )
 
     def _rounds(
         self, task: Mapping[str, Any], inside: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]

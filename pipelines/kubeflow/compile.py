@@ -4,7 +4,6 @@ import importlib
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,6 @@ from pada_agent.pipelines.kubeflow.placement import KEYS, Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.kubeflow.run_order import check_settings
 from pada_agent.pipelines.kubeflow.study import build_study
-from pada_agent.pipelines.study.packed import pack
-from pada_agent.pipelines.study.study_file import Study
 
 MANY_TASKS = 30  # tests/components/test_recorded_inputs.py measures it
 Target = Kubernetes | Vertex
@@ -81,25 +78,26 @@ def write_package(shape: Shape, place: Target, file: Path) -> None:
         )
 
 
-def write_study(study: Study, place: Target, file: Path) -> None:
-    """Compile, check, write a study, `study.jobs` cells at a time. Raises InputError."""
+def write_study(study: Mapping[str, Any], runs: Mapping[str, Settings], jobs: int, place: Target, file: Path) -> None:
+    """Compile, check, write a study, `jobs` cells at a time. `runs`: its settings by what they are called in errors.
+
+    Raises InputError.
+    """
     _check_suffix(file)
-    placed = replace(study, tasks={task: {m: _with_keys(place, of) for m, of in by.items()} for task, by in study.tasks.items()})
-    text = _arranged(_sdk_text(build_study(pack(placed), study.jobs, place)), arrange_loops)
+    text = _arranged(_sdk_text(build_study(study, jobs, place)), arrange_loops)
     check_package(text, _target(place))
     spec, *platform = documents_of(text)
     package = Package(file, _target(place), spec, platform[0] if platform else {})
-    for task, by_method in placed.tasks.items():
-        for method, settings in by_method.items():
-            try:
-                check_settings(package, settings)
-            except InputError as e:
-                raise InputError(f"{task}, {method}: {e}") from e
+    for whose, settings in runs.items():
+        try:
+            check_settings(package, settings)
+        except InputError as e:
+            raise InputError(f"{whose}: {e}") from e
     write_atomic(file, text)
 
 
-def _with_keys(place: Target, settings: Settings) -> Settings:
-    """The secrets of a package for Kubernetes have names of their own for the LLMs' keys."""
+def with_keys(place: Target, settings: Settings) -> Settings:
+    """The settings of a run with the names that a package for Kubernetes gives to the keys in its secrets."""
     if isinstance(place, Vertex):
         return settings
     named = {role: getattr(settings, role).model_copy(update={"api_key_env": variable}) for role, variable in KEYS.items()}

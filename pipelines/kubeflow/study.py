@@ -6,7 +6,7 @@ The cells are in the store below `work_uri`, not in artifacts: a plan says which
 when any is missing. So a cell that fails stops no other, and the same study started again runs what is missing alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kfp import dsl
@@ -31,7 +31,12 @@ def _program(name: str) -> dsl.ContainerSpec:
 
 @dsl.container_component
 def study_plan(
-    study: dict, work_uri: str, step: str, most: int, plan: dsl.Output[dsl.Artifact], cells: dsl.OutputPath(list)  # type: ignore[valid-type]
+    study: dict,
+    work_uri: str,
+    step: str,
+    most: int,
+    plan: dsl.Output[dsl.Artifact],
+    cells: dsl.OutputPath(list),  # type: ignore[valid-type]
 ):
     """Which cells are to be run now."""
     return _program("study_plan")

@@ -25,7 +25,7 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.backends.store.transfer import fetch, put
 from pada_agent.components.backends.temporary import OwnFolder
-from pada_agent.pipelines.local.remote_run import MANIFEST, Manifest, manifest_of, parsed_manifest
+from pada_agent.pipelines.local.remote_run import MANIFEST, UNFINISHED, Manifest, manifest_of, parsed_manifest
 from pada_agent.pipelines.local.run_directory import TaskFolder
 
 # What LLMs answered is a run's own, and so is its state, which says where its adapters lie.
@@ -93,6 +93,7 @@ class SharedTasksInStore(SharedTasks):
             (copy / MANIFEST).unlink()
             if manifest_of(copy) != manifest:
                 notice(f"{self._uri}/{key}: incomplete; the task runs again")
+                write(f"{self._uri}/{key}/{MANIFEST}", UNFINISHED)
                 return False
             replace(copy, task.path)
         return True

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-
 from pydantic import ValidationError
 
 from pada_agent.components.backends.store.lease import REFRESH_SECONDS, STALE_SECONDS, Held

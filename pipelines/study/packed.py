@@ -1,8 +1,8 @@
 """A study as a package carries it: one JSON object, small, since Kubernetes keeps several copies of what a task is given.
 
-    {"methods": ["pada", "auggpt"], "seeds": [0, 1, 2], "regimes": {"sql": [300, 600]},
-     "settings": {"sql": {"task": {"name": "text_to_sql", "train": "gs://..."}, ...}},          what differs from the defaults
-     "changes": {"sql": {"pada": {"generate": {"method": "pada"}}, "auggpt": {...}}}}           and of each method from those
+{"methods": ["pada", "auggpt"], "seeds": [0, 1, 2], "regimes": {"sql": [300, 600]},
+ "settings": {"sql": {"task": {"name": "text_to_sql", "train": "gs://..."}, ...}},          what differs from the defaults
+ "changes": {"sql": {"pada": {"generate": {"method": "pada"}}, "auggpt": {...}}}}           and of each method from those
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,10 @@ def pack(study: Study) -> Values:
     """The object that `unpack` makes the same study of, but for its jobs."""
     base = {task: of[VANILLA].model_dump(mode="json", exclude_defaults=True) for task, of in study.tasks.items()}
     changes = {
-        task: {method: _differing(of[VANILLA].model_dump(mode="json"), of[method].model_dump(mode="json")) for method in study.methods}
+        task: {
+            method: _differing(of[VANILLA].model_dump(mode="json"), of[method].model_dump(mode="json"))
+            for method in study.methods
+        }
         for task, of in study.tasks.items()
     }
     regimes = {task: list(sizes) for task, sizes in study.regimes.items()}
@@ -51,7 +54,9 @@ def unpack(values: Any) -> Study:
     tasks = {}
     for task in packed.regimes:
         if task not in packed.settings or packed.changes.get(task, {}).keys() != set(packed.methods):
-            raise InputError(f"study: task {task} lacks settings, or changes of a method; write the package again with `pada compile`")
+            raise InputError(
+                f"study: task {task} lacks settings, or changes of a method; write the package again with `pada compile`"
+            )
         layers = {VANILLA: {}, **packed.changes[task]}
         tasks[task] = {name: _settings(f"{task}, {name}", packed.settings[task], own) for name, own in layers.items()}
     return Study(tasks, packed.regimes, packed.methods, packed.seeds)

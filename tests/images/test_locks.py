@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pada_agent.components.images import image
-from pada_agent.components.stages import IMAGES, STAGES
+from pada_agent.components.stages import CONTAINERS, IMAGES, STAGES, STUDY_PROGRAMS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -42,7 +42,8 @@ def required(extra: str) -> list[Requirement]:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_all_that_its_role_needs_in_the_bounds_of_the_project(lock: str) -> None:
     pins = locked(lock)
-    for requirement in [*map(Requirement, PROJECT["dependencies"]), *required(lock.partition("/")[0]), *required("storage")]:
+    role = lock.partition("/")[0].replace("slm", "study")  # a study's cells run all stages there
+    for requirement in [*map(Requirement, PROJECT["dependencies"]), *required(role), *required("storage")]:
         name = canonicalize_name(requirement.name)
         assert name in pins, f"{lock} has no {name}; run `make locks`"
         assert requirement.specifier.contains(pins[name], prereleases=True), f"{lock}: {name} {pins[name]}; run `make locks`"
@@ -157,7 +158,6 @@ def test_the_label_of_a_tree_with_changes_says_so(tmp_path: Path) -> None:
 LEFT_OUT = (
     "bin/pada",
     "bin/transformers",
-    "lib/python3.11/site-packages/pada_agent/pipelines/cli.py",
     "lib/python3.11/site-packages/numpy/_core/include/numpy/ndarraytypes.h",
     "lib/python3.11/site-packages/torch/include/ATen/ATen.h",
     "lib/python3.11/site-packages/torch/bin/protoc",
@@ -171,6 +171,7 @@ KEPT = (
     "bin/python3.11",
     "bin/torchrun",
     "lib/python3.11/site-packages/pada_agent/components/stages.py",
+    "lib/python3.11/site-packages/pada_agent/pipelines/loop.py",
     "lib/python3.11/site-packages/torch/bin/torch_shm_manager",
     "lib/python3.11/site-packages/torch/testing/__init__.py",
     "lib/python3.11/site-packages/torch-2.13.0.dist-info/licenses/third_party/json/test/LICENSE",
@@ -191,12 +192,13 @@ def test_what_no_stage_uses_is_left_out_and_the_rest_stays(tmp_path: Path) -> No
         assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(KEPT)
     shutil.rmtree(tmp_path / "lib/python3.11/site-packages/torch")
     subprocess.run(["sh", str(ROOT / "images" / "leave_out.sh"), str(tmp_path)], check=True)
+    assert not (tmp_path / "lib/python3.11/site-packages/pada_agent/pipelines").exists(), "only a study needs it"
 
 
 @pytest.mark.parametrize("role", IMAGES)
 def test_a_dockerfile_says_what_its_image_runs(role: str) -> None:
     text = (ROOT / "images" / role / "Dockerfile").read_text()
-    assert f'"PaDA-Agent: {", ".join(name for name, stage in STAGES.items() if stage.image == role)}"' in text
+    assert f'"PaDA-Agent: {", ".join(name for name, stage in CONTAINERS.items() if stage.image == role)}"' in text
     assert "ENTRYPOINT" not in text
     assert "http" not in text, "where packages come from is a matter of who builds"
 
@@ -225,7 +227,18 @@ def test_a_stage_starts_without_what_its_image_lacks(stage: str) -> None:
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in [*lacking, "kfp", "pada_agent.pipelines"])
     program = f"import sys; {blocked}; import pada_agent.components.{stage}.__main__"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
-    assert not {canonicalize_name(name) for name in lacking} & locked(f"{role}/requirements.lock").keys()
+    if role != "slm":  # which has what a study's cells need
+        assert not {canonicalize_name(name) for name in lacking} & locked(f"{role}/requirements.lock").keys()
+
+
+@pytest.mark.parametrize("name", STUDY_PROGRAMS)
+def test_a_program_of_a_study_starts_without_what_its_image_lacks(name: str) -> None:
+    program = STUDY_PROGRAMS[name]
+    lacking = ["kfp", "kubernetes", "llama_cpp", *(["peft"] if program.image == "analysis" else [])]
+    blocked = "; ".join(f"sys.modules[{module!r}] = None" for module in lacking)
+    code = f"import sys; {blocked}; import {program.program} as p; sys.argv = ['x', '--help']; p.main(p.run)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert program.program in done.stdout
 
 
 def test_the_build_sees_every_package_that_is_installed() -> None:

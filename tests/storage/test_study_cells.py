@@ -49,7 +49,9 @@ def work(gs_server, stub, tmp_path, monkeypatch):
         def run(self, method, machine, lost_in=""):
             def stage(name):
                 def start(executor):
-                    if lost_in and executor.output_uri(next(iter(executor._outputs["artifacts"]))).split("/")[-2].endswith(lost_in):
+                    if lost_in and executor.output_uri(next(iter(executor._outputs["artifacts"]))).split("/")[-2].endswith(
+                        lost_in
+                    ):
                         raise Lost
                     entry(name)(executor)
 
@@ -93,6 +95,8 @@ def test_a_shared_task_that_lost_something_in_the_store_is_done_again(work):
     objects.remove(f"{there.uri}/shared/{words}")
     there.run("planted", "b")
     assert "train-vanilla" in there.began("planted") and "prepare" not in there.began("planted")
+    there.run("random", "c")
+    assert "train-vanilla" not in there.began("random"), "and shared again"
 
 
 def test_a_cell_waits_for_whoever_holds_it_and_not_for_ever(work, monkeypatch):

@@ -1,7 +1,7 @@
 """What is there of a study at a URI, and what is not.
 
-    gs://bucket/studies/a/sql/300/seed-0/pada/cell.json      finished
-    gs://bucket/studies/a/sql/300/seed-0/pada/failed.json    {"line": "teacher: HTTP 401 ..."} of its last try, if that failed
+gs://bucket/studies/a/sql/300/seed-0/pada/cell.json      finished
+gs://bucket/studies/a/sql/300/seed-0/pada/failed.json    {"line": "teacher: HTTP 401 ..."} of its last try, if that failed
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import Any
 from pada_agent.components.backends.store.objects import read, remove, write
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.study.cell import Cell
-from pada_agent.pipelines.study.packed import unpack
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts
+from pada_agent.pipelines.study.packed import unpack
 from pada_agent.pipelines.study.run import Book, cells
 
 FAILED_FILE = "failed.json"

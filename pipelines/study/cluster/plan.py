@@ -7,8 +7,8 @@ from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.components.core.figures import plural
 from pada_agent.pipelines.study.cluster.book import missing, open_book, unfinished
-from pada_agent.pipelines.study.packed import pack
 from pada_agent.pipelines.study.outcomes import VANILLA
+from pada_agent.pipelines.study.packed import pack
 from pada_agent.pipelines.study.run import Book
 
 METHODS, CHECK = "methods", "check"
@@ -28,7 +28,9 @@ def run(ex: Executor) -> None:
     write_json(ex.output("plan"), pack(book.study))
     # Nobody promises what Kubeflow makes of a loop over nothing: a finished cell ends at once.
     ex.set_parameter("cells", chosen or [book.plan[0].name])
-    ex.say_numbers({"finished": len(book.found), "cells": len(book.plan), "to run now": len(chosen), "to run later": len(todo) - len(chosen)})
+    ex.say_numbers(
+        {"finished": len(book.found), "cells": len(book.plan), "to run now": len(chosen), "to run later": len(todo) - len(chosen)}
+    )
     ex.finish()
 
 

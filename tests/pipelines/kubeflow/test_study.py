@@ -114,7 +114,10 @@ def test_a_placement_may_say_what_a_cell_gets(compiled, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"task": {**SQUAD["task"], "test": "/here/test.jsonl"}}, "squad, vanilla: task.test: /here/test.jsonl is on no volume that study_cell has"),
+        (
+            {"task": {**SQUAD["task"], "test": "/here/test.jsonl"}},
+            "squad, vanilla: task.test: /here/test.jsonl is on no volume that study_cell has",
+        ),
         ({"teacher": {"base_url": "embedded", "model": "m.gguf"}}, "teacher.base_url: there is no embedded server on a cluster"),
         ({"judge": {"base_url": "http://127.0.0.1:1/v1", "model": "j"}}, "judge.base_url: http://127.0.0.1:1/v1 is this machine"),
     ],
@@ -154,5 +157,7 @@ def test_what_is_packed_is_what_the_file_says(compiled, tmp_path):
     config = study_file(tmp_path, vertex())
     file, _ = compiled(config, target="vertex")
     default = read_package(file, "vertex").parameters["study"]["defaultValue"]
-    whole = json.loads(json.dumps(default), parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text))
+    whole = json.loads(
+        json.dumps(default), parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text)
+    )
     assert unpack(whole).tasks == read_study(config).tasks

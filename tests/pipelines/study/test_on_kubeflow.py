@@ -103,7 +103,15 @@ def test_a_study_on_a_cluster_ends_with_the_file_and_the_tables_that_it_has_here
     assert cluster.file("tables") == text
     assert len(text) > 1000 and cluster.file("page").lower().startswith("<!doctype html>")
     assert asked[0] == asked[1]
-    assert list(tasks) == ["plan-vanilla", "cell-vanilla-0", "plan-methods", "cell-methods-0", "cell-methods-1", "tables", "result"]
+    assert list(tasks) == [
+        "plan-vanilla",
+        "cell-vanilla-0",
+        "plan-methods",
+        "cell-methods-0",
+        "cell-methods-1",
+        "tables",
+        "result",
+    ]
 
 
 def test_what_methods_have_in_common_is_done_once_there_too(finished):
