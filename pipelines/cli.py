@@ -292,9 +292,10 @@ def compile_package(
     ] = None,
 ) -> None:
     """Write the loop, or a study, as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
-    from pada_agent.pipelines.kubeflow.compile import place_for, write_components, write_package, write_study
+    from pada_agent.pipelines.kubeflow.compile import place_for, write_components, write_package
     from pada_agent.pipelines.kubeflow.pipeline import Shape
     from pada_agent.pipelines.kubeflow.placement_file import read_placement
+    from pada_agent.pipelines.study.cluster.package import write_package as write_study
     from pada_agent.pipelines.study.study_file import read_study
 
     said = read_placement(placement, images, registry, tag)
@@ -304,9 +305,7 @@ def compile_package(
             raise InputError("--config: missing; give the study's YAML file, see pipelines/study/README.md")
         write_study(read_study(config), place_for(target, said), file)
     elif config:
-        raise InputError(
-            "--config: the loop's package takes any run's, see `pada submit`; with --pipeline study it is the study's"
-        )
+        raise InputError("--config: with --pipeline study; the loop's package takes the config of any run, at `pada submit`")
     else:
         write_package(Shape(max_iterations, attempts), place_for(target, said), file)
     typer.echo(str(file))

@@ -146,9 +146,8 @@ class PackageRun:
                 if condition and not _holds(condition, given):
                     continue
                 follow = self._dag if "dag" in inside else partial(self._task, task)
-                done[name] = (
-                    self._rounds(task, inside, given, handed) if "parameterIterator" in task else follow(inside, given, handed)
-                )
+                follow = partial(self._rounds, task) if "parameterIterator" in task else follow
+                done[name] = follow(inside, given, handed)
 
     def _rounds(
         self, task: Mapping[str, Any], inside: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]

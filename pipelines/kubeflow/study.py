@@ -11,53 +11,13 @@ from typing import Any
 
 from kfp import dsl
 
-from pada_agent.components.images import image
-from pada_agent.components.stages import CONTAINERS
 from pada_agent.pipelines.kubeflow.form import Entry, with_form
 from pada_agent.pipelines.kubeflow.package import STUDY
 from pada_agent.pipelines.kubeflow.placement import Kubernetes, Parameters, Vertex
+from pada_agent.pipelines.kubeflow.study_tasks import study_cell, study_plan, study_tables
 
 WHAT = "Compare methods over tasks, training sizes and seeds."
 CELLS_IN_A_RUN = 40  # of each loop: Kubernetes has no room for the status of many more, and the next run goes on
-
-
-def _program(name: str) -> dsl.ContainerSpec:
-    return dsl.ContainerSpec(
-        image=image(name),
-        command=["python", "-m", CONTAINERS[name].program],
-        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
-    )
-
-
-@dsl.container_component
-def study_plan(
-    study: dict,
-    work_uri: str,
-    step: str,
-    most: int,
-    plan: dsl.Output[dsl.Artifact],
-    cells: dsl.OutputPath(list),  # type: ignore[valid-type]
-):
-    """Which cells are to be run now."""
-    return _program("study_plan")
-
-
-@dsl.container_component
-def study_cell(work_uri: str, cell: str, plan: dsl.Input[dsl.Artifact], facts: dsl.Output[dsl.Artifact]):
-    """One cell, from rows to facts."""
-    return _program("study_cell")
-
-
-@dsl.container_component
-def study_tables(
-    study: dict,
-    work_uri: str,
-    tables: dsl.Output[dsl.Markdown],
-    page: dsl.Output[dsl.HTML],
-    facts: dsl.Output[dsl.Artifact],
-):
-    """All cells' facts, and the tables of them."""
-    return _program("study_tables")
 
 
 def build_study(study: Mapping[str, Any], jobs: int, place: Kubernetes | Vertex) -> Any:

@@ -5,7 +5,8 @@
     out/sql/300/seed-0/pada.log        what it said
     out/shared/                        tasks that runs have in common: one vanilla adapter serves all methods of a seed
 
-On a cluster `out` is a URI, and so is all of this but the log. A finished cell whose settings and data files are the same is not run again, nor looked into.
+On a cluster `out` is a URI, and so is all of this but the log. A finished cell whose settings and data files are the same is
+not run again, nor looked into.
 """
 
 import time

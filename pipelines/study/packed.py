@@ -33,13 +33,7 @@ class Packed(Section):
 def pack(study: Study) -> Values:
     """The object that `unpack` makes the same study of, but for its jobs."""
     base = {task: of[VANILLA].model_dump(mode="json", exclude_defaults=True) for task, of in study.tasks.items()}
-    changes = {
-        task: {
-            method: _differing(of[VANILLA].model_dump(mode="json"), of[method].model_dump(mode="json"))
-            for method in study.methods
-        }
-        for task, of in study.tasks.items()
-    }
+    changes = {task: {name: _changes(of[VANILLA], of[name]) for name in study.methods} for task, of in study.tasks.items()}
     regimes = {task: list(sizes) for task, sizes in study.regimes.items()}
     packed = Packed(methods=list(study.methods), seeds=list(study.seeds), regimes=regimes, settings=base, changes=changes)
     return packed.model_dump(mode="json")
@@ -54,9 +48,7 @@ def unpack(values: Any) -> Study:
     tasks = {}
     for task in packed.regimes:
         if task not in packed.settings or packed.changes.get(task, {}).keys() != set(packed.methods):
-            raise InputError(
-                f"study: task {task} lacks settings, or changes of a method; write the package again with `pada compile`"
-            )
+            raise InputError(f"study: task {task} lacks settings, or changes of a method; write it again with `pada compile`")
         layers = {VANILLA: {}, **packed.changes[task]}
         tasks[task] = {name: _settings(f"{task}, {name}", packed.settings[task], own) for name, own in layers.items()}
     return Study(tasks, packed.regimes, packed.methods, packed.seeds)
@@ -67,6 +59,10 @@ def _settings(whose: str, base: Values, changes: Values) -> Settings:
         return Settings.model_validate(merged(base, changes))
     except ValidationError as e:
         raise InputError(f"study: settings of {whose}: {validation_message(e, Settings)}") from e
+
+
+def _changes(base: Settings, other: Settings) -> Values:
+    return _differing(base.model_dump(mode="json"), other.model_dump(mode="json"))
 
 
 def _differing(base: Mapping[str, Any], other: Mapping[str, Any]) -> Values:

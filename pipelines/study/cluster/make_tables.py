@@ -21,9 +21,8 @@ def run(ex: Executor) -> None:
         write_facts(facts, folder)
         text = write_tables(facts, folder) if facts.cells else _nothing(facts, folder)
         if not (folder / PAGE_FILE).exists():
-            write_atomic(
-                folder / PAGE_FILE, f"<!DOCTYPE html><meta charset=utf-8><title>Study</title><pre>{html.escape(text)}</pre>"
-            )
+            page = f"<!DOCTYPE html><meta charset=utf-8><title>Study</title><pre>{html.escape(text)}</pre>"
+            write_atomic(folder / PAGE_FILE, page)
         for artifact, file in {"facts": FACTS_FILE, "tables": TABLES_FILE, "page": PAGE_FILE}.items():
             shutil.copyfile(folder / file, ex.output(artifact))
     counts = {"finished": len(facts.cells), "missing": len(facts.failed)}

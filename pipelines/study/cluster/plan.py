@@ -1,4 +1,4 @@
-"""Entry point: which cells of a study are to be run now, given what lies below work_uri; and at its end whether any is missing."""
+"""Entry point: which cells of a study are to be run now, by what is below work_uri; and at its end whether any is missing."""
 
 from itertools import islice
 
@@ -28,9 +28,8 @@ def run(ex: Executor) -> None:
     write_json(ex.output("plan"), pack(book.study))
     # Nobody promises what Kubeflow makes of a loop over nothing: a finished cell ends at once.
     ex.set_parameter("cells", chosen or [book.plan[0].name])
-    ex.say_numbers(
-        {"finished": len(book.found), "cells": len(book.plan), "to run now": len(chosen), "to run later": len(todo) - len(chosen)}
-    )
+    later = {"to run later": len(todo) - len(chosen)}
+    ex.say_numbers({"finished": len(book.found), "cells": len(book.plan), "to run now": len(chosen), **later})
     ex.finish()
 
 
@@ -39,8 +38,8 @@ def _check(book: Book) -> None:
         said = "; ".join(f"{one.cell}: {one.line}" for one in lacking[:SHOWN])
         more = f"; and {plural(len(lacking) - SHOWN, 'other')}" if len(lacking) > SHOWN else ""
         raise PadaError(
-            f"{len(lacking)} of {len(book.plan)} cells are missing: {said}{more}. The tables say so; start the run again with the "
-            "same work_uri, and what is finished is kept"
+            f"{len(lacking)} of {len(book.plan)} cells are missing: {said}{more}. The tables say so; start the run again with "
+            "the same work_uri, and what is finished is kept"
         )
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from pada_agent.components.core.settings import whole_numbers
 from pada_agent.components.stages import STUDY_PROGRAMS
 from pada_agent.pipelines.kubeflow.package import documents_of, read_package, stage_of
 from pada_agent.pipelines.kubeflow.package_check import check_package
@@ -65,7 +66,7 @@ def test_cells_run_in_two_loops_so_many_at_a_time_between_plans(compiled, tmp_pa
     bodies = [*tasks.values(), *inner.values()]
     assert not any(body.get("cachingOptions", {}).get("enableCache") for body in bodies), "what is there is asked of the store"
     known = spec["root"]["inputDefinitions"]["parameters"]
-    study = unpack(json.loads(json.dumps(known["study"]["defaultValue"]), parse_float=lambda text: int(float(text))))
+    study = unpack(whole_numbers(known["study"]["defaultValue"]))
     assert (study.seeds, study.regimes, study.methods) == ([0, 1], {"squad": [300, 600]}, ["pada", "auggpt"])
     assert "defaultValue" not in known["work_uri"]
 
@@ -116,7 +117,7 @@ def test_a_placement_may_say_what_a_cell_gets(compiled, tmp_path):
     [
         (
             {"task": {**SQUAD["task"], "test": "/here/test.jsonl"}},
-            "squad, vanilla: task.test: /here/test.jsonl is on no volume that study_cell has",
+            "squad, vanilla: task.test: /here/test.jsonl is on no volume that study_cell",
         ),
         ({"teacher": {"base_url": "embedded", "model": "m.gguf"}}, "teacher.base_url: there is no embedded server on a cluster"),
         ({"judge": {"base_url": "http://127.0.0.1:1/v1", "model": "j"}}, "judge.base_url: http://127.0.0.1:1/v1 is this machine"),
@@ -157,7 +158,4 @@ def test_what_is_packed_is_what_the_file_says(compiled, tmp_path):
     config = study_file(tmp_path, vertex())
     file, _ = compiled(config, target="vertex")
     default = read_package(file, "vertex").parameters["study"]["defaultValue"]
-    whole = json.loads(
-        json.dumps(default), parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text)
-    )
-    assert unpack(whole).tasks == read_study(config).tasks
+    assert unpack(whole_numbers(default)).tasks == read_study(config).tasks

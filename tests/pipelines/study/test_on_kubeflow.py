@@ -11,13 +11,13 @@ from package_runner import PackageRun, TaskFailed
 from small_student import no_report, students, tasks_run, teach, write_study
 
 from pada_agent.components.core.errors import InputError, PadaError
-from pada_agent.pipelines.kubeflow.compile import write_study as write_package
 from pada_agent.pipelines.kubeflow.package import read_package
 from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Images, Placement
 from pada_agent.pipelines.local.run import Parts
 from pada_agent.pipelines.study import methods, packed
 from pada_agent.pipelines.study.cluster import run_cell
+from pada_agent.pipelines.study.cluster.package import write_package
 from pada_agent.pipelines.study.run import conduct
 from pada_agent.pipelines.study.study_file import read_study
 
@@ -84,7 +84,7 @@ def finished(spec, stub, tmp_path_factory):
     """A study run on a cluster, and the same one here."""
     folder = tmp_path_factory.mktemp("study")
     file = write_study(folder, stub.url, methods=METHODS, seeds=[0])
-    here = conduct(read_study(file), folder / "here", lambda cell: _here(cell), lambda text: None)
+    here = conduct(read_study(file), folder / "here", _here, lambda text: None)
     asked = len(stub.asks)
     cluster = Cluster(spec, folder)
     tasks = cluster.run(read_study(file))
