@@ -218,7 +218,7 @@ class PackageRun:
             uris = {key: f"{place}/{key}" for key in declared} | {key: f"{place}/{key}-{number}" for key in own}
             text = {
                 "inputs": {
-                    "parameterValues": _floats(values),
+                    "parameterValues": as_doubles(values),
                     "artifacts": {key: {"artifacts": [self._known[uri]]} for key, uri in handed.items()},
                 },
                 "outputs": {
@@ -283,14 +283,14 @@ def _defaults(known: Mapping[str, Any]) -> dict[str, Any]:
     return {name: definition["defaultValue"] for name, definition in known.items() if "defaultValue" in definition}
 
 
-def _floats(value: Any) -> Any:
+def as_doubles(value: Any) -> Any:
     """As protobuf's Struct has it: all numbers are doubles."""
     if isinstance(value, bool):
         return value
     if isinstance(value, dict):
-        return {k: _floats(v) for k, v in value.items()}
+        return {k: as_doubles(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_floats(v) for v in value]
+        return [as_doubles(v) for v in value]
     return float(value) if isinstance(value, int) else value
 
 

@@ -131,7 +131,7 @@ def test_what_no_cluster_can_run_is_refused_before_anything_is_written(compiled,
 def test_a_study_needs_its_file_and_the_loop_takes_none(pada, tmp_path, compiled):
     given = ["compile", "--target", "kubernetes", "--registry", "registry.example/team"]
     assert "--config: missing" in pada(*given, "--pipeline", "study")[2]
-    assert "--config: the loop's package takes any run's" in pada(*given, "--config", study_file(tmp_path))[2]
+    assert "--config: with --pipeline study; " in pada(*given, "--config", study_file(tmp_path))[2]
     assert "give a name that ends in .yaml" in compiled(study_file(tmp_path), "-o", tmp_path / "p.json")[1]
 
 

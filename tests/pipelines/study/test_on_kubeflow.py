@@ -2,15 +2,20 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from importlib import import_module
 
 import pytest
 from llm_stub import serving
-from package_runner import PackageRun, TaskFailed
+from package_runner import PackageRun, TaskFailed, as_doubles
 from small_student import no_report, students, tasks_run, teach, write_study
 
+from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.components.stages import STUDY_PROGRAMS
 from pada_agent.pipelines.kubeflow.package import read_package
 from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Images, Placement
@@ -71,8 +76,12 @@ class Cluster:
     def _start(self, container):
         program, executor = import_module(container.command[-1]), container.executor
         try:
-            with executor.told():
-                program.run(executor, Parts(publish=no_report)) if program is run_cell else program.run(executor)
+            if program is run_cell:
+                with executor.told(run_cell.task_name(executor)):
+                    run_cell.run(executor, Parts(publish=no_report))
+            else:
+                with executor.told():
+                    program.run(executor)
         except PadaError as e:
             self.said = str(e)
             return 1
@@ -112,6 +121,13 @@ def test_a_study_on_a_cluster_ends_with_the_file_and_the_tables_that_it_has_here
         "tables",
         "result",
     ]
+
+
+def test_a_run_tells_of_each_cell_by_its_name(finished):
+    events = told(f"{finished[3].work}/events", "run1").values()
+    ended = [event.task for event in events if event.kind == "ended"]
+    cells = [f"words-all-seed-0-{method}" for method in ("vanilla", "planted", "random")]
+    assert ended == ["plan-vanilla", cells[0], "plan-methods", *cells[1:], "tables", "result"]
 
 
 def test_what_methods_have_in_common_is_done_once_there_too(finished):
@@ -179,6 +195,61 @@ def test_methods_of_a_seed_without_vanilla_are_not_run(spec, stub, tmp_path):
     assert "words/all/seed-0/planted: it needs words/all/seed-0/vanilla, which is missing" in cluster.said
     assert cluster.cells_run()["methods"] == ["words/all/seed-0/vanilla"], "tried once more, since a loop needs something"
     assert "No cell is finished yet." in cluster.file("tables")
+
+
+def executor_input(folder, cell, work):
+    """As Kubeflow writes it: numbers are doubles, an artifact's name is a number, the log is an output."""
+    artifact = {"name": "4", "type": {"instanceSchema": ""}, "uri": str(folder / "plan"), "metadata": {"display_name": "plan"}}
+    outputs = {
+        name: {"artifacts": [{"name": name, "uri": str(folder / "run" / "cell" / name)}]} for name in ("executor-logs-0", "facts")
+    }
+    return json.dumps(
+        {
+            "inputs": {
+                "artifacts": {"plan": {"artifacts": [artifact]}},
+                "parameterValues": {"cell": cell, "work_uri": str(work)},
+            },
+            "outputs": {"artifacts": outputs, "outputFile": str(folder / "run" / "cell" / "output_metadata.json")},
+        }
+    )
+
+
+def test_a_container_of_a_cell_that_cannot_be_run_ends_well_and_says_why(stub, tmp_path):
+    file = write_study(tmp_path, stub.url, methods=METHODS, seeds=[0])
+    (tmp_path / "test.jsonl").unlink()
+    values = packed.pack(read_study(file))
+    (tmp_path / "plan").write_text(json.dumps(as_doubles(values)))
+
+    def started(cell):
+        given = [
+            "-m",
+            STUDY_PROGRAMS["study_cell"].program,
+            "--executor-input",
+            executor_input(tmp_path, cell, tmp_path / "work"),
+        ]
+        return subprocess.run([sys.executable, *given], capture_output=True, text=True, check=False)
+
+    done = started("words/all/seed-0/vanilla")
+    assert done.returncode == 0 and "words/all/seed-0/vanilla: failed: InputError: " in done.stderr
+    said = json.loads((tmp_path / "run/cell/output_metadata.json").read_text())["artifacts"]["facts"]["artifacts"][0]["metadata"]
+    assert (said["cell"], said["ended"]) == ("words/all/seed-0/vanilla", "failed") and "test.jsonl" in said["why"]
+    assert json.loads((tmp_path / "work/words/all/seed-0/vanilla/failed.json").read_text())["line"] == said["why"]
+    done = started("words/all/seed-9/vanilla")
+    assert done.returncode == 1 and "there is none called 'words/all/seed-9/vanilla' in this study" in done.stderr
+
+
+def test_a_cell_that_is_stopped_has_not_failed(stub, tmp_path):
+    """A pod that is moved away: its task ends as stopped, for Kubernetes to start it again."""
+    (tmp_path / "plan").write_text(
+        json.dumps(packed.pack(read_study(write_study(tmp_path, stub.url, methods=METHODS, seeds=[0]))))
+    )
+
+    def stop(stage):
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        run_cell.run(Executor(executor_input(tmp_path, "words/all/seed-0/vanilla", tmp_path / "work")), Parts(stage=stop))
+    assert not list((tmp_path / "work").rglob("failed.json"))
 
 
 def test_a_study_survives_its_package(tmp_path, stub):
