@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pada_agent.components.core.addresses import Address, moved
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.methods.method import load_method
+from pada_agent.components.core.methods.method import check_transfer, load_method
 from pada_agent.components.core.quality.rules import check_judge
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.answer_first import check_order
@@ -36,6 +36,7 @@ def located(settings: Settings, file: Path) -> Settings:
     try:
         if settings.generate.order:
             check_order(task_class(settings.task.name), settings.generate.order)
+        check_transfer(settings.analyze, settings.generate.method, settings.generate.pattern_share > 0)
         method = load_method(settings.generate.method)
         check_judge(settings.teacher, settings.judge, method.checked_by(settings.control))
         return moved(settings, lambda address: _located(folder, address))
@@ -48,6 +49,6 @@ def _located(folder: Path, address: Address) -> str:
     if address.is_uri or address.is_path:
         return address.value
     path = folder / Path(address.value).expanduser()
-    meant = address.kind in ("file", "folder") or address.value.startswith(("./", "../", "~"))
+    meant = address.kind in ("file", "folder", "run") or address.value.startswith(("./", "../", "~"))
     meant = meant or (address.kind == "rows" and path.suffix in _DATA_SUFFIXES)
     return str(path.resolve()) if meant or path.exists() else address.value

@@ -19,7 +19,7 @@ ROWS_READ = 2000  # whose sizes are measured
 def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> None:
     """Print calls, tokens and money by stage, expected and from least to most. Raises InputError for rows that cannot be read."""
     stages, train, validation = estimated(settings)
-    _table([list(HEADINGS), *([s.stage, *_cells(s)] for s in stages), ["together", *_cells(together(stages))]], say)
+    aligned([list(HEADINGS), *([s.stage, *cells(s)] for s in stages), ["together", *cells(together(stages))]], say)
     say(f"{train:,} training rows, {validation:,} validation rows, iterations: {settings.loop.iterations}.")
     say(
         "Expected (least to most). The least: no sample is sent back. The most: every one is, each time. Expected: two of three "
@@ -42,7 +42,7 @@ def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
     own = settings.task
     task = open_task(own, settings.prompts)
     train, rows = _train_rows(task, own.train, own.train_size)
-    validation = own.validation_size or _count(own.validation)
+    validation = own.validation_size or count_rows(own.validation)
     if not own.selection and not own.validation_size:
         validation = (validation + 1) // 2  # the other half becomes the selection rows
     return estimate(settings, task, rows, train, validation), train, validation
@@ -66,7 +66,8 @@ def _caps(settings: Settings, stages: Sequence[StageEstimate]) -> Iterator[str]:
                 yield f"{where}.{name}: {cap:g} will end it early: {say} expected."
 
 
-def _cells(stage: StageEstimate) -> list[str]:
+def cells(stage: StageEstimate) -> list[str]:
+    """Calls, tokens in, tokens out and USD, each as `expected (least to most)`."""
     ends = (stage.expected, stage.low, stage.high)
     counts = [
         "{:,} ({:,} to {:,})".format(*(getattr(end, name) for end in ends)) for name in ("calls", "input_tokens", "output_tokens")
@@ -74,11 +75,12 @@ def _cells(stage: StageEstimate) -> list[str]:
     return [*counts, "{:,.2f} ({:,.2f} to {:,.2f})".format(*(end.usd for end in ends))]
 
 
-def _table(lines: Sequence[Sequence[str]], say: Callable[[str], object]) -> None:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+def aligned(lines: Sequence[Sequence[str]], say: Callable[[str], object]) -> None:
+    """A table of equally long lines: names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, *numbers in lines:
-        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        say("  ".join([name.ljust(widths[0]), *cells]))
+        right = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        say("  ".join([name.ljust(widths[0]), *right]))
 
 
 def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
@@ -96,7 +98,8 @@ def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
     return count, fields
 
 
-def _count(source: str) -> int:
+def count_rows(source: str) -> int:
+    """How many rows there are. Raises InputError for none."""
     count = sum(1 for _ in read_rows(source))
     if not count:
         raise InputError(f"{source}: it has no rows")

@@ -150,8 +150,10 @@ def _lies_there(address: Address) -> Iterator[Check]:
     key, value = address.key, address.value
     if address.kind == "folder":
         yield from prompts(key, value)
-    elif speaks(value) and not (address.kind == "model" and _fetched(value)):
+    elif speaks(value) and address.kind != "run" and not (address.kind == "model" and _fetched(value)):
         yield store(key, value, to_read=True)
+    elif address.kind == "run":
+        yield _run(key, value)
     elif address.kind == "model":
         yield _model(key.removesuffix(".model"), value)
     elif address.is_path:
@@ -171,6 +173,18 @@ def prompts(key: str, address: str) -> Iterator[Check]:
         return
     yield Check(key, f"{address}: {', '.join(own) or 'none'} in place of the package's own")
     yield from (Check(key, note, needed=False, wrong=True) for note in left_out)
+
+
+def _run(key: str, address: str) -> Check:
+    """Whether another run left a state there that this release reads."""
+    from pada_agent.components.backends.artifacts.exported import run_state
+
+    try:
+        other = run_state(address)
+    except PadaError as e:
+        return Check.failed(key, e)
+    found = sum(len(record.patterns) for record in other.iterations)
+    return Check(key, f"{address}: {found} patterns, task {other.run.task}", "" if found else "name a run that has found some")
 
 
 def store(key: str, uri: str, to_read: bool) -> Check:

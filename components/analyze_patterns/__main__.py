@@ -7,6 +7,8 @@ import yaml
 
 from pada_agent.components.analyze_patterns.analyze import Findings, Tools, analyze
 from pada_agent.components.analyze_patterns.screen import answer_screen, first_hit, word_screen
+from pada_agent.components.analyze_patterns.transfer import transfer
+from pada_agent.components.backends.artifacts.exported import run_state
 from pada_agent.components.backends.artifacts.predictions import read_predictions
 from pada_agent.components.backends.embeddings import embedder
 from pada_agent.components.backends.executor import Executor, main
@@ -16,7 +18,7 @@ from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import by_stage
 from pada_agent.components.core.llm_interface import Llm
-from pada_agent.components.core.methods.method import load_method
+from pada_agent.components.core.methods.method import check_transfer, load_method
 from pada_agent.components.core.patterns.clustering import match_patterns
 from pada_agent.components.core.records import Prediction, TrainingError, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
@@ -40,14 +42,19 @@ def run(ex: Executor) -> None:
     ledger = str(ex.parameter("ledger", "")) or ex.below_work_uri("ledger/analyze_patterns")
     llm = open_llm(settings.teacher, settings.budget, ledger, "analyze_patterns", spent)
     method = load_method(settings.generate.method)
+    check_transfer(settings.analyze, settings.generate.method, settings.generate.patterns)
     if method.finds_patterns and settings.generate.patterns:
+        other = run_state(settings.analyze.patterns_from) if settings.analyze.patterns_from else None
         previous = state.iterations[-1].patterns if state and state.iterations else ()
         tools = _tools(settings, task, validation, train, Fingerprints.beside(data), llm)
-        findings = analyze(task, validation, train, settings.analyze, tools, iteration, settings.seed, previous)
+        if other:
+            findings = transfer(task, other, train, settings.analyze, tools, iteration, previous)
+        else:
+            findings = analyze(task, validation, train, settings.analyze, tools, iteration, settings.seed, previous)
     else:
-        failures = sum(not p.score.correct for p in validation)
         own = method.strategies(task, train, settings.analyze, iteration, settings.seed) if settings.generate.patterns else []
-        findings = Findings(strategies=own, summary={"failures": failures, "analysed": 0})
+        findings = Findings(strategies=own, summary={"analysed": 0})
+    findings.summary = {"failures": sum(not p.score.correct for p in validation), **findings.summary}
     errors = [TrainingError.of(p) for p in predictions if p.split == "train" and not p.score.correct]
     analyses, plan = ex.output("analyses", "analyses.jsonl"), ex.output("plan", "strategies.yaml")
     write_records(analyses / "analyses.jsonl", findings.analyses)
@@ -59,8 +66,9 @@ def run(ex: Executor) -> None:
     write_records(plan / "training_errors.jsonl", errors)
     strategies = [s.model_dump() for s in findings.strategies]
     write_atomic(plan / "strategies.yaml", yaml.safe_dump(strategies, sort_keys=False, allow_unicode=True, width=110))
-    counts = {"failures": findings.summary["failures"], "analysed": findings.summary["analysed"]}
-    ex.say_numbers({**counts, "patterns": len(findings.patterns), "training errors": len(errors), **llm.bill()})
+    counts = {name: findings.summary[name] for name in ("failures", "analysed")}
+    taken = {"taken from": settings.analyze.patterns_from} if settings.analyze.patterns_from else {}
+    ex.say_numbers({**counts, **taken, "patterns": len(findings.patterns), "training errors": len(errors), **llm.bill()})
     ex.set_metadata("plan", strategies=len(strategies), training_errors=len(errors))
     ex.set_parameter("patterns", len(findings.patterns))
     ex.set_parameter("training_errors", len(errors))

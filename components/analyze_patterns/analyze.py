@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pada_agent.components.analyze_patterns.grounding import (
-    Dossier,
     Grounds,
-    form_of,
+    SeedRanking,
     grounded_vectors,
-    rank_seeds,
 )
 from pada_agent.components.analyze_patterns.screened import ask_screened
 from pada_agent.components.analyze_patterns.teacher import PatternName, draft_strategy, explain, name_pattern
@@ -86,7 +84,7 @@ def analyze(
         tools.screen,
         settings.redrafts,
     )
-    named = [(d, value or _plain_name(d)) for d, value in zip(dossiers, names.values, strict=True)]
+    named = [(d, value or plain_name(d.features)) for d, value in zip(dossiers, names.values, strict=True)]
     plans = ask_screened(
         tools.llm,
         "strategies drafted",
@@ -95,9 +93,10 @@ def analyze(
         settings.redrafts,
     )
     findings = Findings(analyses=analyses, summary={**summary, **clustering.summary()})
-    seeds = _SeedRanking(task, validation, train, tools)
+    seeds = SeedRanking(task, train, tools.embed)
+    failed = dict(zip([p.id for p in chosen], tools.embed([task.question(p.fields) for p in chosen]), strict=True))
     for i, ((dossier, name), plan) in enumerate(zip(named, plans.values, strict=True), 1):
-        text = plan.strategy if plan else _plain_strategy(dossier)
+        text = plan.strategy if plan else plain_strategy(dossier.features)
         if not text or not name:
             continue
         pattern = Pattern(
@@ -109,17 +108,10 @@ def analyze(
             row_ids=[a.row_id for a in dossier.members],
         )
         findings.patterns.append(pattern)
-        findings.strategies.append(
-            Strategy(
-                id=f"it{iteration}-s{i}",
-                pattern_id=pattern.id,
-                pattern_name=pattern.name,
-                text=text,
-                features=dossier.features,
-                seed_ids=seeds.nearest(dossier)[: settings.seeds],
-            )
-        )
-    findings.patterns = _continued(findings.patterns, previous, tools)
+        centre = np.mean([failed[a.row_id] for a in dossier.members], axis=0)
+        nearest = seeds.nearest(dossier.features, centre)[: settings.seeds]
+        findings.strategies.append(strategy_of(pattern, text, dossier.features, nearest))
+    findings.patterns = continued(findings.patterns, previous, tools)
     findings.summary |= {
         "struck": names.struck + plans.struck,
         "redrafted": names.redrafted + plans.redrafted,
@@ -143,37 +135,35 @@ def _analyse(task: Task, failures: Sequence[Prediction], settings: AnalyzeSettin
     ]
 
 
-def _plain_name(dossier: Dossier) -> PatternName | None:
-    """A name made of counts alone, for when every draft quoted held-out data. Without features there is none."""
-    if not dossier.features:
+def strategy_of(pattern: Pattern, text: str, features: list[str], seeds: list[str]) -> Strategy:
+    """The one strategy against a pattern."""
+    return Strategy(
+        id=pattern.id.replace("-p", "-s"),
+        pattern_id=pattern.id,
+        pattern_name=pattern.name,
+        text=text,
+        features=features,
+        seed_ids=seeds,
+    )
+
+
+def plain_name(features: Sequence[str]) -> PatternName | None:
+    """A name made of features alone, for when every draft quoted held-out data. Without features there is none."""
+    if not features:
         return None
-    needed = ", ".join(dossier.features)
+    needed = ", ".join(features)
     return PatternName(category_name=f"needs {needed}"[:60], pattern=f"Questions whose answer needs {needed}.")
 
 
-def _plain_strategy(dossier: Dossier) -> str:
-    if not dossier.features:
+def plain_strategy(features: Sequence[str]) -> str:
+    """The same for a strategy; '' without features."""
+    if not features:
         return ""
-    return f"Write varied examples whose answer needs {' or '.join(dossier.features)}, from simple to hard, no two alike."
+    return f"Write varied examples whose answer needs {' or '.join(features)}, from simple to hard, no two alike."
 
 
-class _SeedRanking:
-    """Ranks training rows for a cluster; embeds questions once."""
-
-    def __init__(self, task: Task, validation: Sequence[Prediction], train: Sequence[TrainRow], tools: Tools) -> None:
-        self._ids = [r.id for r in train]
-        self._features = [task.features(r.fields) for r in train]
-        self._forms = [form_of(task.question(r.fields), task.target(r.fields)) for r in train]
-        self._vectors = tools.embed([task.question(r.fields) for r in train])
-        failed = [p for p in validation if not p.score.correct]
-        self._failed = dict(zip([p.id for p in failed], tools.embed([task.question(p.fields) for p in failed]), strict=True))
-
-    def nearest(self, dossier: Dossier) -> list[str]:
-        centre = np.mean([self._failed[a.row_id] for a in dossier.members], axis=0)
-        return [self._ids[i] for i in rank_seeds(dossier.features, self._features, self._forms, self._vectors @ centre)]
-
-
-def _continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tools) -> list[Pattern]:
+def continued(patterns: list[Pattern], previous: Sequence[Pattern], tools: Tools) -> list[Pattern]:
+    """The patterns, each with the earlier one that it continues, if any."""
     if not patterns or not previous:
         return patterns
     old, new = ([f"{p.name}: {p.description}" for p in group] for group in (previous, patterns))

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pada_agent.components.core.patterns.feature_pairs import pairs, together, with_pairs
-from pada_agent.components.core.records import Analysis, FeatureCount
+from pada_agent.components.core.records import Analysis, FeatureCount, TrainRow
 from pada_agent.components.core.statistics import wilson_interval
+from pada_agent.components.core.tasks.task import Task
 
 CONFIDENCE = 0.8  # of the interval whose lower end must lie above the failure rate of all rows
 PAIR_CONFIDENCE = 0.95  # the same for two features against the failure rate of each alone: there are many pairs to be lucky with
@@ -152,6 +153,20 @@ def rank_seeds(
     turns = zip_longest(*([i for i in ranked if f in shown[i]] for f in features))
     fitting = [i for i in dict.fromkeys(chain.from_iterable(turns)) if i is not None]
     return fitting or ranked
+
+
+class SeedRanking:
+    """Ranks training rows for patterns; embeds their questions once."""
+
+    def __init__(self, task: Task, train: Sequence[TrainRow], embed: Callable[[Sequence[str]], Vectors]) -> None:
+        self._ids = [r.id for r in train]
+        self._features = [task.features(r.fields) for r in train]
+        self._forms = [form_of(task.question(r.fields), task.target(r.fields)) for r in train]
+        self._vectors = embed([task.question(r.fields) for r in train])
+
+    def nearest(self, features: Sequence[str], centre: Vectors) -> list[str]:
+        """Ids of training rows as in `rank_seeds`, near a vector (d)."""
+        return [self._ids[i] for i in rank_seeds(features, self._features, self._forms, self._vectors @ centre)]
 
 
 def _count(rows: Iterable[Iterable[H]]) -> Counter[H]:

@@ -3,6 +3,7 @@
 task.train             gs://data/train.jsonl                  rows    prepare_data
 task.options.database  /data/shop.sql                         file    prepare_data
 prompts                s3://data/prompts                      folder  prepare_data
+analyze.patterns_from  gs://exports/gsm8k                     run     analyze_patterns
 slm.model              HuggingFaceTB/SmolLM2-135M-Instruct    model   train_lora, evaluate_slm
 """
 
@@ -15,10 +16,12 @@ from typing import Any, Literal
 from pada_agent.components.core.settings import EMBEDDED, Settings
 from pada_agent.components.core.tasks.registry import task_class
 
-Kind = Literal["rows", "file", "folder", "model"]
+Kind = Literal["rows", "file", "folder", "model", "run"]
 # Of object stores: the scheme of a URI, and the API that is spoken there. KFP calls its own store minio://, which is an S3 API.
 STORES = {"gs": "gs", "s3": "s3", "minio": "s3"}
-HUB_ROWS = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?#(?P<split>[\w.-]+)")
+HUB_ROWS = re.compile(
+    r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?#(?P<split>[\w.-]+)(?:\[(?P<start>\d*):(?P<stop>\d*)\])?"
+)
 _FIXED: tuple[tuple[str, Kind, tuple[str, ...]], ...] = (
     ("task.train", "rows", ("prepare_data",)),
     ("task.validation", "rows", ("prepare_data",)),
@@ -27,6 +30,7 @@ _FIXED: tuple[tuple[str, Kind, tuple[str, ...]], ...] = (
     ("prompts", "folder", ("prepare_data",)),
     ("slm.model", "model", ("train_lora", "evaluate_slm")),
     ("embedding.model", "model", ("analyze_patterns",)),
+    ("analyze.patterns_from", "run", ("analyze_patterns",)),
 )
 
 

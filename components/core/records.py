@@ -125,7 +125,7 @@ class Pattern(Record):
     id: str
     name: str
     description: str
-    size: int = Field(ge=1, description="failures in the cluster, of those analysed")
+    size: int = Field(ge=0, description="failures in the cluster, of those analysed; 0: taken from another run")
     features: list[FeatureCount] = Field(default_factory=list, description="features that ground it, most telling first")
     row_ids: list[str] = Field(description="validation rows behind it; for the report, never for a generator")
     previous_id: str = Field(default="", description="the pattern of the iteration before that it continues, if any")

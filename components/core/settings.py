@@ -24,7 +24,7 @@ class TaskSettings(Section):
     """Which task, and where its rows are."""
 
     name: str = Field(description="squad, arc_challenge, hellaswag, gsm8k, humaneval, text_to_sql or custom")
-    train: str = Field(description="path, gs://, s3://, minio:// or hub id#split; JSONL or Parquet")
+    train: str = Field(description="path, gs://, s3://, minio:// or hub id#split, also #split[:500]; JSONL or Parquet")
     validation: str
     selection: str = Field(default="", description="empty: the first half of the validation rows' groups is set aside")
     test: str
@@ -196,11 +196,18 @@ class AnalyzeSettings(Section):
     detail: Literal["full", "brief"] = Field(
         default="full", description="how much the teacher says of a pattern and its strategy; brief: for a small teacher"
     )
+    patterns_from: str = Field(
+        default="",
+        description="another run, whose patterns and strategies are taken, so that the teacher analyses nothing: its export "
+        "place, its run directory or one of its states: path, gs://, s3:// or minio://",
+    )
 
     @model_validator(mode="after")
-    def _ordered(self) -> "AnalyzeSettings":
+    def _fitting(self) -> "AnalyzeSettings":
         if self.k_max < self.k_min:
             raise ValueError(f"k_max {self.k_max} is below k_min {self.k_min}")
+        if self.shuffle and self.patterns_from:
+            raise ValueError("shuffle moves failures between clusters, and with patterns_from there are none; leave one out")
         return self
 
 
@@ -340,7 +347,8 @@ class Settings(Section):
     step_matched: bool = Field(default=True, description="also train vanilla for as many steps as the last adapter had")
     seed: int = Field(default=0, ge=0)
     earlier: str = Field(
-        default="", description="export place of an earlier run: the report says what became of its patterns; no row is taken"
+        default="",
+        description="an earlier run, named as in analyze.patterns_from: the report says what became of its patterns",
     )
 
 

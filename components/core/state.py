@@ -24,6 +24,7 @@ from pada_agent.components.core.statistics import SplitMetrics
 
 VERSION: Literal[1] = 1
 STATE_FILE = "state.json"
+LATEST_STATE = "latest_state"  # file of a run directory: where in it the state is
 
 
 class RunFacts(Record):

@@ -3,12 +3,13 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pada_agent.components.core.methods.method import FromRow, TrainingRows, load_method
 from pada_agent.components.core.patterns.feature_pairs import with_pairs
 from pada_agent.components.core.quality.chain import REFILL, refillable
-from pada_agent.components.core.records import Batch, Strategy, TrainingError, TrainRow
+from pada_agent.components.core.records import Batch, Fields, Strategy, TrainingError, TrainRow
 from pada_agent.components.core.row_quotas import Allocation
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.task import Task
@@ -23,6 +24,11 @@ class Sources:
     train: Sequence[TrainRow]
     strategies: Sequence[Strategy]
     errors: Sequence[TrainingError]
+
+    @cached_property
+    def rows(self) -> dict[str, Fields]:
+        """The fields of each training row, by its id."""
+        return {r.id: r.fields for r in self.train}
 
 
 def first_batches(sources: Sources, allocation: Allocation, settings: GenerateSettings, iteration: int, seed: int) -> list[Batch]:
@@ -44,7 +50,7 @@ class RowBatches:
 
     def __init__(self, sources: Sources, method: FromRow, settings: GenerateSettings, iteration: int, seed: int) -> None:
         self._method, self._settings, self._iteration = method, settings, iteration
-        rows = {r.id: r.fields for r in sources.train}
+        rows = sources.rows
         self._train = TrainingRows(sources.task, rows, {e.id for e in sources.errors})
         self._origins = [i for i in rows if method.branch == "row" or i in self._train.wrong]
         random.Random(f"{seed}/{iteration}").shuffle(self._origins)
@@ -115,8 +121,7 @@ def _batch(
 
 
 def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, focus: str, number: int, seed: int) -> list[str]:
-    rows = {r.id: r.fields for r in sources.train}
-    shots = min(settings.shots, len(rows))
+    rows, shots = sources.rows, min(settings.shots, len(sources.rows))
     near = [i for i in strategy.seed_ids if i in rows]
     if settings.seed_choice == "random" or not near:
         return random.Random(f"{seed}/{strategy.id}/{number}").sample(list(rows), shots)

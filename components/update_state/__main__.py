@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.artifacts.evaluated import read_evaluated, read_shown_rows
-from pada_agent.components.backends.artifacts.exported import exported_state, facts_of, put_beside
+from pada_agent.components.backends.artifacts.exported import facts_of, put_beside, run_state
 from pada_agent.components.backends.artifacts.kept import keep
 from pada_agent.components.backends.artifacts.learnt import read_learnt
 from pada_agent.components.backends.artifacts.origins import taken_over
@@ -100,7 +100,7 @@ def _look_back(state: State, uri: str, model: Evaluated) -> State:
     if not uri:
         return state
     try:
-        found = look_up(exported_state(uri), uri, state)
+        found = look_up(run_state(uri), uri, state)
     except InputError as e:
         notice(f"earlier: {e}")
         found = Earlier(uri=uri, problem=str(e))

@@ -99,8 +99,9 @@ def _compared(state: State, learnt: Learnt) -> dict[str, Progress]:
     before: dict[str, int] = {}
     if state.iterations:
         last = state.iterations[-1]
-        before = {p.id: _all_failures(p, last.summary) for p in last.patterns}
-    return {p.id: Progress(trend=trend(before.get(p.previous_id), _all_failures(p, learnt.summary))) for p in learnt.patterns}
+        before = {p.id: _all_failures(p, last.summary) for p in last.patterns if p.size}
+    found = [p for p in learnt.patterns if p.size]  # of those taken from another run nobody knows how often they fail here
+    return {p.id: Progress(trend=trend(before.get(p.previous_id), _all_failures(p, learnt.summary))) for p in found}
 
 
 def _all_failures(pattern: Pattern, summary: Mapping[str, Any]) -> int:

@@ -58,6 +58,9 @@ def arguments_for(
     `look` says what lies at the settings' addresses, unless `--set` does; it may take a while, so that it comes after the checks.
     """
     check_settings(package, settings)
+    taken = settings.analyze.patterns_from.rstrip("/")
+    if taken and taken == uris.get("export_uri", "").rstrip("/"):
+        raise InputError(f"analyze.patterns_from: {taken} is --export-uri too, where this run overwrites them; export elsewhere")
     configured = parameters_of(settings, [name for name in FIELDS if name in package.parameters])
     arguments = configured | _given(package, uris, given, configured)
     if DATA_VERSION in package.parameters and DATA_VERSION not in arguments and (seen := look()):

@@ -10,9 +10,8 @@ from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.page import render
-from pada_agent.components.core.state import State
+from pada_agent.components.core.state import LATEST_STATE, State
 from pada_agent.pipelines import results
-from pada_agent.pipelines.local.run_directory import LATEST_STATE
 
 TO_READ = {"analyze": "plan/strategies.yaml", "merge": "synthetic_data/synthetic.jsonl"}
 

@@ -30,7 +30,8 @@ from pada_agent.components.backends.store.objects import names, read, remove, wr
 from pada_agent.components.backends.store.transfer import fetch, put
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
-from pada_agent.pipelines.local.run_directory import LATEST_STATE, RunDirectory, TaskFolder, file_digest, files_in
+from pada_agent.components.core.state import LATEST_STATE
+from pada_agent.pipelines.local.run_directory import RunDirectory, TaskFolder, file_digest, files_in
 
 Manifest = dict[str, Any]
 MANIFEST = "manifest.json"

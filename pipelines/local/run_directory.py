@@ -30,12 +30,12 @@ from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.state import LATEST_STATE
 from pada_agent.components.stages import STAGES
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
 _REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_seconds", "mode", "batch_discount"})
-LATEST_STATE = "latest_state"
 _BLOCK = 1 << 20
 
 
@@ -77,8 +77,8 @@ def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_files(settings: Settings) -> dict[str, Path]:
-    """The user's own files and folders that the settings name, by key; models aside."""
-    return {a.key: Path(a.value) for a in addresses(settings) if a.is_path and a.kind != "model"}
+    """The user's own files and folders that the settings name, by key; no models, and no runs: what was taken of one stays."""
+    return {a.key: Path(a.value) for a in addresses(settings) if a.is_path and a.kind not in ("model", "run")}
 
 
 def task_key(stage: str, parameters: Mapping[str, Any], artifacts: Mapping[str, Path], files: Mapping[str, Path]) -> str:

@@ -20,6 +20,7 @@ from pada_agent.pipelines.study.outcomes import (
     VANILLA,
     CellFacts,
     ModelFacts,
+    PatternFacts,
     Samples,
     Spent,
     TaskFacts,
@@ -72,6 +73,8 @@ def _task(settings: Settings, prepared: Finished, answers: Answers) -> TaskFacts
     options = [len(task.options_of(p.fields)) for p in answers[REPORTED]]
     removed = {**_removed(prepared["train_data"]), **_removed(prepared["heldout_data"])}
     return TaskFacts(
+        kind=settings.task.name,
+        slm=settings.slm.model,
         metric=task.metric,
         chance=sum(1 / n for n in options if n) / len(options),
         confidence=settings.evaluate.confidence,
@@ -90,6 +93,7 @@ def _of_the_loop(state: State) -> dict[str, object]:
         "ended": state.decision.reason,
         "samples": _samples(state),
         "spent": {stage: _spent(usage) for stage, usage in state.usage_by_stage.items()},
+        "patterns": _patterns(state),
         "struck": sum(iteration.summary.get("struck", 0) for iteration in state.iterations),
     }
 
@@ -106,6 +110,20 @@ def _samples(state: State) -> Samples:
         rejected=dict(sorted(Counter(s.kind or "judge" for s in samples if s.status == "rejected").items())),
         unwritten=sum(sum(batch.unwritten.values()) for batch in batches),
     )
+
+
+def _patterns(state: State) -> list[PatternFacts]:
+    return [
+        PatternFacts(
+            iteration=iteration.number,
+            name=pattern.name,
+            description=pattern.description,
+            strategy=next((s.text for s in iteration.strategies if s.pattern_id == pattern.id), ""),
+            rows=pattern.row_ids,
+        )
+        for iteration in state.iterations
+        for pattern in iteration.patterns
+    ]
 
 
 def _spent(usage: Usage) -> Spent:

@@ -21,9 +21,9 @@ UNCHECKED: Changes = {"control": {"verdict": "none"}}
 def _built_in() -> dict[str, Changes]:
     own: dict[str, Changes] = {name: {"generate": {"method": name}} for name in METHODS}
     ablations: dict[str, Changes] = {
-        "pada_without_patterns": {"generate": {"pattern_share": 0}},
-        "pada_without_errors": {"generate": {"pattern_share": 1}},
-        "pada_shuffled_clusters": {"analyze": {"shuffle": True}},
+        "pada_without_patterns": {"generate": {"method": PADA, "pattern_share": 0}},
+        "pada_without_errors": {"generate": {"method": PADA, "pattern_share": 1}},
+        "pada_shuffled_clusters": {"generate": {"method": PADA}, "analyze": {"shuffle": True}},
     }
     checked = {name: changes for name, changes in own.items() if name != DUPLICATE}
     unchecked = {f"{name}_without_quality_control": merged(changes, UNCHECKED) for name, changes in checked.items()}

@@ -32,6 +32,8 @@ class Rows(Record):
 class TaskFacts(Record):
     """What is the same for all cells of a task."""
 
+    kind: str = Field(default="", description="name of the task as a config has it")
+    slm: str = Field(default="", description="the base model")
     metric: str = ""
     chance: float = Field(default=0, description="accuracy of who guesses among a row's options; 0 where there are none")
     confidence: float = 0.95
@@ -79,6 +81,16 @@ class Spent(Record):
     usd: float = 0
 
 
+class PatternFacts(Record):
+    """A pattern that an iteration found, and what was to be written against it."""
+
+    iteration: int
+    name: str
+    description: str
+    strategy: str
+    rows: list[str] = Field(description="validation rows whose failures it was found in")
+
+
 class CellFacts(Record):
     """One run: a task at a regime, with a seed, by a method. The method `vanilla` holds the untuned model too."""
 
@@ -92,6 +104,7 @@ class CellFacts(Record):
     ended: str = Field(default="", description="why the run tried no further iteration")
     samples: Samples = Samples()
     spent: dict[str, Spent] = Field(default_factory=dict, description="by stage")
+    patterns: list[PatternFacts] = Field(default_factory=list, description="of all iterations, in order")
     struck: int = Field(default=0, description="texts on patterns and strategies that quoted held-out rows and were redrafted")
 
     @property

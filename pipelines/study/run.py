@@ -14,11 +14,12 @@ from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
+from pada_agent.pipelines.study.report.page import render
 from pada_agent.pipelines.study.side_by_side import Item, Start, run_side_by_side
 from pada_agent.pipelines.study.study_file import Study
 from pada_agent.pipelines.study.tables import markdown
 
-FACTS_FILE, TABLES_FILE = "study.json", "study.md"
+FACTS_FILE, TABLES_FILE, PAGE_FILE = "study.json", "study.md", "study.html"
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -33,7 +34,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str], None] = print) -> str:
-    """Run what is not finished under `out`, write study.json and study.md there, and say and return the latter.
+    """Run what is not finished under `out`, write study.json, study.md and study.html there, and say and return study.md.
 
     Raises PadaError once all is written, if a cell failed; the next start tries it again.
     """
@@ -64,14 +65,16 @@ def cells(study: Study, out: Path | str) -> Iterator[Cell]:
 
 
 def tables_of(file: Path) -> str:
-    """Make the tables of a study.json again, beside it. Raises InputError for another file."""
+    """Make study.md and study.html of a study.json again, beside it; returns the former. Raises InputError for another file."""
     return write_tables(read_record(file, StudyFacts), file.parent)
 
 
 def write_tables(facts: StudyFacts, out: Path) -> str:
-    """Write study.md into `out`, and return it."""
-    text = markdown(compare(facts))
+    """Write study.md and study.html into `out`, and return the former."""
+    results = compare(facts)
+    text = markdown(results)
     write_atomic(out / TABLES_FILE, text)
+    write_atomic(out / PAGE_FILE, render(results))
     return text
 
 

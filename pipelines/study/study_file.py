@@ -105,6 +105,11 @@ class Study:
         return base.model_copy(update={"task": base.task.model_copy(update={"train_size": regime}), "seed": seed})
 
 
+def is_study(file: Path) -> bool:
+    """Whether a file is a study's, not a run's. Raises InputError for one that is no YAML mapping."""
+    return "tasks" in read_yaml(file, "--config", "tasks, methods, seeds")
+
+
 def read_study(file: Path, seeds: Sequence[int] = (), jobs: int = 0) -> Study:
     """The study in `file`, with other `seeds` and `jobs` if they are given. Raises InputError that names file and line."""
     values = read_yaml(file, "--config", "tasks, methods, seeds")

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from finished_runs import state as finished
 
+from pada_agent.components.backends.record_files import write_json
+from pada_agent.components.core.addresses import addresses
+from pada_agent.components.core.records import Pattern
+from pada_agent.components.core.state import IterationRecord
 from pada_agent.pipelines import doctor
 from pada_agent.pipelines.cli import default_run_dir
 from pada_agent.pipelines.local import run as local
@@ -103,6 +108,21 @@ def test_doctor_names_what_a_run_lacks(config, pada, tmp_path, monkeypatch):
     assert found["task.test"].startswith("MISSING") and str(tmp_path / "test.jsonl") in found["task.test"]
     assert found["slm"].startswith("MISSING") and "org/slm" in found["slm"]
     assert found["teacher"].startswith("MISSING") and "127.0.0.1:1" in found["teacher"]
+
+
+def test_doctor_says_how_many_patterns_another_run_left(tmp_path, settings):
+    left = IterationRecord(number=1, patterns=[Pattern(id="p", name="n", description="d", size=1, row_ids=[])])
+    write_json(tmp_path / "one" / "state.json", finished("", iterations=[left]))
+    write_json(tmp_path / "none" / "state.json", finished(""))
+    for name, said in (
+        ("one", f"ok       analyze.patterns_from {tmp_path}/one: 1 patterns, task text_to_sql"),
+        ("none", "0 patterns, task text_to_sql   ->   name a run that has found some"),
+        ("away", "state.json is missing"),
+    ):
+        taken = settings.analyze.model_copy(update={"patterns_from": str(tmp_path / name)})
+        named = addresses(settings.model_copy(update={"analyze": taken}))
+        (check,) = doctor._lies_there(next(a for a in named if a.kind == "run"))
+        assert said in str(check)
 
 
 def test_doctor_asks_the_endpoint_with_the_key(llm_stub, settings, monkeypatch):

@@ -60,6 +60,18 @@ def test_paths_are_taken_from_the_files_own_folder(config, tmp_path, monkeypatch
     assert settings.task.options == {**options, "python": f"{tmp_path / 'scorer.py'}:close"}
 
 
+def test_another_run_is_named_by_a_path_from_there_too_and_must_be_of_use(config, tmp_path):
+    taken = {"analyze": {"patterns_from": "runs/gsm8k"}}
+    assert read_config(config({**GOOD, **taken})).analyze.patterns_from == str(tmp_path / "runs" / "gsm8k")
+    stored = {"analyze": {"patterns_from": "gs://b/gsm8k"}}
+    assert read_config(config({**GOOD, **stored})).analyze.patterns_from == "gs://b/gsm8k"
+    assert "generate.method llm2llm writes against no pattern" in complaint(
+        config({**GOOD, **taken, "generate": {"method": "llm2llm"}})
+    )
+    assert "generate.pattern_share 0" in complaint(config({**GOOD, **taken, "generate": {"pattern_share": 0}}))
+    assert "shuffle" in complaint(config({**GOOD, "analyze": {**taken["analyze"], "shuffle": True}}))
+
+
 def test_a_name_that_a_server_knows_its_model_by_is_left_alone(config, tmp_path):
     (tmp_path / "big").touch()
     settings = read_config(config({**GOOD, "teacher": {"model": "big", "base_url": "https://llm.example.org/v1"}}))

@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from finished_runs import state as finished
 
+from pada_agent.components.backends.artifacts.exported import run_state
 from pada_agent.components.backends.store import export, objects
 from pada_agent.components.backends.store.export import fetch_shipped, publish, shipped
 from pada_agent.components.core.errors import InputError
@@ -99,3 +101,15 @@ def test_errors_are_one_line(store, tmp_path):
         publish(tmp_path / "empty", store.uri, "x", {})
     with pytest.raises(InputError, match="there is no such bucket"):
         publish(adapter(tmp_path / "a", "one"), f"{store.scheme}://nobody-made-this/x", "x", {})
+
+
+def test_a_run_is_found_by_its_export_its_directory_and_a_state(place):
+    left = finished("gs://a/adapter")
+    with pytest.raises(InputError, match=r"exported: state\.json is missing; name a run's export place"):
+        run_state(place)
+    objects.write(f"{place}/05-start/state/state.json", left.model_dump_json().encode())
+    objects.write(f"{place}/latest_state", b"05-start/state\n")
+    assert run_state(f"{place}/05-start/state") == run_state(place) == run_state(f"{place}/") == left
+    objects.remove(f"{place}/latest_state")
+    objects.write(f"{place}/state.json", left.model_dump_json().encode())
+    assert run_state(place) == left

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pada_agent.components.backends.files import safe_name
 from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.store.export import shipped
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
-from pada_agent.components.core.state import STATE_FILE, State
+from pada_agent.components.core.state import LATEST_STATE, STATE_FILE, State
 
 MANIFEST = "manifest.json"  # of train_data
 REPORT, ROWS, TRAINING = "report.html", "synthetic.jsonl", "train.json"
@@ -89,6 +90,20 @@ def exported_state(uri: str) -> State:
     if text is None:
         raise InputError(f"{uri}: {STATE_FILE} is missing; it was exported by an older release, or a run is at it just now")
     return State.parse(text, f"{uri}/{STATE_FILE}")
+
+
+def run_state(address: str) -> State:
+    """The last state of the run whose export place, run directory or state artifact this is. Raises InputError."""
+    where = address.rstrip("/")
+    latest = read(f"{where}/{LATEST_STATE}")
+    if latest is not None:
+        where = f"{where}/{safe_name(latest.decode(errors='replace').strip(), f'{where}/{LATEST_STATE}')}"
+    text = read(f"{where}/{STATE_FILE}")
+    if text is None:
+        raise InputError(
+            f"{where}: {STATE_FILE} is missing; name a run's export place, its run directory, or an artifact `state` of it"
+        )
+    return State.parse(text, f"{where}/{STATE_FILE}")
 
 
 def _json(uri: str) -> dict[str, Any]:

@@ -6,11 +6,13 @@ data/train                              shards of one file: train-00000-of-00002
 gs://bucket/train.jsonl                 also s3://, minio:// and whatever else fsspec reads
 rajpurkar/squad#validation              a split of a data set on the hub
 openai/gsm8k:main#train                 the same with its configuration
+openai/gsm8k:main#train[5000:]          the rows from the 5001st on; [:5000] the first 5000, [5000:6000] a part
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,14 @@ def read_rows(source: str) -> Rows:
 
     Raises InputError for a source that is not there or has no reader, and for the first line that is not a JSON object.
     """
-    uri = source
     if (hub := HUB_ROWS.fullmatch(source)) and not Path(source).exists():
-        uri = _hub_uri(source, hub)
+        part = [int(hub[name]) if hub[name] else None for name in ("start", "stop")]
+        yield from islice(_rows(_hub_uri(source, hub), source), *part)
+    else:
+        yield from _rows(source, source)
+
+
+def _rows(uri: str, source: str) -> Rows:
     if "://" in uri:
         with reached(source):
             files, top = open_store(uri)

@@ -107,7 +107,7 @@ def estimate(
         else:
             plans = _plans(settings, train_rows, iteration, analyses)
         for end, (patterns, parts) in plans.items():
-            if method.finds_patterns and settings.generate.pattern_share:
+            if method.finds_patterns and settings.generate.pattern_share and not settings.analyze.patterns_from:
                 _analyze(tallies[end].analyze, sizes, analyses, patterns, 1 + settings.analyze.redrafts * (end == "high"))
             for part in parts:
                 _write_and_judge(tallies[end], sizes, settings, control, part, end)

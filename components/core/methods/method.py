@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel
 
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.records import Branch, Fields, Strategy, TrainRow
 from pada_agent.components.core.separation.nearest import NearestRows
@@ -56,6 +57,18 @@ def load_method(name: str) -> Method:
     """The method `name`, which the settings have checked."""
     found: Method = getattr(import_module(f"pada_agent.components.core.methods.{name}"), METHODS[name])()
     return found
+
+
+def check_transfer(analyze: AnalyzeSettings, method: str, patterns: bool) -> None:
+    """Check that a run whose patterns are to be taken is of use. `patterns`: whether any row is written against one.
+
+    Raises InputError.
+    """
+    if analyze.patterns_from and not (patterns and load_method(method).finds_patterns):
+        without = f"generate.method {method} writes" if patterns else "generate.pattern_share 0 has no row written"
+        raise InputError(
+            f"analyze.patterns_from: {without} against no pattern; leave it out, or take method pada and a share above 0"
+        )
 
 
 class Novelty(Protocol):

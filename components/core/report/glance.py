@@ -50,6 +50,8 @@ def _misunderstood(facts: Measured) -> tuple[str, str]:
     first, steps = facts.iterations[0], facts.changes.steps
     patterns = plural(sum(len(i.patterns) for i in facts.iterations), "pattern")
     failures = first.summary.get("failures", 0)
+    if all(i.summary.get("taken_from") for i in facts.iterations):
+        return patterns, f"taken from another run, for {plural(failures, 'validation failure')}"
     if not steps:
         return patterns, f"in {plural(failures, 'validation failure')}"
     left = steps[-1].wrong + steps[-1].broken

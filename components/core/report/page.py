@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from pada_agent.components.core import figures
@@ -48,10 +48,12 @@ def render_lead(lead: Lead) -> str:
     return _template("lead_only.html").render(lead=lead)
 
 
-@cache
-def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("pada_agent.components.core.report", "templates"),
+def environment(*packages: str) -> Environment:
+    """Templates from the folders `templates` of other packages and of this one: escaped, and with the filters of the report."""
+    found = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader(package, "templates") for package in (*packages, "pada_agent.components.core.report")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=visible,
@@ -59,7 +61,13 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     names = ("percent", "points", "signed", "p_value", "bare", "duration", "count", "plural")
-    environment.filters |= {**{name: getattr(figures, name) for name in names}, "cut": excerpt}
-    script = str(environment.get_template("report.js").render())
-    environment.globals |= {"script": Markup(script), "script_hash": b64encode(sha256(script.encode()).digest()).decode()}
-    return environment.get_template(name)
+    found.filters |= {**{name: getattr(figures, name) for name in names}, "cut": excerpt}
+    return found
+
+
+@cache
+def _template(name: str) -> Template:
+    found = environment()
+    script = str(found.get_template("report.js").render())
+    found.globals |= {"script": Markup(script), "script_hash": b64encode(sha256(script.encode()).digest()).decode()}
+    return found.get_template(name)

@@ -143,6 +143,12 @@ def _gap(model: ModelFacts) -> float:
 
 def _of_iteration(facts: Measured, iteration: IterationFacts) -> Iterator[str]:
     where, summary = f"Iteration {iteration.number}", iteration.summary
+    if taken := summary.get("taken_from"):
+        origin = f"iteration {taken['iteration']} of the run at {taken['run']} (task {taken['task']}, {taken['slm']})"
+        yield (
+            f"{where}: the teacher was asked for no analysis; patterns and strategies are those of {origin}. How many failures "
+            "here they are behind is not known."
+        )
     if iteration.patterns and not summary.get("structure", True):
         bend, silhouette = summary.get("gap", 0), summary.get("silhouette", 0)
         yield (

@@ -12,7 +12,7 @@ what else differs is spelling or function words.
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from rapidfuzz import process
@@ -27,6 +27,7 @@ _QUOTED = re.compile(r"\"([^\"\n]{1,80})\"|(?<!\w)'([^'\n]{1,80})'(?!\w)|`([^`\n
 FUNCTION_WORD = re.compile(
     "a|an|the|of|in|on|at|to|for|by|is|are|was|were|be|been|do|does|did|has|have|had|that|which|this|these|those|it|its|there|please"
 )
+_HAS_DIGIT = re.compile(r"\S*\d\S*")
 _SPELLING = 0.8  # from here two words with one first letter are one word: "colour" and "color", "customer" and "customers"
 _LENIENT = 0.01  # other words that may be replaced, as a share: none in a question, one in a passage of 100 words
 
@@ -88,15 +89,17 @@ class NearDuplicates:
     def __init__(self, threshold: float) -> None:
         """`threshold`: similarity of the normalised strings (Indel, 0 to 1) from which two texts can be the same."""
         self._threshold = threshold
-        self._rows: list[tuple[str, list[_Text]]] = []
-        self._first: list[str] = []
+        # Rows with the same numbers in the same order, and their first parts: no other rows can be the same.
+        self._rows: dict[tuple[str, ...], list[tuple[str, list[_Text]]]] = defaultdict(list)
+        self._first: dict[tuple[str, ...], list[str]] = defaultdict(list)
         self._exact: dict[str, str] = {}
 
     def add(self, id: str, *parts: str) -> None:
         """Remember a row. Its first part should be its most telling one: candidates are looked up by it."""
         row = [_Text.of(part) for part in parts]
-        self._rows.append((id, row))
-        self._first.append(row[0].normal)
+        numbers = _numbers(row)
+        self._rows[numbers].append((id, row))
+        self._first[numbers].append(row[0].normal)
         self._exact.setdefault(_key(row), id)
 
     def closest(self, *parts: str) -> tuple[str, float] | None:
@@ -104,10 +107,10 @@ class NearDuplicates:
         row = [_Text.of(part) for part in parts]
         if twin := self._exact.get(_key(row)):
             return twin, 1.0
-        scorer = Indel.normalized_similarity
-        near = process.extract(row[0].normal, self._first, scorer=scorer, score_cutoff=self._threshold, limit=None)
-        for _, _, index in near:
-            id, other = self._rows[index]
+        scorer, numbers = Indel.normalized_similarity, _numbers(row)
+        first = self._first.get(numbers, ())
+        for _, _, index in process.extract(row[0].normal, first, scorer=scorer, score_cutoff=self._threshold, limit=None):
+            id, other = self._rows[numbers][index]
             if similarity := self._similarity(row, other):
                 return id, similarity
         return None
@@ -127,6 +130,10 @@ class NearDuplicates:
 
 def _key(row: list[_Text]) -> str:
     return "\n".join(text.normal for text in row)
+
+
+def _numbers(row: list[_Text]) -> tuple[str, ...]:
+    return tuple(" ".join(_HAS_DIGIT.findall(text.normal)) for text in row)
 
 
 def _same(a: _Line, b: _Line) -> bool:

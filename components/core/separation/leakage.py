@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,9 +68,8 @@ class Fingerprints:
         splits = {split: _prints(rows, ngram, short_ngram) for split, rows in rows_of.items()}
         questions = [texts[0] for texts in trained if texts]
         near = {s: NearCopies.build([t[0] for t in rows if t], questions, _hash) for s, rows in rows_of.items()}
-        known = _known(trained, ngram, short_ngram)
-        for prints in splits.values():
-            for kind in KINDS:
+        for known in _known(trained, ngram, short_ngram):
+            for prints, kind in product(splits.values(), KINDS):
                 prints[kind] -= known[kind]
         return cls(splits, near, ngram, short_ngram)
 
@@ -144,7 +143,7 @@ def screen_text(text: str, fingerprints: Fingerprints) -> str:
 
 def _prints(rows: Iterable[Sequence[str]], ngram: int, short: int) -> Prints:
     prints: Prints = {kind: set() for kind in KINDS}
-    for texts in rows:
+    for texts in _distinct(rows):
         prints["questions"].update(_hash(tokens(text)) for text in texts[:1] if tokens(text))
         for text in texts:
             words, part = _words(text), tokens(text)
@@ -159,17 +158,28 @@ def _prints(rows: Iterable[Sequence[str]], ngram: int, short: int) -> Prints:
     return prints
 
 
-def _known(rows: Iterable[Sequence[str]], ngram: int, short: int) -> Prints:
-    """What training rows have, in the widest sense: a phrase or name anywhere inside a text, a short run of any text."""
-    rows = [list(texts) for texts in rows]
-    known = _prints(rows, ngram, short)
-    known["short_runs"] |= known["all_short_runs"]
-    for text in (text for texts in rows for text in texts):
-        part = tokens(text)
-        known["rare"].update(map(_hash, _rare(text)))
-        known["phrases"].update(_hash(run) for size in PHRASE for run in _runs(part, size))
-        known["rare"].update(_hash(run) for size in (1, 2) for run in _runs(part, size))
-    return known
+def _known(rows: Iterable[Sequence[str]], ngram: int, short: int) -> Iterator[Prints]:
+    """What training rows have, in the widest sense: a phrase or name anywhere inside a text, a short run of any text.
+
+    Row by row: of many rows together it takes more memory than the rows.
+    """
+    for texts in _distinct(rows):
+        known = _prints([texts], ngram, short)
+        known["short_runs"] |= known["all_short_runs"]
+        for text in texts:
+            part = tokens(text)
+            known["rare"].update(map(_hash, _rare(text)))
+            known["phrases"].update(_hash(run) for size in PHRASE for run in _runs(part, size))
+            known["rare"].update(_hash(run) for size in (1, 2) for run in _runs(part, size))
+        yield known
+
+
+def _distinct(rows: Iterable[Sequence[str]]) -> Iterator[list[str]]:
+    """The texts of each row but for what a row before had too, as questions on one passage have it. The first one stays."""
+    seen: set[str] = set()
+    for texts in rows:
+        yield [*texts[:1], *(text for text in texts[1:] if text not in seen)]
+        seen.update(texts)
 
 
 def _rare(text: str, whole: bool = False) -> Iterator[tuple[str, ...]]:

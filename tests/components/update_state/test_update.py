@@ -266,6 +266,20 @@ def test_the_state_and_the_report_say_what_an_earlier_run_did(loop: Loop) -> Non
     assert loop.call("merge", loop.learnt(1), later, iteration=1).taken_over == {"train-vanilla": "earlier"}, "it is kept"
 
 
+def test_of_patterns_of_another_run_nobody_says_what_became(loop: Loop) -> None:
+    loop.begin()
+    learnt = loop.learnt(1)
+    (pattern,) = read_records(learnt["analyses"] / "patterns.jsonl", Pattern)
+    write_records(learnt["analyses"] / "patterns.jsonl", [pattern.model_copy(update={"size": 0, "row_ids": []})])
+    origin = {"run": "gs://exports/a", "task": "squad", "slm": "org/slm", "iteration": 1}
+    write_json(learnt["analyses"] / "summary.json", {"failures": 20, "analysed": 0, "taken_from": origin})
+    state = loop.call("merge", learnt, iteration=1)
+    assert state.iterations[0].progress == {}
+    assert "those of iteration 1 of the run at gs://exports/a (task squad, org/slm)" in (loop.out / "report_so_far").read_text()
+    state = loop.score(1, right=42, validation=36)
+    assert state.iterations[0].progress == {}
+
+
 def test_rows_for_the_report_travel_with_the_state(loop: Loop) -> None:
     """Validation and training rows, each model's answers, and what samples were written from; never a selection or test row."""
     loop.begin()

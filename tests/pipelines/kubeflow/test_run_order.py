@@ -217,6 +217,20 @@ def test_an_earlier_run_must_be_exported_to_a_store(tmp_path, packages):
         assert str(caught.value) == expected
 
 
+def test_patterns_are_taken_from_where_pods_see_them_and_not_from_where_the_run_exports(tmp_path, packages):
+    def order(place, **uris):
+        changes = {"analyze": {"patterns_from": place}}
+        settings = read_config(write_config(tmp_path / "config.yaml", changes))
+        return arguments_for(read_package(packages["kubernetes"], "kubernetes"), settings, {"work_uri": "gs://w/x", **uris}, ())
+
+    with pytest.raises(InputError, match=r"analyze.patterns_from: /runs/a is on no volume that analyze_patterns has"):
+        order("/runs/a")
+    with pytest.raises(InputError, match=r"analyze.patterns_from: gs://e/a is --export-uri too"):
+        order("gs://e/a/", export_uri="gs://e/a")
+    arguments = order("gs://e/a", export_uri="gs://e/b")
+    assert arguments["settings"]["analyze"] == {"patterns_from": "gs://e/a"}
+
+
 def test_a_folder_of_prompts_must_be_one_that_pods_see(tmp_path, packages, volumes):
     def order(prompts, package, changes=None):
         settings = read_config(write_config(tmp_path / "config.yaml", changes)).model_copy(update={"prompts": prompts})

@@ -102,6 +102,18 @@ def test_without_new_data_nothing_is_trained_again(run, fakes):
     assert state_of(outcome)[-1] == "merge-1"
 
 
+def test_what_was_taken_from_another_run_stays_taken_although_that_one_goes_on(run, fakes, settings, tmp_path):
+    (tmp_path / "other").mkdir()
+    taken = settings.analyze.model_copy(update={"patterns_from": str(tmp_path / "other")})
+    taking = settings.model_copy(update={"analyze": taken})
+    run(settings=taking)
+    assert inputs_of(fakes, "analyze-2")["sections"].analyze.patterns_from == str(tmp_path / "other")
+    fakes.calls.clear()
+    (tmp_path / "other" / "latest_state").write_text("09-score-2/state")
+    run(settings=taking)
+    assert fakes.calls == []
+
+
 def test_a_finished_run_repeats_nothing(run, fakes):
     first = state_of(run())
     fakes.calls.clear()

@@ -4,9 +4,9 @@ import pytest
 from small_state import finished
 
 from pada_agent.components.backends.record_files import write_json
-from pada_agent.components.core.records import Batch, Prediction, Provenance, Sample, Score, SyntheticRow
+from pada_agent.components.core.records import Batch, Pattern, Prediction, Provenance, Sample, Score, Strategy, SyntheticRow
 from pada_agent.components.core.state import IterationRecord
-from pada_agent.pipelines.study.gather import _samples, _task
+from pada_agent.pipelines.study.gather import _of_the_loop, _samples, _task
 
 
 def sample(number, batch, attempt=0, status="accepted", kind=None):
@@ -30,6 +30,23 @@ def test_repaired_rows_are_those_sent_back_or_written_in_place_of_others():
     assert found.rejected == {"leak": 2}
 
 
+def test_patterns_keep_their_rows_and_the_strategy_against_them():
+    def pattern(number):
+        return Pattern(id=f"p{number}", name=f"Name {number}", description="why", size=2, row_ids=["row-1", f"row-{number}"])
+
+    against = Strategy(id="s", pattern_id="p2", pattern_name="Name 2", text="Write them.")
+    records = [
+        IterationRecord(number=1, patterns=[pattern(2), pattern(3)], strategies=[against]),
+        IterationRecord(number=2, patterns=[pattern(4)]),
+    ]
+    found = _of_the_loop(finished().model_copy(update={"iterations": records}))["patterns"]
+    assert [(p.iteration, p.name, p.description, p.strategy, p.rows) for p in found] == [
+        (1, "Name 2", "why", "Write them.", ["row-1", "row-2"]),
+        (1, "Name 3", "why", "", ["row-1", "row-3"]),
+        (2, "Name 4", "why", "", ["row-1", "row-4"]),
+    ]
+
+
 def test_chance_is_the_mean_over_rows_of_one_in_so_many_options(settings, tmp_path):
     def answer(options):
         row = {"question": "?", "options": options, "answer": "A"}
@@ -50,4 +67,5 @@ def test_chance_is_the_mean_over_rows_of_one_in_so_many_options(settings, tmp_pa
     facts = _task(arc, prepared, answers)
     assert facts.chance == pytest.approx((1 / 4 + 1 / 2) / 2)
     assert facts.removed == {"train": 3}
+    assert (facts.kind, facts.slm) == ("arc_challenge", settings.slm.model)
     assert _task(settings, prepared, {"test": answers["test"][:1]}).chance == 0

@@ -105,6 +105,7 @@ def test_the_tables_are_made_again_from_the_facts_alone(study, pada, tmp_path):
     code, said, _ = pada("study", "--tables", tmp_path / "study.json")
     assert (code, said.strip()) == (0, text.strip())
     assert (tmp_path / "study.md").read_text() == (out / "study.md").read_text() == text
+    assert (tmp_path / "study.html").read_bytes() == (out / "study.html").read_bytes()
 
 
 def test_started_again_a_finished_study_does_nothing(study, stub):
@@ -123,7 +124,7 @@ def test_with_one_more_seed_that_one_alone_is_run(study, stub):
     before = Counter(tasks_run(out))
     text = run(file, out, seeds=[*SEEDS, 3])
     assert {cell.split("/")[2] for cell, _ in Counter(tasks_run(out)) - before} == {"seed-3"}
-    assert "| model | mean | SD | seed 0 | seed 1 | seed 2 | seed 3 |" in text
+    assert "| rows | task | model | mean | SD | seed 0 | seed 1 | seed 2 | seed 3 |" in text
 
 
 def test_a_cell_that_fails_is_told_and_tried_again_and_sizes_are_nested(stub, tmp_path):

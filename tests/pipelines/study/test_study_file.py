@@ -1,6 +1,7 @@
 """What a study file says, and what is told of a wrong one: which file, which line, what to do."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.study.methods import ALWAYS, BUILT_IN, EQUAL_FOR_ALL, MAY_CHANGE, merged
 from pada_agent.pipelines.study.study_file import read_study
 
+PACKAGED = Path(__file__).parents[3] / "pipelines" / "study"
 RUN = {
     "task": {"name": "gsm8k", "train": "train.jsonl", "validation": "v.jsonl", "test": "t.jsonl", "train_size": 50},
     "slm": {"model": "some/slm"},
@@ -152,3 +154,23 @@ ONE = "tasks: {sums: configs/run.yaml}\n"
 def test_a_wrong_file_is_told_by_its_line(text, said, read):
     with pytest.raises(InputError, match=said):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks"), [("small", ["text_to_sql", "squad"]), ("paper", ["arc_challenge", "gsm8k", "hellaswag", "squad"])]
+)
+def test_the_studies_that_come_with_the_package_can_be_read(name, tasks):
+    study = read_study(PACKAGED / f"{name}.yaml")
+    assert list(study.regimes) == tasks
+    assert {"auggpt", "learning_from_error", "random_strategy", "duplicate", "pada_shuffled_clusters"} <= set(study.methods)
+
+
+def test_patterns_of_another_run_are_a_method(read, tmp_path):
+    study = read(
+        """
+        tasks: {sums: configs/run.yaml}
+        methods: {pada: {}, transfer: {analyze: {patterns_from: runs/squad}}}
+        """
+    )
+    taken = {method: study.settings("sums", 0, method, 0).analyze.patterns_from for method in ("vanilla", *study.methods)}
+    assert taken == {"vanilla": "", "pada": "", "transfer": str(tmp_path / "runs" / "squad")}

@@ -13,6 +13,7 @@ from pada_agent.pipelines.study.statistics.across_tasks import macro
 from pada_agent.pipelines.study.statistics.cells import compare_cells
 from pada_agent.pipelines.study.tables import markdown
 
+TABLE_1 = "Table 1. Accuracy by training size and method"
 ACCURACY = {"untuned": 0.1, "vanilla": 0.5, "step-matched": 0.52, "pada": 0.7, "auggpt": 0.55}
 TASKS = {"sql": 0.0, "squad": 0.1}
 SIGHT = "What this design could see"
@@ -42,14 +43,20 @@ def scores(facts, task, regime, method, model):
 
 
 def test_the_first_table_has_tasks_by_regimes_by_methods(text):
-    titles, *rows = table(text, "Accuracy")
-    assert titles == ["rows", "method", "sql", "squad", "mean"]
-    names = ["untuned", "vanilla", MATCHED, "pada", "auggpt", "pada, shipped", "auggpt, shipped"]
+    titles, *rows = table(text, TABLE_1)
+    assert titles == ["rows", "method", "sql", "squad", "mean", "averaged gain, %"]
+    names = ["untuned", "vanilla", MATCHED, "pada", "auggpt"]
     assert [row[:2] for row in rows] == [[regime, name] for regime in ("300", "all") for name in names]
     assert all(re.fullmatch(r"\d+\.\d ± \d\.\d( \([+-]\S+; \S+ to \S+\))?", cell) for row in rows for cell in row[2:4])
-    means = {row[1]: float(row[4]) for row in rows[:7]}
+    means = {row[1]: float(row[4]) for row in rows[:5]}
     own = [float(cell.split(" ")[0]) for cell in rows[3][2:4]]
     assert means["pada"] == pytest.approx(sum(own) / 2, abs=0.06)
+
+
+def test_the_averaged_gain_is_relative_to_vanilla(facts, text):
+    (over,) = [o for o in compare(facts).over_tasks if (o.regime, o.method, o.baseline) == (300, "pada", "vanilla")]
+    row = table(text, TABLE_1)[4]
+    assert row[1] == "pada" and row[5].startswith(f"{100 * over.found.relative_gain.mean:+.1f}; ")
 
 
 def test_a_gain_is_over_the_methods_own_step_matched_vanilla(facts):
@@ -132,8 +139,8 @@ def test_cells_that_are_missing_are_in_no_mean_and_said_to_be(facts):
     cells = [c for c in facts.cells if c.name != "sql/300/seed-2/pada"]
     failed = [Failure(cell="sql/300/seed-2/pada", line="no room")]
     text = markdown(compare(facts.model_copy(update={"cells": cells, "failed": failed})))
-    (row,) = [r for r in table(text, "Accuracy") if r[:2] == ["300", "pada"]]
-    assert row[2].endswith("(2 of 3 seeds)") and not row[3].endswith("seeds)")
+    (row,) = [r for r in table(text, TABLE_1) if r[:2] == ["300", "pada"]]
+    assert row[2].endswith("; 2 of 3 seeds)") and not row[3].endswith("seeds)")
     assert "- sql/300/seed-2/pada: failed: no room" in text
 
 
@@ -157,10 +164,12 @@ def test_rows_that_are_all_of_one_group_are_an_error_of_the_data(facts):
 
 def test_one_seed_and_one_task_have_no_spread_and_no_mean_over_tasks():
     text = markdown(compare(made_up({**ACCURACY}, {"sql": 0.0}, seeds=(4,))))
-    assert table(text, "Accuracy")[0] == ["rows", "method", "sql"]
+    assert table(text, TABLE_1)[0] == ["rows", "method", "sql"]
     assert "Over all tasks" not in text
-    assert not [row for row in table(text, "Accuracy") if " ± " in row[2]]
-    assert table(text, "By seed: sql, 300 training rows")[0] == ["model", "mean", "SD", "seed 4"]
+    assert not [row for row in table(text, TABLE_1) if " ± " in row[2]]
+    titles, *rows = table(text, "By seed")
+    assert titles == ["rows", "task", "model", "mean", "SD", "seed 4"]
+    assert "pada, shipped" in {row[2] for row in rows} and {row[4] for row in rows} == {"-"}
 
 
 def test_what_cannot_be_seen_is_said_and_models_that_never_differ_say_nothing_of_it():

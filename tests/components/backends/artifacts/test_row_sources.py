@@ -161,6 +161,12 @@ class TestHub:
             assert [row for _, row in read_rows(source)] == SQUAD
         assert next(read_rows("owner/name#validation"))[0] == "owner/name#validation/0000.parquet:1"
 
+    @pytest.mark.parametrize(("part", "rows"), [("[:1]", SQUAD[:1]), ("[1:]", SQUAD[1:]), ("[0:2]", SQUAD), ("[2:]", [])])
+    def test_a_part_of_a_split(self, hub: Path, part: str, rows: list[dict[str, Any]]) -> None:
+        for number, row in enumerate(SQUAD):
+            write_parquet(hub / "plain_text" / "validation" / f"000{number}.parquet", [row])
+        assert [row for _, row in read_rows(f"owner/name#validation{part}")] == rows
+
     def test_what_is_not_there(self, hub: Path) -> None:
         write_parquet(hub / "main" / "train" / "0000.parquet", SQUAD)
         with pytest.raises(InputError, match="owner/name#test: there is no split 'test'; there are train"):

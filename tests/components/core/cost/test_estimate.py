@@ -71,6 +71,14 @@ def test_each_attempt_is_of_fewer_batches_and_of_half_their_rows():
     assert [(a.batches, a.rows) for a in attempts(config, "low")] == [(1, 1)]
 
 
+def test_patterns_of_another_run_are_paid_for_nowhere():
+    config, taken = settings(), settings(analyze={"patterns_from": "gs://b/other"})
+    own, got = by_stage(config), by_stage(taken)
+    for end in ("low", "expected", "high"):
+        assert getattr(got["analyze_patterns"], end) == Usage()
+    assert got["generate_data"] == own["generate_data"] and own["analyze_patterns"].low.calls > 50
+
+
 def test_more_iterations_share_the_rows_but_not_the_analysis():
     one, three = by_stage(settings(loop={"iterations": 1})), by_stage(settings(loop={"iterations": 3}))
     assert three["analyze_patterns"].low.calls == 3 * one["analyze_patterns"].low.calls

@@ -508,6 +508,30 @@ def test_an_earlier_run_s_patterns_are_told_in_words(finished_state: State) -> N
     assert 'id="earlier"' not in render(finished_state)
 
 
+def test_patterns_of_another_run_are_said_to_be_those(finished_state: State) -> None:
+    origin = {"run": "gs://exports/other", "task": "gsm8k", "slm": "org/other-slm", "iteration": 2}
+    summary = {"failures": 24, "analysed": 0, "taken_from": origin, "struck": 1, "redrafted": 0, "dropped": 0}
+    taken = [
+        i.model_copy(
+            update={
+                "summary": summary,
+                "analyses": [],
+                "progress": {},
+                "patterns": [p.model_copy(update={"size": 0, "row_ids": [], "features": []}) for p in i.patterns],
+            }
+        )
+        for i in finished_state.iterations
+    ]
+    state = finished_state.model_copy(update={"iterations": taken})
+    said = noted(state)
+    assert "patterns and strategies are those of iteration 2 of the run at gs://exports/other (task gsm8k, org/other-slm)" in said
+    page = Page(render(state))
+    assert "24 validation failures, patterns taken from another run" in page.text
+    assert "Taken from" in page.text and "0 analysed" not in page.text and "0 failures" not in page.text
+    assert "taken from another run, for 24 validation failures" in page.text
+    assert "Taken from" not in Page(render(finished_state)).text
+
+
 @pytest.mark.parametrize(
     ("branch", "parents", "said"),
     [

@@ -1,9 +1,12 @@
 """What counts as the same text, and above all what does not."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pada_agent.components.core.separation import duplicates
 from pada_agent.components.core.separation.duplicates import NearDuplicates, normalise, tokens
 
 PASSAGE = " ".join(
@@ -115,3 +118,36 @@ def test_an_exact_copy_has_similarity_one_and_the_closest_wins() -> None:
 def test_symmetric_on_any_text(one: str, other: str) -> None:
     assert (closest(one, other) is None) == (closest(other, one) is None)
     assert closest(one, one) == ("known", 1.0)
+
+
+PIECES = (
+    ("customers", "customer", "Customers"), ("the", "", "of the"), ("7", "8", "7"), ("17", "1,000", "17"),
+    ("Oslo", "oslo", "Oslo"), ("-5", "5", "- 5"), ("x2", "x2", "x3"), ("\n", " ", "-\n"),
+    ("colour", "color", "½"), ("'8'", "'8'", "8"),
+)  # fmt: skip
+
+
+def test_rows_with_other_numbers_need_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same is found as by a comparison with each row."""
+    draw, found = random.Random(0), {}
+    sets = []
+    for _ in range(150):
+        base = [draw.choice(PIECES) for _ in range(draw.randint(3, 9))]
+        varied = [[piece[draw.choice((0, 0, 0, 1, 2))] for piece in base] for _ in range(8)]
+        sets.append([(" ".join(row), " ".join(row[::-1])) for row in varied])
+    for how in ("by numbers", "plainly"):
+        if how == "plainly":
+            monkeypatch.setattr(duplicates, "_numbers", lambda row: ())
+        found[how] = [twins(rows) for rows in sets]
+    assert found["by numbers"] == found["plainly"]
+    similar = [twin for of in found["plainly"] for twin in of if twin and twin[1] < 1]
+    assert len(similar) > 100, "rows that are the same in other words are among them"
+
+
+def twins(rows: list[tuple[str, str]]) -> list[tuple[str, float] | None]:
+    """What each row repeats of those before it."""
+    seen, found = NearDuplicates(0.6), []
+    for i, parts in enumerate(rows):
+        found.append(seen.closest(*parts))
+        seen.add(str(i), *parts)
+    return found

@@ -1,9 +1,15 @@
 """Training rows most like a question."""
 
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
+from math import fsum, log, sqrt
 
+import pytest
+
+from pada_agent.components.core.separation.duplicates import tokens
 from pada_agent.components.core.separation.nearest import NearestRows
 from pada_agent.components.core.tasks.registry import load_task
 
@@ -49,3 +55,38 @@ def test_equally_near_rows_have_one_order_in_every_process():
         seeded = {**os.environ, "PYTHONHASHSEED": seed}
         orders.add(subprocess.run([sys.executable, "-c", program], env=seeded, capture_output=True, check=True).stdout)
     assert len(orders) == 1
+
+
+def by_a_look_at_all(rows):
+    """A function that puts the places of all rows in order, the nearest to a question first."""
+    words = [set(tokens(TASK.question(row))) for row in rows]
+    having = Counter(word for of in words for word in of)
+    weight = {word: log((1 + len(rows)) / n) ** 2 for word, n in having.items()}
+    length = [sqrt(fsum(weight[word] for word in of)) or 1 for of in words]
+
+    def in_order(question):
+        asked = set(tokens(TASK.question(question)))
+        alike = [fsum(weight[word] for word in asked & of) / length[i] for i, of in enumerate(words)]
+        return sorted(range(len(rows)), key=lambda i: (-alike[i], i))
+
+    return in_order
+
+
+@pytest.mark.parametrize("length", [3, 12, 60])
+def test_the_rows_that_are_not_looked_at_are_none_of_the_nearest(length):
+    draw = random.Random(length)
+    words = [f"w{n}" for n in range(400)]
+    common = [1 / (n + 1) for n in range(400)]
+
+    def asked():
+        return " ".join(draw.choices(words, common, k=draw.choice((1, length, length, length))))
+
+    questions = [asked() for _ in range(300)]
+    rows = [fields(q) for q in [*questions, *questions[:40], *(" ".join(reversed(q.split())) for q in questions[:40])]]
+    near, plainly, looked_at = NearestRows(TASK, rows), by_a_look_at_all(rows), []
+    for question in [fields(asked()) for _ in range(20)] + rows[:10] + [fields("w0"), fields("none of them")]:
+        order = plainly(question)
+        for most in (0, 1, 3, 40, 500):
+            assert near.places(question, most) == order[:most][::-1]
+        looked_at.append(len(near._candidates(near._asked(question), 3)))
+    assert length < 60 or min(looked_at) < 10, "and these are nearly all of them"

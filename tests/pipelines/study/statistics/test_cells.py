@@ -69,6 +69,17 @@ def test_a_gain_smaller_than_runs_differ_is_none() -> None:
     assert found.p_by_seed[2] == pytest.approx(2 / 2**5)
 
 
+def test_runs_that_happen_to_be_equal_are_not_sure() -> None:
+    """Both runs gain ten rows of 200, other ones: they differ by nothing, and their rows still do."""
+    method = np.zeros((2, 200))
+    method[0, :10], method[1, 10:20] = 1, 1
+    found = compare_cells(scores(method), scores(np.zeros((2, 200)))).difference
+    assert found.mean == pytest.approx(0.05)
+    of_rows = method.mean(axis=0)
+    half = stats.t.ppf(0.975, 199) * of_rows.std(ddof=1) / np.sqrt(200)
+    assert (found.low, found.high) == pytest.approx((0.05 - half, 0.05 + half))
+
+
 def test_a_few_rows_need_the_exact_test() -> None:
     """Five rows that every run gains: Student's test takes them for certain, and they are 1 in 16."""
     method = np.zeros((3, 300))
