@@ -1,6 +1,7 @@
 """`pada estimate`: what a run will ask of the LLMs, as a table, from the config and its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from pada_agent.components.backends.artifacts.row_sources import read_rows
@@ -37,15 +38,30 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"The {role} is asked in batches, {llm.batch_discount:.0%} off its prices; each step may take up to a day.")
 
 
-def estimated(settings: Settings) -> tuple[list[StageEstimate], int, int]:
-    """The estimate by stage, and the training and validation rows it is for."""
+@dataclass(frozen=True)
+class RowsRead:
+    """Training rows: their number and the first of them; and the number of validation rows."""
+
+    train: int
+    first: list[Fields]
+    validation: int
+
+
+def rows_of(settings: Settings) -> RowsRead:
+    """Read what an estimate is made from. Raises InputError for rows that cannot be read."""
     own = settings.task
-    task = open_task(own, settings.prompts)
-    train, rows = _train_rows(task, own.train, own.train_size)
+    train, rows = _train_rows(open_task(own, settings.prompts), own.train, own.train_size)
     validation = own.validation_size or count_rows(own.validation)
     if not own.selection and not own.validation_size:
         validation = (validation + 1) // 2  # the other half becomes the selection rows
-    return estimate(settings, task, rows, train, validation), train, validation
+    return RowsRead(train, rows, validation)
+
+
+def estimated(settings: Settings, known: RowsRead | None = None) -> tuple[list[StageEstimate], int, int]:
+    """The estimate by stage, and the training and validation rows it is for; of `known` rows, if they were read before."""
+    rows = known or rows_of(settings)
+    stages = estimate(settings, open_task(settings.task, settings.prompts), rows.first, rows.train, rows.validation)
+    return stages, rows.train, rows.validation
 
 
 def together(stages: Sequence[StageEstimate]) -> StageEstimate:

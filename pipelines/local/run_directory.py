@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
@@ -32,6 +30,7 @@ from pada_agent.components.core.figures import Numbers
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.state import LATEST_STATE
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.local.held_folder import held
 
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
@@ -151,18 +150,8 @@ class RunDirectory:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the directory; a second process is refused. The lock ends with the process, however it ends."""
-        lock = FileLock(self.path / ".lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=False)
-        except Timeout as e:
-            raise InputError(f"{self.path}: another process is running in this directory; wait for it or stop it") from e
-        except OSError as e:
-            raise InputError(f"{self.path}: cannot be written ({e.strerror}); give another --run-dir") from e
-        try:
+        with held(self.path, "another process is running in this directory; wait for it or stop it", "--run-dir"):
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def brought(self) -> Iterator[Path]:

@@ -10,13 +10,13 @@ Work that runs share is counted once. For hours divide by what the report of one
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import StageEstimate
 from pada_agent.components.core.row_quotas import iteration_rows
 from pada_agent.components.core.settings import Settings
-from pada_agent.pipelines.cost_table import HEADINGS, aligned, cells, count_rows, estimated, together
+from pada_agent.pipelines.cost_table import HEADINGS, RowsRead, aligned, cells, count_rows, estimated, rows_of, together
 from pada_agent.pipelines.study.outcomes import VANILLA
 from pada_agent.pipelines.study.study_file import Study
 
@@ -56,15 +56,16 @@ def show_study_estimate(study: Study, say: Callable[[str], object] = print) -> N
     asked = {method: StageEstimate(method, Usage(), Usage(), Usage()) for method in study.methods}
     work, seeds, runs = Work(), len(study.seeds), dict.fromkeys(study.methods, 0)
     for task, regimes in study.regimes.items():
+        whole = study.settings(task, 0, VANILLA, study.seeds[0])
+        read, selection, test = _read(whole)
         for regime in regimes:
-            plain = study.settings(task, regime, VANILLA, study.seeds[0])
-            rows = _rows(plain)
-            work += _vanilla(plain, rows).times(seeds)
+            known = replace(read, train=regime or read.train)
+            rows = Rows(known.train, known.validation, selection + test)
+            work += _vanilla(whole, rows).times(seeds)
             for method in study.methods:
                 settings = study.settings(task, regime, method, study.seeds[0])
-                stages = together(estimated(settings)[0])
-                for _ in study.seeds:
-                    asked[method] = together([asked[method], stages])
+                stages = together(estimated(settings, known)[0])
+                asked[method] = together([asked[method], *[stages] * seeds])
                 runs[method] += seeds
                 work += _augmented(settings, rows).times(seeds)
     lines = [["method", "runs", *HEADINGS[1:]]]
@@ -75,11 +76,11 @@ def show_study_estimate(study: Study, say: Callable[[str], object] = print) -> N
     say("Expected (least to most) as for a run. Work that runs share is counted once, a step-matched model for each method.")
 
 
-def _rows(settings: Settings) -> Rows:
-    _, train, validation = estimated(settings)
-    own = settings.task
-    selection = own.selection_size or (count_rows(own.selection) if own.selection else validation)
-    return Rows(train, validation, selection + (own.test_size or count_rows(own.test)))
+def _read(settings: Settings) -> tuple[RowsRead, int, int]:
+    """A task's rows, read once for all sizes and methods; and the numbers of selection and test rows."""
+    read, own = rows_of(settings), settings.task
+    selection = own.selection_size or (count_rows(own.selection) if own.selection else read.validation)
+    return read, selection, own.test_size or count_rows(own.test)
 
 
 def _vanilla(settings: Settings, rows: Rows) -> Work:

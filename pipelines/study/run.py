@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.backends.record_files import read_record
 from pada_agent.components.core.errors import InputError, PadaError
+from pada_agent.pipelines.local.held_folder import held
 from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
@@ -39,7 +37,7 @@ def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str
     Raises PadaError once all is written, if a cell failed; the next start tries it again.
     """
     book = Book(study, out, list(cells(study, out)))
-    with _held(out):
+    with held(out, "another study is running here; wait for it, stop it or give another --out", "--out"):
         todo = [cell for cell in book.plan if not book.enter(cell)]
         book.write()
         say(f"{len(book.plan) - len(todo)} of {len(book.plan)} cells are finished")
@@ -125,20 +123,3 @@ class Book:
             cells=[self.found[cell.name].cell for cell in self.plan if cell.name in self.found],
             failed=failed or [],
         )
-
-
-@contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """One study at a time in a folder."""
-    lock = FileLock(out / ".lock", blocking=False)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as e:
-        raise InputError(f"{out}: another study is running here; wait for it, stop it or give another --out") from e
-    except OSError as e:
-        raise InputError(f"{out}: cannot be written ({e.strerror}); give another --out") from e
-    try:
-        yield
-    finally:
-        lock.release()

@@ -202,5 +202,6 @@ def test_no_method_gets_held_out_text_into_a_prompt_or_the_training_data(run):
             assert iteration["accepted"] == SIZES["train"], "no copy is refused on the way to the training"
         # The next method begins where vanilla was evaluated, as a run of its own would.
         (run_dir / "settings.json").unlink()
+        shutil.rmtree(run_dir / "ledger", ignore_errors=True)  # where nothing is right, contrast asks what error alone asks
         for task in run_dir.glob("*-1*"):
             shutil.rmtree(task)

@@ -28,10 +28,10 @@ cli.app = lambda: LOAD()
 cli.main()
 """
 STUDY = """
-import os
 from pathlib import Path
-from pada_agent.pipelines.study.side_by_side import _run
-_run(None, Path(FOLDER) / "seed-0", sorted(os.sched_getaffinity(0)), lambda *_: LOAD())
+from pada_agent.pipelines.study import side_by_side
+side_by_side._end_with_parent = lambda: None  # this process is nobody's child
+side_by_side._run(side_by_side.Item("cell", Path(FOLDER) / "cell", None), side_by_side.shares(1)[0], lambda _: LOAD())
 """
 
 

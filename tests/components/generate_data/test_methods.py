@@ -24,7 +24,7 @@ from pada_agent.components.generate_data.shown import NOT_NEW
 SQL = {"name": "text_to_sql", "options": {"database": str(QUICKSTART / "shop.sql")}}
 TASKS = ("text_to_sql", "gsm8k", "squad", "arc_challenge")
 ERRORS = ("t0", "t2", "t4")  # every second of six rows is answered wrongly, with WRONG
-WRONG, REPHRASING = "Wrongly said.", "by putting known ones into other words"
+WRONG, REPHRASING = "Wrongly said.", "into other words, as another person would ask"
 CITIES = ("Oslo", "Lyon", "Porto", "Graz", "Turin", "Ghent")
 FROM_ERRORS = ("learning_from_error", "learning_by_contrast", "llm2llm")
 
