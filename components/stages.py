@@ -22,11 +22,14 @@ class Resources:
     gpu: bool = False
 
 
+_SLM = Resources(("4", "8"), ("16Gi", "32Gi"), 24 * 3600, gpu=True)
 IMAGES = {
     "agents": Resources(("1", "2"), ("1Gi", "4Gi"), 6 * 3600),  # no torch
     "analysis": Resources(("2", "4"), ("4Gi", "8Gi"), 6 * 3600),  # Parquet, embeddings
-    "slm": Resources(("4", "8"), ("16Gi", "32Gi"), 24 * 3600, gpu=True),
+    "slm": _SLM,
+    "study": _SLM,  # a cell of a study: all stages in one container
 }
+BUILT_ON = {"study": "slm"}  # what is said of the one holds for the other
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ STUDY_PROGRAMS: dict[str, Stage] = {
     ),
     "study_cell": Stage(
         settings=Section,
-        image="slm",
+        image="study",
         inputs=Ports(("plan",)),
         outputs=("facts",),
         values=(),

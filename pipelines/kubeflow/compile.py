@@ -1,6 +1,7 @@
 """`pada compile`: the loop, or a study of it, as a package for Kubeflow Pipelines or Vertex AI, checked before it is written."""
 
 import importlib
+import json
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,7 @@ from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.kubeflow.run_order import check_settings
 from pada_agent.pipelines.kubeflow.study import build_study
 
+STUDY_BYTES = 60_000  # it is in one argument of each program that looks at the whole study: Linux takes 128 KiB
 MANY_TASKS = 30  # tests/components/test_recorded_inputs.py measures it
 Target = Kubernetes | Vertex
 
@@ -84,6 +86,8 @@ def write_study(study: Mapping[str, Any], runs: Mapping[str, Settings], jobs: in
     Raises InputError.
     """
     _check_suffix(file)
+    if (size := len(json.dumps(study))) > STUDY_BYTES:
+        raise InputError(f"the study is {size} bytes of JSON, where a package takes {STUDY_BYTES}; compare fewer tasks in one")
     text = _arranged(_sdk_text(build_study(study, jobs, place)), arrange_loops)
     check_package(text, _target(place))
     spec, *platform = documents_of(text)

@@ -17,7 +17,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.form import FIELDS, parameters_of
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import EMBEDDED, LlmSettings, Settings
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import STAGES, STUDY_PROGRAMS
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
 
 LONGEST_RUN_NAME = 128  # of Vertex, and of the columns for names in KFP's database
@@ -169,7 +169,9 @@ def _check_mounted(package: Package, address: Address) -> None:
     upload = (
         f"upload it to {' or '.join(SCHEMES[package.target])}{', or give a hub id' if address.kind in ('rows', 'model') else ''}"
     )
-    for stage in package.runners(address.readers):
+    # All of a study's programs look at them: the cells of other data are other cells.
+    whole_study = package.is_study and address.is_known_by_content
+    for stage in STUDY_PROGRAMS if whole_study else package.runners(address.readers):
         mounts = {BUCKETS} if package.target == VERTEX else package.mounts(stage)
         if not any(normpath(address.value).startswith(f"{mount.rstrip('/')}/") for mount in mounts):
             volume = "give it below /gcs/" if package.target == VERTEX else _volume(package, stage, mounts)

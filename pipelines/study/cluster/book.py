@@ -1,30 +1,47 @@
 """What is there of a study at a URI, and what is not.
 
+gs://bucket/studies/a/plan.json                          what was planned last
 gs://bucket/studies/a/sql/300/seed-0/pada/cell.json      finished
-gs://bucket/studies/a/sql/300/seed-0/pada/failed.json    {"line": "teacher: HTTP 401 ..."} of its last try, if that failed
+gs://bucket/studies/a/sql/300/seed-0/pada/try.json       {"line": "teacher: HTTP 401 ...", "killed": 0} of its last try
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from pydantic import Field, ValidationError
 
+from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.store.objects import read, remove, write
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Record
 from pada_agent.pipelines.study.cell import Cell
 from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts
 from pada_agent.pipelines.study.packed import unpack
 from pada_agent.pipelines.study.run import Book, cells
 
-FAILED_FILE = "failed.json"
-NOT_RUN = "not run yet"
+TRY_FILE = "try.json"
+PLANNED = "plan.json"
 
 
-def open_book(values: Any, uri: str) -> Book:
-    """The study whose cells are below `uri`, with those that are finished. Raises InputError."""
-    if not uri:
+class Try(Record):
+    """How the last try of a cell that is not finished went."""
+
+    line: str = "not run yet"
+    killed: int = Field(default=0, ge=0, description="how many tries in a row ended without a word, this one too while it lasts")
+
+
+KILLED = "its container was killed at work, perhaps for want of memory; or it is still at work"
+
+
+def work_uri(ex: Executor) -> str:
+    """Where the study's cells are. Raises InputError."""
+    if not (uri := str(ex.parameter("work_uri", "")).rstrip("/")):
         raise InputError("work_uri: missing; give the folder in a store where the study's cells are kept")
-    study = unpack(values)
+    return uri
+
+
+def open_book(ex: Executor) -> Book:
+    """The study that a task is given, with the cells that are finished below its `work_uri`. Raises InputError."""
+    uri, study = work_uri(ex), unpack(ex.parameter("study"))
     book = Book(study, uri, list(cells(study, uri)))
     for cell in book.plan:
         book.enter(cell)
@@ -42,28 +59,39 @@ def facts_of(book: Book) -> StudyFacts:
 
 
 def unfinished(book: Book, step: str) -> Iterator[Cell]:
-    """The cells that can be run: with the step `vanilla` what all methods begin with, else methods' own."""
-    for cell in book.plan:
-        ready = not cell.needs or cell.needs in book.found
-        if (cell.method == VANILLA) == (step == VANILLA) and ready and cell.name not in book.found:
-            yield cell
+    """The cells that can be run: with the step `vanilla` what all methods begin with, else methods' own.
+
+    Those that were killed come last: in Kubeflow one that is killed again keeps all that come after it from being started.
+    """
+    todo = [
+        cell
+        for cell in book.plan
+        if (cell.method == VANILLA) == (step == VANILLA)
+        and cell.name not in book.found
+        and (not cell.needs or cell.needs in book.found)
+    ]
+    return iter(sorted(todo, key=lambda cell: last_try(cell).killed))
 
 
-def note_failure(cell: Cell, line: str) -> None:
-    """Say why a try failed."""
-    write(f"{cell.place}/{FAILED_FILE}", json.dumps({"line": line}).encode())
+def last_try(cell: Cell) -> Try:
+    """How it went."""
+    with suppress(ValidationError):
+        return Try.model_validate_json(read(f"{cell.place}/{TRY_FILE}") or b"")
+    return Try()
 
 
-def forget_failure(cell: Cell) -> None:
+def note_try(cell: Cell, line: str, killed: int = 0) -> None:
+    """Say how it went."""
+    write(f"{cell.place}/{TRY_FILE}", Try(line=line, killed=killed).model_dump_json().encode())
+
+
+def forget_try(cell: Cell) -> None:
     """The cell is finished."""
     with suppress(InputError):  # without the right to delete it stays, and nobody reads it
-        remove(f"{cell.place}/{FAILED_FILE}")
+        remove(f"{cell.place}/{TRY_FILE}")
 
 
 def _why(book: Book, cell: Cell) -> str:
     if cell.needs and cell.needs not in book.found:
         return f"it needs {cell.needs}, which is missing"
-    try:
-        return str(json.loads(read(f"{cell.place}/{FAILED_FILE}") or b"")["line"])
-    except (ValueError, KeyError, TypeError):
-        return NOT_RUN
+    return last_try(cell).line

@@ -10,7 +10,7 @@ from pada_agent.pipelines.study.run import FACTS_FILE, PAGE_FILE, TABLES_FILE, w
 
 def run(ex: Executor) -> None:
     """Gather, and write what `pada study` writes."""
-    facts = facts_of(open_book(ex.parameter("study"), str(ex.parameter("work_uri"))))
+    facts = facts_of(open_book(ex))
     with OwnFolder("pada-study-") as folder:
         write_facts(facts, folder)
         write_tables(facts, folder)

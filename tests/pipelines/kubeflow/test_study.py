@@ -9,6 +9,7 @@ from pada_agent.components.core.settings import whole_numbers
 from pada_agent.components.stages import STUDY_PROGRAMS
 from pada_agent.pipelines.kubeflow.package import documents_of, read_package, stage_of
 from pada_agent.pipelines.kubeflow.package_check import check_package
+from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.study.packed import unpack
 from pada_agent.pipelines.study.study_file import read_study
 
@@ -78,7 +79,7 @@ def test_a_cell_has_what_its_stages_have_in_the_loop(compiled, tmp_path):
     by_program = {stage_of(e["container"]): (label, e["container"]) for label, e in executors.items()}
     assert by_program.keys() == STUDY_PROGRAMS.keys()
     label, cell = by_program["study_cell"]
-    assert cell["image"].startswith("registry.example/team/pada-agent/slm:")
+    assert cell["image"].startswith("registry.example/team/pada-agent/study:")
     assert cell["resources"]["accelerator"]["resourceType"] == "nvidia.com/gpu"
     assert not any("accelerator" in c["resources"] for name, (_, c) in by_program.items() if name != "study_cell")
     placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
@@ -104,12 +105,32 @@ def test_on_vertex_a_cell_gets_the_machine_of_the_placement(compiled, tmp_path):
 
 def test_a_placement_may_say_what_a_cell_gets(compiled, tmp_path):
     placement = tmp_path / "placement.yaml"
-    placement.write_text(yaml.safe_dump({"stages": {"study_cell": {"timeout": "3d", "volumes": {"data": "/data"}}}}))
-    on_volume = {**SQUAD, "task": {**SQUAD["task"], "train": "/data/train.jsonl"}}
-    file, said = compiled(study_file(tmp_path, on_volume), "--placement", placement)
+    on_volume = {**SQUAD, "task": {**SQUAD["task"], "train": "/data/train.jsonl"}, "slm": {"model": "/data/slm"}}
+
+    def call(**said):
+        placement.write_text(yaml.safe_dump(said))
+        return compiled(study_file(tmp_path, on_volume), "--placement", placement)
+
+    data = {"volumes": {"data": "/data"}}
+    file, said = call(all=data, stages={"study_cell": {"timeout": "3d"}})
     assert said == ""
     cell = documents_of(file.read_text())[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-study-cell"]
     assert cell["activeDeadlineSeconds"] == str(3 * 86400) and cell["pvcMount"][0]["mountPath"] == "/data"
+    for missing in STUDY_PROGRAMS:
+        _, said = call(stages={name: data for name in STUDY_PROGRAMS if name != missing})
+        assert f"task.train: /data/train.jsonl is on no volume that {missing} has" in said, "its cells would have other keys"
+    on_volume["task"]["train"] = SQUAD["task"]["train"]
+    assert call(stages={"study_cell": data})[1] == "", "the model is read by cells alone"
+
+
+def test_what_is_said_of_slm_holds_for_cells_unless_study_says_otherwise():
+    said = {"slm": {"gpu": {"resource": "nvidia.com/gpu", "count": 2}, "node_selector": {"card": "l4"}}, "study": {"timeout": "3d"}}
+    task = Placement.model_validate({"roles": said}).of("study_cell")
+    assert (task.gpu.count, task.node_selector, task.timeout) == (2, {"card": "l4"}, 3 * 86400)
+    said["study"] = {"gpu": None}
+    placement = Placement.model_validate({"roles": said})
+    assert placement.of("study_cell").gpu is None and placement.of("train_lora").gpu.count == 2
+    assert placement.of("study_plan").node_selector == {}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +138,7 @@ def test_a_placement_may_say_what_a_cell_gets(compiled, tmp_path):
     [
         (
             {"task": {**SQUAD["task"], "test": "/here/test.jsonl"}},
-            "squad, vanilla: task.test: /here/test.jsonl is on no volume that study_cell",
+            "squad, vanilla: task.test: /here/test.jsonl is on no volume that study_plan",
         ),
         ({"teacher": {"base_url": "embedded", "model": "m.gguf"}}, "teacher.base_url: there is no embedded server on a cluster"),
         ({"judge": {"base_url": "http://127.0.0.1:1/v1", "model": "j"}}, "judge.base_url: http://127.0.0.1:1/v1 is this machine"),
@@ -132,6 +153,8 @@ def test_a_study_needs_its_file_and_the_loop_takes_none(pada, tmp_path, compiled
     given = ["compile", "--target", "kubernetes", "--registry", "registry.example/team"]
     assert "--config: missing" in pada(*given, "--pipeline", "study")[2]
     assert "--config: with --pipeline study; " in pada(*given, "--config", study_file(tmp_path))[2]
+    large = {**SQUAD, "slm": {"model": "m" * 70_000}}
+    assert "a package takes 60000; compare fewer tasks in one" in compiled(study_file(tmp_path, large))[1]
     assert "give a name that ends in .yaml" in compiled(study_file(tmp_path), "-o", tmp_path / "p.json")[1]
 
 

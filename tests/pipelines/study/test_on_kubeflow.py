@@ -19,7 +19,7 @@ from pada_agent.components.stages import STUDY_PROGRAMS
 from pada_agent.pipelines.kubeflow.package import read_package
 from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Images, Placement
-from pada_agent.pipelines.local.run import Parts
+from pada_agent.pipelines.local.run import Parts, entry
 from pada_agent.pipelines.study import methods, packed
 from pada_agent.pipelines.study.cluster import run_cell
 from pada_agent.pipelines.study.cluster.package import write_package
@@ -53,12 +53,20 @@ def spec(tmp_path_factory):
     return read_package(folder / "study.yaml", "kubernetes").spec
 
 
+class Killed(BaseException):
+    """Stands for the end of a container of which nothing is heard any more."""
+
+
+def killed(stage):
+    raise Killed
+
+
 class Cluster:
     """What a cluster keeps between runs: the store of the study's cells, here a folder."""
 
     def __init__(self, spec, folder):
         self.spec, self.folder, self.work = spec, folder, folder / "work"
-        self.runs = 0
+        self.runs, self.killed = 0, ""
 
     def run(self, study, **parameters):
         """The tasks of one run of the study, by name."""
@@ -78,7 +86,8 @@ class Cluster:
         try:
             if program is run_cell:
                 with executor.told(run_cell.task_name(executor)):
-                    run_cell.run(executor, Parts(publish=no_report))
+                    stage = killed if executor.parameter("cell") == self.killed else entry
+                    run_cell.run(executor, Parts(stage=stage, publish=no_report))
             else:
                 with executor.told():
                     program.run(executor)
@@ -171,8 +180,9 @@ def test_a_cell_that_fails_stops_no_other_and_is_told_and_tried_again(spec, stub
     assert [c["method"] for c in facts["cells"]] == ["vanilla", "planted"]
     assert [f["cell"] for f in facts["failed"]] == ["words/all/seed-0/broken"] and "401" in facts["failed"][0]["line"]
     assert "words/all/seed-0/broken: failed" in cluster.file("tables")
-    rule.times = 0
+    rule.times, asked = 0, len(stub.asks)
     cluster.run(study)
+    assert {ask.body["model"] for ask in stub.asks[asked:]} == {"broken"}, "what is finished is not paid again"
     assert cluster.cells_run()["methods"] == ["words/all/seed-0/broken"]
     assert "failed" not in json.loads(cluster.file("facts"))
 
@@ -185,6 +195,26 @@ def test_cells_for_which_a_run_has_no_room_are_missing_and_the_next_one_runs_the
     assert "words/all/seed-0/random: not run yet" in cluster.said
     cluster.run(study, cells_in_a_run=1)
     assert cluster.cells_run()["methods"] == ["words/all/seed-0/random"]
+    with pytest.raises(TaskFailed, match="plan-vanilla"):
+        cluster.run(study, cells_in_a_run=0)
+    assert cluster.said == "cells_in_a_run: is 0; give 1 or more"
+
+
+def test_a_cell_that_is_killed_comes_last_and_after_some_times_has_failed(spec, stub, tmp_path):
+    study = read_study(write_study(tmp_path, stub.url, methods=METHODS, seeds=[0]))
+    cluster, planted, random = Cluster(spec, tmp_path), "words/all/seed-0/planted", "words/all/seed-0/random"
+    cluster.killed = planted
+    for told in ([planted, random], [random, planted], [planted]):
+        with pytest.raises(Killed):
+            cluster.run(study)
+        assert cluster.cells_run()["methods"] == told
+    with pytest.raises(TaskFailed, match="result"):
+        cluster.run(study)
+    assert f"{planted}: its container was killed 3 times in a row" in cluster.said
+    assert f"{planted}: failed: its container was killed 3 times" in cluster.file("tables")
+    cluster.killed = ""
+    cluster.run(study)
+    assert cluster.cells_run()["methods"] == [planted] and "failed" not in json.loads(cluster.file("facts"))
 
 
 def test_methods_of_a_seed_without_vanilla_are_not_run(spec, stub, tmp_path):
@@ -231,10 +261,14 @@ def test_a_container_of_a_cell_that_cannot_be_run_ends_well_and_says_why(stub, t
         return subprocess.run([sys.executable, *given], capture_output=True, text=True, check=False)
 
     done = started("words/all/seed-0/vanilla")
+    assert done.returncode == 1 and "work is not where the plan saw it" in done.stderr, "a folder of this container alone"
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "plan.json").write_text(json.dumps(values))
+    done = started("words/all/seed-0/vanilla")
     assert done.returncode == 0 and "words/all/seed-0/vanilla: failed: InputError: " in done.stderr
     said = json.loads((tmp_path / "run/cell/output_metadata.json").read_text())["artifacts"]["facts"]["artifacts"][0]["metadata"]
     assert (said["cell"], said["ended"]) == ("words/all/seed-0/vanilla", "failed") and "test.jsonl" in said["why"]
-    assert json.loads((tmp_path / "work/words/all/seed-0/vanilla/failed.json").read_text())["line"] == said["why"]
+    assert json.loads((tmp_path / "work/words/all/seed-0/vanilla/try.json").read_text())["line"] == said["why"]
     done = started("words/all/seed-9/vanilla")
     assert done.returncode == 1 and "there is none called 'words/all/seed-9/vanilla' in this study" in done.stderr
 
@@ -248,9 +282,13 @@ def test_a_cell_that_is_stopped_has_not_failed(stub, tmp_path):
     def stop(stage):
         raise SystemExit(143)
 
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "plan.json").write_text("{}")
+
     with pytest.raises(SystemExit):
         run_cell.run(Executor(executor_input(tmp_path, "words/all/seed-0/vanilla", tmp_path / "work")), Parts(stage=stop))
-    assert not list((tmp_path / "work").rglob("failed.json"))
+    (tried,) = (tmp_path / "work").rglob("try.json")
+    assert json.loads(tried.read_text()) == {"line": "not run yet", "killed": 0}
 
 
 def test_a_study_survives_its_package(tmp_path, stub):
