@@ -126,7 +126,7 @@ def test_a_placement_may_say_what_a_cell_gets(compiled, tmp_path):
 def test_what_is_said_of_slm_holds_for_cells_unless_study_says_otherwise():
     said = {"slm": {"gpu": {"resource": "nvidia.com/gpu", "count": 2}, "node_selector": {"card": "l4"}}, "study": {"timeout": "3d"}}
     task = Placement.model_validate({"roles": said}).of("study_cell")
-    assert (task.gpu.count, task.node_selector, task.timeout) == (2, {"card": "l4"}, 3 * 86400)
+    assert (task.gpu.count, task.node_selector, task.timeout_seconds) == (2, {"card": "l4"}, 3 * 86400)
     said["study"] = {"gpu": None}
     placement = Placement.model_validate({"roles": said})
     assert placement.of("study_cell").gpu is None and placement.of("train_lora").gpu.count == 2
@@ -153,7 +153,7 @@ def test_a_study_needs_its_file_and_the_loop_takes_none(pada, tmp_path, compiled
     given = ["compile", "--target", "kubernetes", "--registry", "registry.example/team"]
     assert "--config: missing" in pada(*given, "--pipeline", "study")[2]
     assert "--config: with --pipeline study; " in pada(*given, "--config", study_file(tmp_path))[2]
-    large = {**SQUAD, "slm": {"model": "m" * 70_000}}
+    large = {**SQUAD, "teacher": {**LLM, "model": "m" * 70_000}}
     assert "a package takes 60000; compare fewer tasks in one" in compiled(study_file(tmp_path, large))[1]
     assert "give a name that ends in .yaml" in compiled(study_file(tmp_path), "-o", tmp_path / "p.json")[1]
 

@@ -262,7 +262,6 @@ def test_a_container_of_a_cell_that_cannot_be_run_ends_well_and_says_why(stub, t
 
     done = started("words/all/seed-0/vanilla")
     assert done.returncode == 1 and "work is not where the plan saw it" in done.stderr, "a folder of this container alone"
-    (tmp_path / "work").mkdir()
     (tmp_path / "work" / "plan.json").write_text(json.dumps(values))
     done = started("words/all/seed-0/vanilla")
     assert done.returncode == 0 and "words/all/seed-0/vanilla: failed: InputError: " in done.stderr
