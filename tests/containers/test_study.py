@@ -76,13 +76,13 @@ def study(stub, store, tmp_path):
 
 
 def test_a_study_runs_container_by_container_and_what_is_finished_is_not_run_again(pods, study):
-    def run(number):
+    def run(name, uri):
         before = len(pods.ran)
-        run = PackageRun(pods.spec, pods.root, pods.start, contained=True, run_id=f"run{number}")
-        run.run(study=study, work_uri=f"{pods.store.uri}/study")
+        run = PackageRun(pods.spec, pods.root, pods.start, contained=True, run_id=name)
+        run.run(study=study, work_uri=uri)
         return run, pods.ran[before:]
 
-    first, ran = run(1)
+    first, ran = run("first", f"{pods.store.uri}/study")
     order = ["plan-vanilla", "cell-vanilla-0", "plan-methods", "cell-methods-0", "tables", "result"]
     assert ran == [(name, 0) for name in order]
     assert [first.tasks[f"plan-{step}"].parameters["cells"] for step in ("vanilla", "methods")] == [[VANILLA], [PADA]]
@@ -94,7 +94,7 @@ def test_a_study_runs_container_by_container_and_what_is_finished_is_not_run_aga
     assert {f"{cell}/cell.json" for cell in (VANILLA, PADA)} <= below
     asked = len(pods.asks())
     assert asked > 0
-    again, ran = run(2)
+    again, ran = run("again", f"{pods.store.uri}/study/")
     assert ran == [(name, 0) for name in order]
     assert len(pods.asks()) == asked
     for artifact in ("facts", "tables", "page"):
