@@ -5,8 +5,8 @@ gs://bucket/studies/a/sql/300/seed-0/pada/cell.json      finished
 gs://bucket/studies/a/sql/300/seed-0/pada/try.json       {"line": "teacher: HTTP 401 ...", "killed": 0} of its last try
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
+
 from pydantic import Field, ValidationError
 
 from pada_agent.components.backends.executor import Executor
@@ -20,6 +20,7 @@ from pada_agent.pipelines.study.run import Book, cells
 
 TRY_FILE = "try.json"
 PLANNED = "plan.json"
+KILLED = "its container was killed at work, perhaps for want of memory; or it is still at work"
 
 
 class Try(Record):
@@ -27,9 +28,6 @@ class Try(Record):
 
     line: str = "not run yet"
     killed: int = Field(default=0, ge=0, description="how many tries in a row ended without a word, this one too while it lasts")
-
-
-KILLED = "its container was killed at work, perhaps for want of memory; or it is still at work"
 
 
 def work_uri(ex: Executor) -> str:
@@ -58,7 +56,7 @@ def facts_of(book: Book) -> StudyFacts:
     return book.facts(missing(book))
 
 
-def unfinished(book: Book, step: str) -> Iterator[Cell]:
+def unfinished(book: Book, step: str) -> list[Cell]:
     """The cells that can be run: with the step `vanilla` what all methods begin with, else methods' own.
 
     Those that were killed come last: in Kubeflow one that is killed again keeps all that come after it from being started.
@@ -70,7 +68,7 @@ def unfinished(book: Book, step: str) -> Iterator[Cell]:
         and cell.name not in book.found
         and (not cell.needs or cell.needs in book.found)
     ]
-    return iter(sorted(todo, key=lambda cell: last_try(cell).killed))
+    return sorted(todo, key=lambda cell: last_try(cell).killed)
 
 
 def last_try(cell: Cell) -> Try:

@@ -29,7 +29,7 @@ def run(ex: Executor) -> None:
     write(f"{book.out}/{PLANNED}", json.dumps(study).encode())
     if step == CHECK:
         _check(book)
-    todo = [] if step == CHECK else list(unfinished(book, step))
+    todo = [] if step == CHECK else unfinished(book, step)
     chosen = [cell.name for cell in todo[:most]]
     write_json(ex.output("plan"), study)
     # Nobody promises what Kubeflow makes of a loop over nothing: a finished cell ends at once.
