@@ -21,11 +21,13 @@ REGISTRY ?=
 DIGESTS ?= digests.yaml
 TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 NAME = $(REGISTRY:%=%/)pada-agent/$(1):$(TAG)
-ROLES := agents analysis slm
+ROLES := agents analysis slm study
 BASE_OF_agents = $(BASE)
 BASE_OF_analysis = $(BASE)
 BASE_OF_slm = $(or $(SLM_BASE),$(if $(filter cpu,$(SLM)),$(or $(BASE),python:3.11-slim-bookworm)))
+BASE_OF_study = $(call NAME,slm)
 LOCK_OF_slm = $(if $(filter cpu,$(SLM)),requirements.cpu.lock)
+LOCK_OF_study = $(LOCK_OF_slm)
 # Of a tree with changes, new files too, the commit alone would say what is not in the image.
 REVISION = $(shell git rev-parse HEAD 2>/dev/null)$(if $(shell git status --porcelain 2>/dev/null),-dirty)
 
@@ -63,13 +65,15 @@ format: $(COMPLETE)  ## Put all files into the one style
 benchmark: $(PEERS)  ## Speed and memory compared with TRL, lm-eval and an ideal LLM client: about 20 minutes
 	@$(BIN)/python tests/benchmarks $(BENCHMARK)
 
-images: $(ROLES:%=image-%)  ## Build the three images; REGISTRY=... TAG=... name them, SLM=cpu does without CUDA
+images: $(ROLES:%=image-%)  ## Build the four images; REGISTRY=... TAG=... name them, SLM=cpu does without CUDA
 
 $(ROLES:%=image-%): image-%:
 	DOCKER_BUILDKIT=1 $(DOCKER) build -f images/$*/Dockerfile -t $(call NAME,$*) $(BASE_OF_$*:%=--build-arg BASE=%) \
 		$(LOCK_OF_$*:%=--build-arg LOCK=%) --build-arg VERSION=$(TAG) --build-arg REVISION=$(REVISION) $(BUILD_FLAGS) .
 
-push:  ## Push the three images to REGISTRY; their digests go into DIGESTS, for `pada compile --images`
+image-study: image-slm  # its base
+
+push:  ## Push the four images to REGISTRY; their digests go into DIGESTS, for `pada compile --images`
 	@test -n '$(REGISTRY)' || { echo "Say where the images go: make push REGISTRY=registry.example/team"; exit 1; }
 	@for role in $(ROLES); do $(DOCKER) push $(call NAME,$$role) || exit 1; done
 	@printf 'registry: %s\ntag: "%s"\ndigests:\n' '$(REGISTRY)' '$(TAG)' > '$(DIGESTS).part'
@@ -82,8 +86,10 @@ locks: lock  ## Choose all package versions anew, with uv; CPU_TORCH=... is a pa
 	$(call lock,agents,agents/requirements.lock)
 	$(call lock,analysis,analysis/requirements.lock,--find-links $(CPU_TORCH))
 	$(call lock,slm,slm/requirements.lock)
-	sed -i 's/^torch==*/torch===/' images/slm/requirements.lock  # two signs would let a build for CPUs pass for the same version
+	$(call lock,study,study/requirements.lock,-c images/slm/requirements.lock)
+	sed -i 's/^torch==*/torch===/' images/slm/requirements.lock images/study/requirements.lock  # two signs would let a build for CPUs pass for the same version
 	$(call lock,slm,slm/requirements.cpu.lock,--find-links $(CPU_TORCH))
+	$(call lock,study,study/requirements.cpu.lock,-c images/slm/requirements.cpu.lock --find-links $(CPU_TORCH))
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile - -c images/slm/requirements.lock $(FOR_IMAGES) -o images/build.lock
 
 lock:  ## Choose anew what quickstart and tests install, on Linux, macOS and Windows, for Python 3.11 and newer

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import CONTAINERS
 
 REPOSITORY = "pada-agent"
 TAG = version("pada-agent")
@@ -11,7 +11,7 @@ NOWHERE = "registry.invalid"  # a host that nobody can own (RFC 2606): what is c
 
 def image(stage: str, registry: str = NOWHERE, tag: str = TAG, digest: str = "") -> str:
     """`registry/pada-agent/role:tag`, or `...@sha256:...` with a digest; without a registry the name that `make images` gives."""
-    name = f"{REPOSITORY}/{STAGES[stage].image}{f'@{digest}' if digest else f':{tag}'}"
+    name = f"{REPOSITORY}/{CONTAINERS[stage].image}{f'@{digest}' if digest else f':{tag}'}"
     return f"{registry.rstrip('/')}/{name}" if registry else name
 
 

@@ -1,4 +1,4 @@
-"""The one table of stages: whatever runs, compiles, places, estimates or tests them reads it.
+"""The one table of stages, and of what else a package runs: whatever runs, compiles, places, estimates or tests them reads it.
 
 A new stage is a folder beside this file (CONTRIBUTING.md tells what is in it) and an entry here.
 """
@@ -22,11 +22,14 @@ class Resources:
     gpu: bool = False
 
 
+_SLM = Resources(("4", "8"), ("16Gi", "32Gi"), 24 * 3600, gpu=True)
 IMAGES = {
     "agents": Resources(("1", "2"), ("1Gi", "4Gi"), 6 * 3600),  # no torch
     "analysis": Resources(("2", "4"), ("4Gi", "8Gi"), 6 * 3600),  # Parquet, embeddings
-    "slm": Resources(("4", "8"), ("16Gi", "32Gi"), 24 * 3600, gpu=True),
+    "slm": _SLM,
+    "study": _SLM,  # a cell of a study: all stages in one container
 }
+BUILT_ON = {"study": "slm"}  # what is said of the one holds for the other
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,17 @@ class Stage:
     exports: bool = False  # it takes `export_uri`
     unread: tuple[str, ...] = ()  # what is in its inputs for others; a folder ends with a slash
     retry: Retry = Retry()
+    looks: bool = False  # it asks the store what is there already
+    program: str = ""  # the module that its container runs, where that is no stage's
 
     @property
     def cached(self) -> bool:
         """Whether a pipeline may take the results of an earlier task with the same inputs.
 
         prepare_data is given what lies at its addresses; an LLM gives the same answers, from the ledger that the inputs name. An
-        export is an effect outside of the results, so that it must not be skipped.
+        export is an effect outside of the results, so that it must not be skipped; what lies in a store is no input.
         """
-        return not self.exports
+        return not (self.exports or self.looks)
 
     @property
     def keys(self) -> tuple[Role, ...]:
@@ -201,5 +206,42 @@ STAGES: dict[str, Stage] = {
     ),
 }
 
+
+# What a study's package runs: no stages, since each follows whole runs (pipelines/study/cluster).
+STUDY_PROGRAMS: dict[str, Stage] = {
+    "study_plan": Stage(
+        settings=Section,
+        image="analysis",
+        inputs=Ports(()),
+        outputs=("plan",),
+        values=("cells",),
+        looks=True,
+        program="pada_agent.pipelines.study.cluster.plan",
+    ),
+    "study_cell": Stage(
+        settings=Section,
+        image="study",
+        inputs=Ports(("plan",)),
+        outputs=("facts",),
+        values=(),
+        llm="judge",
+        solves=True,  # that is, it gets both keys
+        hub=True,
+        models=True,
+        looks=True,
+        program="pada_agent.pipelines.study.cluster.run_cell",
+    ),
+    "study_tables": Stage(
+        settings=Section,
+        image="analysis",
+        inputs=Ports(()),
+        outputs=("facts", "tables", "page"),
+        values=(),
+        looks=True,
+        program="pada_agent.pipelines.study.cluster.make_tables",
+    ),
+}
+CONTAINERS = STAGES | STUDY_PROGRAMS  # whatever a package may run
+MODULES = {of.program or f"pada_agent.components.{name}": name for name, of in CONTAINERS.items()}
 
 LLM_STAGES = tuple(name for name, stage in STAGES.items() if stage.llm)

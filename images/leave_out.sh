@@ -1,12 +1,13 @@
 #!/bin/sh
-# Takes out of an environment what its wheels bring and no stage uses. It runs in the layer that installs them, or nothing is saved.
+# Takes out of an environment what its wheels bring and nothing there uses. It runs in the layer that installs them, or nothing is saved.
 # usage: leave_out.sh ENVIRONMENT
 set -eu
 cd "$1"
 # Commands of libraries, and our own: what `pada` starts is not installed here. torchrun is how train_lora gets more GPUs.
 find bin -mindepth 1 ! -name 'python*' ! -name torchrun -delete
 cd lib/python3*/site-packages
-rm -rf pada_agent/pipelines
+# What a study runs, which needs SciPy for its tables, follows whole runs.
+[ -d scipy ] || rm -rf pada_agent/pipelines
 # Headers and tests; the folders of that name among licences are licences. CUDA's own headers stay: kernels are compiled at run time.
 rm -rf torch/include numpy/_core/include pyarrow/include
 find . -type d \( -name '*.dist-info' -prune -o \( -name test -o -name tests \) -prune -exec rm -r {} + \)

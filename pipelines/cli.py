@@ -281,7 +281,11 @@ def study(
 @app.command("compile")
 def compile_package(
     target: Annotated[str, typer.Option("--target", help="kubernetes or vertex")],
-    output: Annotated[Path | None, typer.Option("--output", help="default: improvement_loop.<target>.yaml here")] = None,
+    pipeline: Annotated[Literal["loop", "study"], typer.Option("--pipeline", help="of one run, or of a whole study")] = "loop",
+    config: Annotated[Path | None, typer.Option("--config", help="study: its YAML file; pipelines/study/README.md")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="default: improvement_loop.<target>.yaml or study.<target>.yaml here")
+    ] = None,
     max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = ATTEMPTS,
     placement: Annotated[Path | None, typer.Option("--placement", help="YAML file; see pipelines/placements")] = None,
@@ -292,14 +296,23 @@ def compile_package(
         Path | None, typer.Option("--components", help="folder for each component.yaml too, with these images")
     ] = None,
 ) -> None:
-    """Write the loop as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
+    """Write the loop, or a study, as a package for Kubeflow Pipelines or Vertex AI Pipelines."""
     from pada_agent.pipelines.kubeflow.compile import place_for, write_components, write_package
     from pada_agent.pipelines.kubeflow.pipeline import Shape
     from pada_agent.pipelines.kubeflow.placement_file import read_placement
+    from pada_agent.pipelines.study.cluster.package import write_package as write_study
+    from pada_agent.pipelines.study.study_file import read_study
 
     said = read_placement(placement, images, registry, tag)
-    file = output or Path(f"improvement_loop.{target}.yaml")
-    write_package(Shape(max_iterations, attempts), place_for(target, said), file)
+    file = output or Path(f"{'study' if pipeline == 'study' else 'improvement_loop'}.{target}.yaml")
+    if pipeline == "study":
+        if config is None:
+            raise InputError("--config: missing; give the study's YAML file, see pipelines/study/README.md")
+        write_study(read_study(config), place_for(target, said), file)
+    elif config:
+        raise InputError("--config: with --pipeline study; the loop's package takes the config of any run, at `pada submit`")
+    else:
+        write_package(Shape(max_iterations, attempts), place_for(target, said), file)
     typer.echo(str(file))
     if components:
         for written in write_components(components, said):

@@ -28,6 +28,7 @@ READ = {
     "BOOLEAN": lambda t: {"true": True, "false": False}[t.lower()],
     "STRING": str,
     "STRUCT": json.loads,
+    "LIST": json.loads,
 }
 SESSION = {"Provider": "minio", "Params": {"endpoint": "seaweedfs.kubeflow:9000", "fromEnv": "false", "region": "minio"}}
 LOGS = "executor-logs"
@@ -89,6 +90,7 @@ class PackageRun:
     tasks: dict[str, Ran] = field(default_factory=dict)
     cache: dict[str, Any] = field(default_factory=dict)  # of the backend: runs that are given the same one take over tasks
     taken_over: list[str] = field(default_factory=list)
+    _round: str = ""
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)  # artifacts by URI, as they are handed on
 
     def run(self, **parameters: Any) -> dict[str, Ran]:
@@ -144,7 +146,21 @@ class PackageRun:
                 if condition and not _holds(condition, given):
                     continue
                 follow = self._dag if "dag" in inside else partial(self._task, task)
+                follow = partial(self._rounds, task) if "parameterIterator" in task else follow
                 done[name] = follow(inside, given, handed)
+
+    def _rounds(
+        self, task: Mapping[str, Any], inside: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]
+    ) -> Ran:
+        """Follow a loop, one round after the other; its tasks are told apart by the loop and the number of the round."""
+        iterator = task["parameterIterator"]
+        items = given[iterator["items"]["inputParameter"]]
+        assert items, "nobody knows what Kubeflow makes of a loop over nothing"
+        for number, item in enumerate(items):
+            self._round = f"-{task['taskInfo']['name']}-{number}"
+            self._dag(inside, {**given, iterator["itemInput"]: item}, handed)
+        self._round = ""
+        return Ran({}, {})
 
     def _parameters(self, task: Mapping[str, Any], outer: Mapping[str, Any], done: Mapping[str, Any]) -> dict[str, Any]:
         values = {}
@@ -171,7 +187,7 @@ class PackageRun:
     def _task(
         self, task: Mapping[str, Any], component: Mapping[str, Any], given: Mapping[str, Any], handed: Mapping[str, str]
     ) -> Ran:
-        name = task["taskInfo"]["name"]
+        name = task["taskInfo"]["name"] + self._round
         assert name not in self.tasks, f"two tasks are called {name}"
         place = self._place(name)
         folder = self.local(place)
@@ -202,7 +218,7 @@ class PackageRun:
             uris = {key: f"{place}/{key}" for key in declared} | {key: f"{place}/{key}-{number}" for key in own}
             text = {
                 "inputs": {
-                    "parameterValues": _floats(values),
+                    "parameterValues": as_doubles(values),
                     "artifacts": {key: {"artifacts": [self._known[uri]]} for key, uri in handed.items()},
                 },
                 "outputs": {
@@ -267,14 +283,14 @@ def _defaults(known: Mapping[str, Any]) -> dict[str, Any]:
     return {name: definition["defaultValue"] for name, definition in known.items() if "defaultValue" in definition}
 
 
-def _floats(value: Any) -> Any:
+def as_doubles(value: Any) -> Any:
     """As protobuf's Struct has it: all numbers are doubles."""
     if isinstance(value, bool):
         return value
     if isinstance(value, dict):
-        return {k: _floats(v) for k, v in value.items()}
+        return {k: as_doubles(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_floats(v) for v in value]
+        return [as_doubles(v) for v in value]
     return float(value) if isinstance(value, int) else value
 
 

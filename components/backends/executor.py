@@ -268,7 +268,7 @@ class Executor:
             raise InputError(f"output artifact '{name}' is not in the executor input") from e
         return artifact
 
-    def set_parameter(self, name: str, value: bool | int | float | str | dict[str, Any]) -> None:
+    def set_parameter(self, name: str, value: bool | int | float | str | dict[str, Any] | list[str]) -> None:
         """Set an output parameter."""
         self._parameters[name] = value
 
@@ -285,11 +285,14 @@ class Executor:
         self.numbers.update(numbers)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """The block is the stage: tell at `events_uri` that it started, how far it is, and how it ended."""
+    def told(self, name: str = "") -> Iterator[None]:
+        """The block is the stage: tell at `events_uri` that it started, how far it is, and how it ended.
+
+        What is told is of the task `name`, by default as the runner calls it.
+        """
         started = time.monotonic()
         outputs = [self.output_uri(name) for name in self._outputs.get("artifacts", {})]
-        with telling(self.events_uri, outputs) as teller:
+        with telling(self.events_uri, outputs, name) as teller:
             yield
             self.seconds = round(time.monotonic() - started, 1)
             teller.tell("ended", seconds=self.seconds, numbers=self.numbers)
@@ -322,8 +325,10 @@ class Executor:
         self._outbox.close()
 
 
-def main(stage: Callable[[Executor], None]) -> None:
+def main(stage: Callable[[Executor], None], task_name: Callable[[Executor], str] = lambda executor: "") -> None:
     """Entry point of every stage: `python -m pada_agent.components.<stage> --executor-input JSON [--label LABEL]`.
+
+    So of other programs that a package runs, which have no component.yaml. `task_name` is what they tell of; '': their task.
 
     A PadaError, or a file that may not be touched, becomes one line on stderr and exit code 1; whatever else goes wrong keeps its
     traceback. SIGTERM ends the stage in order, with exit code 143. The line is also Kubernetes' termination message.
@@ -333,12 +338,13 @@ def main(stage: Callable[[Executor], None]) -> None:
     wait_briefly()
     module = sys.modules[stage.__module__]
     file = Path(module.__file__ or "")
-    executor_input, label = _arguments(file.parent.name, module.__doc__ or "")
+    executor_input, label = _arguments(module.__spec__.name if module.__spec__ else file.parent.name, module.__doc__ or "")
     try:
         with ending_in_order():
             executor = Executor(executor_input, label)
-            with closing(executor), executor.told():
-                executor.check_contract(file.with_name("component.yaml"))
+            with closing(executor), executor.told(task_name(executor)):
+                if file.parent.name in STAGES:
+                    executor.check_contract(file.with_name("component.yaml"))
                 stage(executor)
         print(outcome(executor.seconds, executor.numbers), file=sys.stderr)
     except Exception as e:
@@ -355,8 +361,8 @@ def main(stage: Callable[[Executor], None]) -> None:
         raise
 
 
-def _arguments(stage: str, what: str) -> tuple[str, str]:
-    program = f"python -m pada_agent.components.{stage}"
+def _arguments(module: str, what: str) -> tuple[str, str]:
+    program = f"python -m {module.removesuffix('.__main__')}"
     parser = ArgumentParser(program, f"{program} --executor-input JSON", what, allow_abbrev=False)
     parser.add_argument("--executor-input", metavar="JSON", required=True, help="Kubeflow's executor input; README.md shows one")
     parser.add_argument("--label", default="", help="outputs may be called NAME_LABEL, to be told apart in a graph")

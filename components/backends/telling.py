@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,15 @@ _ATTEMPT = re.compile(r".*/executor-logs-(\d+)")  # where Kubeflow puts the log;
 
 
 @contextmanager
-def telling(events_uri: str, outputs: Sequence[str]) -> Iterator["Teller"]:
+def telling(events_uri: str, outputs: Sequence[str], name: str = "") -> Iterator["Teller"]:
     """The block is a stage: it started, how far it is and why it did not end well is told. That it ended the block tells itself.
 
-    `outputs` are the URIs of its output artifacts, which say which run and task it is.
+    `outputs` are the URIs of its output artifacts, which say which run and task it is; `name` stands for the latter if given.
     """
     first = os.environ.get("RANK", "0") == "0"  # under torchrun the first process alone speaks
     attempt = next((int(found[1]) + 1 for uri in outputs if (found := _ATTEMPT.fullmatch(uri))), 1)
-    teller = Teller(events_uri if first else "", place_of(outputs[0]) if outputs else None)
+    place = place_of(outputs[0]) if outputs else None
+    teller = Teller(events_uri if first else "", replace(place, task=name) if place and name else place)
     with closing(teller), heard(teller.progress):
         teller.tell("started", numbers={"attempt": attempt} if attempt > 1 else {})
         try:

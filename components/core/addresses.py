@@ -54,6 +54,11 @@ class Address:
         """Whether it is on a disk: a config's paths are absolute once it is read."""
         return PurePath(self.value).is_absolute()
 
+    @property
+    def is_known_by_content(self) -> bool:
+        """Whether a run is another one when what lies there changes; not so models, and runs, of which what was taken stays."""
+        return self.is_path and self.kind not in ("model", "run")
+
 
 def addresses(settings: Settings) -> Iterator[Address]:
     """Every setting that holds an address and is not empty. Raises InputError for a task that there is not."""

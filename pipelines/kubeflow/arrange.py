@@ -48,6 +48,14 @@ def arrange(spec: Spec, platform: Spec | None, layers: Mapping[str, Iterable[str
     say_less(spec, with_versions=platform is None)
 
 
+def arrange_loops(spec: Spec, platform: Spec | None) -> None:
+    """The same of a pipeline whose groups are loops, which have inputs that no task gives."""
+    for dag in dags(spec):
+        _rename_tasks(dag)
+    _rename_groups(spec)
+    share(spec, platform)
+
+
 def _carry_in(spec: Spec) -> None:
     """Hand the run's parameters that tasks name as their machine through the groups around them.
 

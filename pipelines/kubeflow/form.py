@@ -49,7 +49,7 @@ def form(place: Kubernetes | Vertex) -> dict[str, Entry]:
     return entries
 
 
-def with_form(body: Callable[[dict[str, Any]], None], entries: dict[str, Entry]) -> Callable[..., None]:
+def with_form(body: Callable[[dict[str, Any]], None], entries: dict[str, Entry], what: str = WHAT) -> Callable[..., None]:
     """A function that the SDK takes for one with these parameters; `body` gets them by name."""
 
     def pipeline(*values: Any) -> None:
@@ -61,5 +61,5 @@ def with_form(body: Callable[[dict[str, Any]], None], entries: dict[str, Entry])
 
     described = "".join(f"    {name}: {entry.says}.\n" for name, entry in entries.items())
     pipeline.__signature__ = Signature([parameter(name, entry) for name, entry in entries.items()])  # type: ignore[attr-defined]
-    pipeline.__doc__ = f"{WHAT}\n\nArgs:\n{described}"
+    pipeline.__doc__ = f"{what}\n\nArgs:\n{described}"
     return pipeline

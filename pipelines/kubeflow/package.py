@@ -9,7 +9,7 @@ deploymentSpec: {executors: {...}}
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,10 +19,10 @@ import yaml
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.images import NOWHERE, registry_host
-from pada_agent.components.stages import LAST_STEP, STAGES
+from pada_agent.components.stages import LAST_STEP, MODULES, STAGES
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
-STAGE_MODULES = "pada_agent.components."
+STUDY = "pada-agent-study"  # how the pipeline of a study is called
 TARGETS = (KUBERNETES, VERTEX)
 OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
 ACCOUNT = "pada-agent/service-account"  # annotation of each task: a package has no field for the account of its runs
@@ -49,6 +49,15 @@ class Package:
     @property
     def name(self) -> str:
         return str(self.spec["pipelineInfo"]["name"])
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it compares methods, in place of one run."""
+        return self.name == STUDY
+
+    def runners(self, stages: Sequence[str]) -> Sequence[str]:
+        """What runs these stages: they do themselves, but for those of a study, which are all in a cell's container."""
+        return ("study_cell",) if self.is_study and stages else stages
 
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:
@@ -215,9 +224,9 @@ class Package:
 
 
 def stage_of(container: Mapping[str, Any]) -> str:
-    """The stage that a container of a package runs; '' for one that is not this project's."""
+    """The stage, or the program of a study, that a container of a package runs; '' for one that is not this project's."""
     words = (str(word) for word in container.get("command", []))
-    return next((word.removeprefix(STAGE_MODULES) for word in words if word.startswith(STAGE_MODULES)), "")
+    return next((MODULES[word] for word in words if word in MODULES), "")
 
 
 def tasks_of(spec: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.images import REPOSITORY, registry_host
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import CONTAINERS, MODULES
 from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
 
 ARGUMENTS = ["--executor-input", "{{$}}"]
@@ -80,8 +80,7 @@ def _wrong(spec: Spec) -> Iterator[str]:
 
 def _wrong_container(component: str, container: Spec) -> Iterator[str]:
     *start, module = container.get("command", [""])
-    stage = module.rpartition(".")[2]
-    if start != ["python", "-m"] or stage not in STAGES or module != f"pada_agent.components.{stage}":
+    if start != ["python", "-m"] or module not in MODULES:
         yield f"component '{component}': its command is {container.get('command')}, not python -m pada_agent.components.<stage>"
         return
     arguments = container.get("args", [])
@@ -89,7 +88,7 @@ def _wrong_container(component: str, container: Spec) -> Iterator[str]:
         yield f"component '{component}': its arguments are {arguments}, not {ARGUMENTS}, perhaps with a --label"
     said = str(container["image"])
     image = IMAGE.fullmatch(said)
-    wanted = f"{REPOSITORY}/{STAGES[stage].image}"
+    wanted = f"{REPOSITORY}/{CONTAINERS[MODULES[module]].image}"
     if not image or not (image["tag"] or image["digest"]) or not f"/{image['name']}".endswith(f"/{wanted}"):
         yield f"component '{component}': image '{said}' is not {wanted} with a tag or a digest"
     elif not registry_host(said):
@@ -114,11 +113,18 @@ def _wrong_inputs(spec: Spec, dag: str, name: str, task: Spec) -> Iterator[str]:
                 yield f"task '{name}': '{key}' comes from {produced['producerTask']}, which does not make it"
             if outer and outer not in inside.get("inputDefinitions", {}).get(kind, {}):
                 yield f"task '{name}': '{key}' comes from the input '{outer}' of '{dag}', which is not there"
+        given = {**given, **dict.fromkeys(_items(task), None)} if kind == "parameters" else given
         for key in sorted(k for k, v in known.items() if not v.get("isOptional") and k not in given):
             yield f"task '{name}' does not pass '{key}'"
     for other in task.get("dependentTasks", []):
         if other not in siblings:
             yield f"task '{name}' waits for '{other}', which is not beside it"
+
+
+def _items(task: Spec) -> Iterator[str]:
+    """What a loop gives each of its rounds."""
+    if iterator := task.get("parameterIterator"):
+        yield str(iterator["itemInput"])
 
 
 def _produces(spec: Spec, siblings: Spec, kind: str, produced: Spec) -> bool:

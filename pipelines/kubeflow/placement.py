@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from kfp import dsl, kubernetes
 
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import CONTAINERS
 from pada_agent.pipelines.kubeflow.kubernetes_names import SHARED_MEMORY
 from pada_agent.pipelines.kubeflow.package import ACCOUNT
 from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
@@ -49,7 +49,7 @@ class Kubernetes:
         _nodes(task, needs)
 
     def _pod(self, task: dsl.PipelineTask, stage: str, needs: Task) -> None:
-        ours = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if STAGES[stage].llm else "storage"}
+        ours = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if CONTAINERS[stage].llm else "storage"}
         for key, value in {**needs.labels, **ours}.items():
             kubernetes.add_pod_label(task, key, value)
         account = {ACCOUNT: self.placement.service_account} if self.placement.service_account else {}
@@ -62,7 +62,7 @@ class Kubernetes:
             kubernetes.set_image_pull_secrets(task, list(images.pull_secrets))
 
     def _secrets(self, task: dsl.PipelineTask, stage: str) -> None:
-        known, secrets = STAGES[stage], self.placement.secrets
+        known, secrets = CONTAINERS[stage], self.placement.secrets
         if known.keys:
             _secret(task, secrets.llm, tuple(KEYS[role] for role in known.keys))
         _secret(task, secrets.storage, STORAGE_KEYS, optional=True)
@@ -70,12 +70,12 @@ class Kubernetes:
             _secret(task, secrets.hub, ("HF_TOKEN",), optional=True)
 
     def _volumes(self, task: dsl.PipelineTask, stage: str, needs: Task) -> None:
-        if self.placement.model_cache and STAGES[stage].models:
+        if self.placement.model_cache and CONTAINERS[stage].models:
             kubernetes.mount_pvc(task, pvc_name=self.placement.model_cache, mount_path=MODELS)
             task.set_env_variable("HF_HOME", f"{MODELS}/huggingface").set_env_variable("PADA_MODELS", MODELS)
         for claim, path in needs.volumes.items():
             kubernetes.mount_pvc(task, pvc_name=claim, mount_path=path)
-        if STAGES[stage].resources.gpu:
+        if CONTAINERS[stage].resources.gpu:
             # PyTorch's workers share tensors through /dev/shm, which is 64 MiB in a pod.
             kubernetes.empty_dir_mount(task, volume_name=SHARED_MEMORY, mount_path="/dev/shm", medium="Memory", size_limit="2Gi")
 
@@ -102,7 +102,7 @@ class Vertex:
             needs = self.placement.of(stage)
             _image_and_cache(task, stage, self.placement)
             task.set_retry(*needs.backoff)  # and no longer than the hour that Vertex allows at most
-            if STAGES[stage].resources.gpu:
+            if CONTAINERS[stage].resources.gpu:
                 task.set_cpu_limit(machine.cpu_limit).set_memory_limit(machine.memory_limit)
                 task.set_accelerator_type(machine.accelerator_type).set_accelerator_limit(machine.accelerator_count)
             else:
@@ -113,7 +113,7 @@ class Vertex:
 
 def _image_and_cache(task: dsl.PipelineTask, stage: str, placement: Placement) -> None:
     task.set_container_image(placement.images.of(stage))
-    task.set_caching_options(STAGES[stage].cached)
+    task.set_caching_options(CONTAINERS[stage].cached)
 
 
 def _secret(task: dsl.PipelineTask, name: str, keys: tuple[str, ...], optional: bool = False) -> None:

@@ -3,14 +3,15 @@
     images: {registry: registry.example/team, tag: 0.1.0}
     model_cache: pada-agent-models
     all: {labels: {team: nlp}}                                   # of every task
-    roles:                                                       # by image: agents, analysis, slm
+    roles:                                                       # by image: agents, analysis, slm, study
       slm:
         memory: {request: 24Gi, limit: 48Gi}
         gpu: {resource: nvidia.com/gpu, count: 1}
         node_selector: {cloud.google.com/gke-accelerator: nvidia-l4}
     stages: {evaluate_slm: {timeout: 3h}}                        # by stage
 
-What a stage says wins over its role, the role over `all`, that over stages.py; mappings are put together key by key.
+What a stage says wins over its role, the role over `all`, that over stages.py; what slm says holds for study, which may say
+otherwise. Mappings are put together key by key.
 """
 
 import re
@@ -25,7 +26,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Section
 from pada_agent.components.core.validation import validation_message
 from pada_agent.components.images import NOWHERE, TAG, image, registry_host
-from pada_agent.components.stages import IMAGES, STAGES
+from pada_agent.components.stages import BUILT_ON, CONTAINERS, IMAGES
 from pada_agent.pipelines.kubeflow.kubernetes_names import Claim, Name, as_text, like
 from pada_agent.pipelines.kubeflow.task_placement import Cpu, Gpu, Memory, Task
 from pada_agent.pipelines.yaml_file import read_yaml, validated
@@ -43,7 +44,7 @@ def _one_of(known: Collection[str]) -> AfterValidator:
 
 
 Role = Annotated[str, _one_of(IMAGES)]
-Stage = Annotated[str, _one_of(STAGES)]
+Stage = Annotated[str, _one_of(CONTAINERS)]
 
 
 def _registry(value: str) -> str:
@@ -73,7 +74,7 @@ class Images(Section):
 
     def of(self, stage: str) -> str:
         """The image of a stage."""
-        role = STAGES[stage].image
+        role = CONTAINERS[stage].image
         return image(stage, self.registry, self.tag, self.digests.get(role, ""))
 
 
@@ -108,7 +109,7 @@ class Placement(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        for stage in STAGES:
+        for stage in CONTAINERS:
             task = self.of(stage)
             task.check(stage)
             if self.model_cache in task.volumes:
@@ -117,9 +118,9 @@ class Placement(Section):
 
     def of(self, stage: str) -> Task:
         """Everything that is said about the tasks of a stage."""
-        role = STAGES[stage].image
-        layers = (self.all, self.roles.get(role, Task()), self.stages.get(stage, Task()))
-        said = [_defaults(stage), *(layer.model_dump(exclude_unset=True) for layer in layers)]
+        role = CONTAINERS[stage].image
+        layers = (self.all, self.roles.get(BUILT_ON.get(role, "")), self.roles.get(role), self.stages.get(stage))
+        said = [_defaults(stage), *(layer.model_dump(exclude_unset=True) for layer in layers if layer)]
         return Task.model_validate(reduce(_over, said))
 
 
@@ -149,7 +150,7 @@ def read_placement(file: Path | None = None, images: Path | None = None, registr
 
 
 def _defaults(stage: str) -> dict[str, Any]:
-    needs, retry = STAGES[stage].resources, STAGES[stage].retry
+    needs, retry = CONTAINERS[stage].resources, CONTAINERS[stage].retry
     return {
         "cpu": dict(zip(("request", "limit"), needs.cpu, strict=True)),
         "memory": dict(zip(("request", "limit"), needs.memory, strict=True)),

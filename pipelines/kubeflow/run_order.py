@@ -5,7 +5,7 @@ Errors that can be found early are reported here in one line, in minute one and 
 
 import ipaddress
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from posixpath import normpath
 from typing import Any
@@ -17,7 +17,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.form import FIELDS, parameters_of
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import EMBEDDED, LlmSettings, Settings
-from pada_agent.components.stages import STAGES
+from pada_agent.components.stages import STAGES, STUDY_PROGRAMS
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
 
 LONGEST_RUN_NAME = 128  # of Vertex, and of the columns for names in KFP's database
@@ -61,10 +61,32 @@ def arguments_for(
     taken = settings.analyze.patterns_from.rstrip("/")
     if taken and taken == uris.get("export_uri", "").rstrip("/"):
         raise InputError(f"analyze.patterns_from: {taken} is --export-uri too, where this run overwrites them; export elsewhere")
+    configured = parameters_of(settings, [name for name in FIELDS if name in package.parameters])
+    arguments = configured | _given(package, uris, given, configured)
+    if DATA_VERSION in package.parameters and DATA_VERSION not in arguments and (seen := look()):
+        arguments[DATA_VERSION] = seen
+    package.check(arguments)
+    if package.parameters["settings"].get("parameterType") != "STRUCT":
+        raise InputError(f"{package.path}: its parameter 'settings' is not an object; write it again with `pada compile`")
+    if package.target == KUBERNETES:
+        _check_size(arguments, limit)
+    return arguments
+
+
+def study_arguments(package: Package, uris: dict[str, str], given: Sequence[str], limit: int = PARAMETER_BYTES) -> dict[str, Any]:
+    """The parameters of a study's run, which has its settings in its package. Raises InputError."""
+    arguments = _given(package, {name: uri for name, uri in uris.items() if uri or name in package.parameters}, given, ())
+    package.check(arguments)
+    if package.target == KUBERNETES:
+        _check_size(arguments, limit)
+    return arguments
+
+
+def _given(package: Package, uris: dict[str, str], given: Sequence[str], configured: Collection[str]) -> dict[str, Any]:
+    """What options say, and `name=value` of `--set`, which may say nothing that is `configured`."""
     for name, uri in uris.items():
         check_uri(f"--{name.replace('_', '-')}", uri, package.target)
-    configured = parameters_of(settings, [name for name in FIELDS if name in package.parameters])
-    arguments = configured | {name: uri.rstrip("/") for name, uri in uris.items() if uri}
+    arguments: dict[str, Any] = {name: uri.rstrip("/") for name, uri in uris.items() if uri}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
@@ -77,13 +99,6 @@ def arguments_for(
         arguments[name] = package.typed(name, value)
         if name in uris:
             check_uri(f"--set {name}", arguments[name], package.target)
-    if DATA_VERSION in package.parameters and DATA_VERSION not in arguments and (seen := look()):
-        arguments[DATA_VERSION] = seen
-    package.check(arguments)
-    if package.parameters["settings"].get("parameterType") != "STRUCT":
-        raise InputError(f"{package.path}: its parameter 'settings' is not an object; write it again with `pada compile`")
-    if package.target == KUBERNETES:
-        _check_size(arguments, limit)
     return arguments
 
 
@@ -154,7 +169,9 @@ def _check_mounted(package: Package, address: Address) -> None:
     upload = (
         f"upload it to {' or '.join(SCHEMES[package.target])}{', or give a hub id' if address.kind in ('rows', 'model') else ''}"
     )
-    for stage in address.readers:
+    # All of a study's programs look at them: the cells of other data are other cells.
+    whole_study = package.is_study and address.is_known_by_content
+    for stage in STUDY_PROGRAMS if whole_study else package.runners(address.readers):
         mounts = {BUCKETS} if package.target == VERTEX else package.mounts(stage)
         if not any(normpath(address.value).startswith(f"{mount.rstrip('/')}/") for mount in mounts):
             volume = "give it below /gcs/" if package.target == VERTEX else _volume(package, stage, mounts)
@@ -189,7 +206,7 @@ def _check_key(role: str, settings: Settings, package: Package) -> None:
     if llm.api_key_secret:
         return
     variable = llm.api_key_env
-    for stage in (name for name, known in STAGES.items() if role in known.asks(settings.model_dump())):
+    for stage in package.runners([name for name, known in STAGES.items() if role in known.asks(settings.model_dump())]):
         known = package.secret_variables(stage)
         if known and variable not in known:
             has = ", ".join(sorted(known))

@@ -27,6 +27,7 @@ from pada_agent.pipelines.kubeflow.run_order import (
     arguments_for,
     check_name,
     cut_short,
+    study_arguments,
 )
 from pada_agent.pipelines.kubeflow.submit_kubernetes import Cluster, Kubeflow
 from pada_agent.pipelines.kubeflow.submit_vertex import Project, Vertex
@@ -92,22 +93,40 @@ def print_parameters(request: Request, target: str, say: Callable[[str], object]
     """Say the parameters that would be sent, as JSON and nothing else, and send nothing: True. Raises InputError."""
     if request.patience is not None:
         raise InputError("--print-parameters: starts no run; leave --wait, --timeout and --rerun out")
-    _, _, arguments = _parameters(request, target, notice)
+    package = _package(request, target)
+    arguments = _of_study(request, package) if package.is_study else _parameters(request, package, notice)[1]
     say(json.dumps(arguments, indent=2, ensure_ascii=False))
     return True
 
 
-def _parameters(request: Request, target: str, say: Callable[[str], object]) -> tuple[Settings, Package, dict[str, Any]]:
-    """What the config says, for which package, and the parameters of the run."""
-    settings = read_config(_config(request))
+def _package(request: Request, target: str) -> Package:
+    """The one to be run."""
+    if request.package is None:
+        read_config(_config(request))  # what is wrong there is told first
     package = read_package(request.package or package_file(target), target)
     package.check_images()
     check_name("--run-name", request.name)
+    return package
+
+
+def _of_study(request: Request, package: Package) -> dict[str, Any]:
+    """The parameters of a study's run."""
+    if request.config is not None:
+        raise InputError(
+            f"--config: {package.path} has the study in it; for another one write it again with `pada compile --pipeline study`, "
+            "and the same --work-uri keeps what is finished"
+        )
+    return study_arguments(package, request.uris, request.values, request.parameter_bytes)
+
+
+def _parameters(request: Request, package: Package, say: Callable[[str], object]) -> tuple[Settings, dict[str, Any]]:
+    """What the config says, and the parameters of the run."""
+    settings = read_config(_config(request))
     look = partial(_data_version, settings, say)
     arguments = arguments_for(package, settings, request.uris, request.values, request.parameter_bytes, look)
     if note := cut_short(package, settings):
         say(f"note: {note}")
-    return settings, package, arguments
+    return settings, arguments
 
 
 def _config(request: Request) -> Path:
@@ -117,15 +136,22 @@ def _config(request: Request) -> Path:
 
 
 def _order(request: Request, target: str, scratch: Path, say: Callable[[str], object]) -> Order:
-    settings, package, arguments = _parameters(request, target, say)
+    package = _package(request, target)
+    if package.is_study:
+        return Order(package, _of_study(request, package), _named(request, package.path.stem))
+    settings, arguments = _parameters(request, package, say)
     if not request.caching:
         package = package.write_without_caching(scratch / "package.yaml")
     elif settings.step_matched or not arguments.get("export_uri"):  # its last task sees to the export
         package = package.write_with_exporting_tasks_cached(scratch / "package.yaml")
     file = _config(request).resolve()
-    named = file.parent.name if file.stem == "config" else file.stem
+    return Order(package, arguments, _named(request, file.parent.name if file.stem == "config" else file.stem))
+
+
+def _named(request: Request, after: str) -> str:
+    """The name that was given, or one after a file."""
     started = f" {datetime.now(UTC):%Y-%m-%d %H-%M-%S}"
-    return Order(package, arguments, request.name or named[: LONGEST_RUN_NAME - len(started)] + started)
+    return request.name or after[: LONGEST_RUN_NAME - len(started)] + started
 
 
 def _data_version(settings: Settings, say: Callable[[str], object]) -> str:

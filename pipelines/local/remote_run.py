@@ -88,7 +88,7 @@ class RemoteRunDirectory(RunDirectory):
             if name in there:
                 fetch(f"{self.uri}/{name}", self.path)
         for folder in sorted(name.partition("/")[0] for name in there if name.endswith(f"/{MANIFEST}") and name.count("/") == 1):
-            manifest = _parse(read(f"{self.uri}/{folder}/{MANIFEST}"))
+            manifest = parsed_manifest(read(f"{self.uri}/{folder}/{MANIFEST}"))
             if manifest is not None:
                 self._bring_task(folder, manifest)
 
@@ -101,7 +101,7 @@ class RemoteRunDirectory(RunDirectory):
         """Have the finished task at the URI as it is here. Raises InputError when another process has taken the run over."""
         if self._lease is not None:
             self._lease.check()
-        manifest, folder = _manifest(task.path), task.path.name
+        manifest, folder = manifest_of(task.path), task.path.name
         if self._synced().get(folder) == manifest:
             return
         write(f"{self.uri}/{folder}/{MANIFEST}", UNFINISHED)  # from here to the end it is neither the old nor the new one
@@ -139,7 +139,7 @@ class RemoteRunDirectory(RunDirectory):
         here = below(self.path, folder, note)
         folders = [safe_name(name, note) for name in manifest["folders"]]
         if here.exists():
-            own, before = _manifest(here), self._synced().get(folder)
+            own, before = manifest_of(here), self._synced().get(folder)
             if own == manifest:
                 self._note_synced(folder, manifest)
                 return
@@ -152,7 +152,7 @@ class RemoteRunDirectory(RunDirectory):
                 file.unlink()
         for name in folders:
             below(here, name, note).mkdir(parents=True, exist_ok=True)
-        if _manifest(here) != manifest:
+        if manifest_of(here) != manifest:
             shutil.rmtree(here)
             notice(f"{folder}: incomplete at {self.uri}; it runs again")
         else:
@@ -174,13 +174,13 @@ class RemoteRunDirectory(RunDirectory):
         write_atomic(self.path / SYNCED, json.dumps({**self._synced(), folder: manifest}))
 
 
-def _manifest(folder: Path) -> Manifest:
+def manifest_of(folder: Path) -> Manifest:
     """What is in a task's folder. Folders stand there too: an object store has no empty ones, and one may be an artifact."""
     folders = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("[!.]*") if p.is_dir())
     return {"files": {name: file_digest(file) for name, file in files_in(folder)}, "folders": folders}
 
 
-def _parse(raw: bytes | None) -> Manifest | None:
+def parsed_manifest(raw: bytes | None) -> Manifest | None:
     """The manifest of a whole task, None for one that is being written or is damaged."""
     try:
         manifest = json.loads(raw or b"")

@@ -14,7 +14,7 @@ from pada_agent.pipelines.local.log import RunLog
 from pada_agent.pipelines.local.outcome import publish
 from pada_agent.pipelines.local.remote_run import open_run
 from pada_agent.pipelines.local.run_directory import own_files, task_key
-from pada_agent.pipelines.local.shared_tasks import SharedTasks
+from pada_agent.pipelines.local.shared_tasks import open_shared
 from pada_agent.pipelines.loop import Loop, task_names
 
 UNTIL = {
@@ -55,7 +55,7 @@ class Parts:
     server: Server | None = None
     publish: Callable[[Path, Path], None] = publish
     log: RunLog = field(default_factory=RunLog)
-    shared: Path | None = None  # folder of tasks that this run has in common with others
+    shared: Path | str | None = None  # folder or URI of tasks that this run has in common with others
 
 
 def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts | None = None) -> Outcome:
@@ -78,7 +78,7 @@ def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts |
             parts.publish(state, directory.path)
             directory.keep_report()
 
-        shared = SharedTasks(parts.shared) if parts.shared else None
+        shared = open_shared(parts.shared) if parts.shared else None
         engine = Engine(settings, directory, names, last, parts.log, servers, parts.stage, on_state, shared)
         try:
             Loop(engine, *most).follow()

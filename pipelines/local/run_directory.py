@@ -77,7 +77,7 @@ def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def own_files(settings: Settings) -> dict[str, Path]:
     """The user's own files and folders that the settings name, by key; no models, and no runs: what was taken of one stays."""
-    return {a.key: Path(a.value) for a in addresses(settings) if a.is_path and a.kind not in ("model", "run")}
+    return {a.key: Path(a.value) for a in addresses(settings) if a.is_known_by_content}
 
 
 def task_key(stage: str, parameters: Mapping[str, Any], artifacts: Mapping[str, Path], files: Mapping[str, Path]) -> str:

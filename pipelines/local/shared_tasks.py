@@ -6,8 +6,12 @@
 
 A key is a hash of all that a task reads (run_directory.py), so equal keys are equal work. Files are linked, not copied: stages
 replace files and never change them in place.
+
+In an object store the folder of a task has a manifest.json, written last, that says what belongs to it (remote_run.py). No lock
+is held there: two runs that do the same work at once both do it, and one of them is taken over by those that come later.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,7 +20,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pada_agent.components.backends.files import room_at
+from pada_agent.components.backends.files import below, replace, room_at, safe_name
+from pada_agent.components.backends.progress import notice
+from pada_agent.components.backends.store.objects import read, write
+from pada_agent.components.backends.store.transfer import fetch, put
+from pada_agent.components.backends.temporary import OwnFolder
+from pada_agent.pipelines.local.remote_run import MANIFEST, UNFINISHED, Manifest, manifest_of, parsed_manifest
 from pada_agent.pipelines.local.run_directory import TaskFolder
 
 # What LLMs answered is a run's own, and so is its state, which says where its adapters lie.
@@ -59,6 +68,49 @@ class SharedTasks:
         with room_at(half):
             shutil.copytree(source, half, copy_function=_linked)
         half.rename(place)
+
+
+class SharedTasksInStore(SharedTasks):
+    """The same at a URI."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri.rstrip("/")
+
+    @contextmanager
+    def held(self, key: str) -> Iterator[None]:
+        """Nobody waits."""
+        yield
+
+    def take(self, key: str, task: TaskFolder) -> bool:
+        """Put the finished task with this key where `task` is; whether there is a whole one."""
+        manifest = self._manifest(key)
+        if manifest is None:
+            return False
+        with OwnFolder(f".{key}.taken-", task.path.parent) as work:
+            copy = fetch(f"{self._uri}/{key}", work)
+            for name in manifest["folders"]:
+                below(copy, safe_name(name, self._uri), self._uri).mkdir(parents=True, exist_ok=True)
+            (copy / MANIFEST).unlink()
+            if manifest_of(copy) != manifest:
+                notice(f"{self._uri}/{key}: incomplete; the task runs again")
+                write(f"{self._uri}/{key}/{MANIFEST}", UNFINISHED)
+                return False
+            replace(copy, task.path)
+        return True
+
+    def give(self, key: str, task: TaskFolder) -> None:
+        """Keep a finished task for others, unless they have one."""
+        if self._manifest(key) is None:
+            put(task.path, f"{self._uri}/{key}")
+            write(f"{self._uri}/{key}/{MANIFEST}", json.dumps(manifest_of(task.path), indent=1).encode())
+
+    def _manifest(self, key: str) -> Manifest | None:
+        return parsed_manifest(read(f"{self._uri}/{key}/{MANIFEST}"))
+
+
+def open_shared(place: Path | str) -> SharedTasks:
+    """Those in a folder or at a URI."""
+    return SharedTasksInStore(str(place)) if "://" in str(place) else SharedTasks(Path(place))
 
 
 def _linked(source: str, place: str) -> None:

@@ -36,7 +36,7 @@ def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str
 
     Raises PadaError once all is written, if a cell failed; the next start tries it again.
     """
-    book = _Book(study, out, list(cells(study, out)))
+    book = Book(study, out, list(cells(study, out)))
     with held(out, "another study is running here; wait for it, stop it or give another --out", "--out"):
         todo = [cell for cell in book.plan if not book.enter(cell)]
         book.write()
@@ -51,7 +51,7 @@ def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str
     return text
 
 
-def cells(study: Study, out: Path) -> Iterator[Cell]:
+def cells(study: Study, out: Path | str) -> Iterator[Cell]:
     """Seed by seed, so that whole comparisons are there early; of each seed first what all methods begin with."""
     for seed in study.seeds:
         places = [(task, regime) for task, regimes in study.regimes.items() for regime in regimes]
@@ -76,12 +76,18 @@ def write_tables(facts: StudyFacts, out: Path) -> str:
     return text
 
 
+def write_facts(facts: StudyFacts, out: Path) -> None:
+    """Write study.json into `out`."""
+    compact = {"version": facts.version, **facts.model_dump(mode="json", exclude_defaults=True)}
+    write_atomic(out / FACTS_FILE, json.dumps(compact, ensure_ascii=False) + "\n")
+
+
 @dataclass
-class _Book:
-    """The study's facts as cells come in."""
+class Book:
+    """The study's facts as cells come in. `out` is its folder, or a URI."""
 
     study: Study
-    out: Path
+    out: Path | str
     plan: list[Cell]
     tasks: dict[str, TaskFacts] = field(default_factory=dict)
     found: dict[str, CellFile] = field(default_factory=dict)
@@ -102,8 +108,14 @@ class _Book:
         self.write()
 
     def write(self, failed: list[Failure] | None = None) -> StudyFacts:
-        """Write study.json with all that is there, in the study's order."""
-        facts = StudyFacts(
+        """Write study.json with all that is there."""
+        facts = self.facts(failed)
+        write_facts(facts, Path(self.out))
+        return facts
+
+    def facts(self, failed: list[Failure] | None = None) -> StudyFacts:
+        """All that is there, in the study's order."""
+        return StudyFacts(
             methods=list(self.study.methods),
             seeds=list(self.study.seeds),
             regimes={task: list(regimes) for task, regimes in self.study.regimes.items()},
@@ -111,6 +123,3 @@ class _Book:
             cells=[self.found[cell.name].cell for cell in self.plan if cell.name in self.found],
             failed=failed or [],
         )
-        compact = {"version": facts.version, **facts.model_dump(mode="json", exclude_defaults=True)}
-        write_atomic(self.out / FACTS_FILE, json.dumps(compact, ensure_ascii=False) + "\n")
-        return facts

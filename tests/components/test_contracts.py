@@ -16,7 +16,7 @@ from kfp import components as kfp_components
 from pada_agent.components.core.form import SETTING_OF
 from pada_agent.components.core.settings import LlmStage
 from pada_agent.components.images import image
-from pada_agent.components.stages import IMAGES, LLM_STAGES, STAGES
+from pada_agent.components.stages import CONTAINERS, IMAGES, LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import component_yaml
 
 ROOT = Path(__file__).parents[2] / "components"
@@ -143,7 +143,7 @@ def test_another_pipeline_can_load_it(stage):
 
 
 def test_each_stage_has_one_image():
-    assert {stage.image for stage in STAGES.values()} == set(IMAGES)
+    assert {one.image for one in CONTAINERS.values()} == set(IMAGES)
     assert image("train_lora", "registry.example/team/", "1.2") == "registry.example/team/pada-agent/slm:1.2"
 
 

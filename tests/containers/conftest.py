@@ -100,7 +100,7 @@ def engine() -> Engine:
 
 @pytest.fixture(scope="session")
 def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The three images by role, built as `make images SLM=cpu` builds them."""
+    """The four images by role, built as `make images SLM=cpu` builds them."""
     base = _base(engine)
     with as_pip_is_set_up_here(tmp_path_factory.mktemp("pip")) as flags:
         words = ["make", "images", f"DOCKER={engine.client}", f"TAG={TEST_TAG}", "SLM=cpu", f"BASE={base}"]

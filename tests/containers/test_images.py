@@ -15,6 +15,7 @@ from pada_agent.pipelines.kubeflow.placement import USER
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 250e6  # bytes of `agents`, unpacked: as `docker images` counts
+MORE = 450e6  # of `study` than of `slm`
 
 INSTALLED = """
 import importlib.metadata, json, platform
@@ -45,6 +46,13 @@ def test_agents_is_light(engine, images):
     assert engine.run(images["agents"], ["find", "/opt/pada", "-name", "*.pyc"]).stdout == ""
 
 
+def test_study_is_slm_and_little_more(engine, images):
+    layers = {role: facts(engine, images[role])["RootFS"]["Layers"] for role in ("slm", "study")}
+    assert layers["study"][: len(layers["slm"])] == layers["slm"]
+    more = facts(engine, images["study"])["Size"] - facts(engine, images["slm"])["Size"]
+    assert 0 < more < MORE, f"{more / 1e6:.0f} MB"
+
+
 def test_what_an_image_says_of_itself(engine, images, role):
     config = facts(engine, images[role])["Config"]
     assert config["User"] == f"{USER}:{USER}"
@@ -60,7 +68,7 @@ def test_what_an_image_says_of_itself(engine, images, role):
 
 
 def test_an_image_holds_its_lock_and_nothing_is_missing(engine, images, role):
-    lock = ROOT / "images" / role / ("requirements.cpu.lock" if role == "slm" else "requirements.lock")
+    lock = ROOT / "images" / role / ("requirements.cpu.lock" if role in ("slm", "study") else "requirements.lock")
     pins = dict(line.split("==") for line in lock.read_text().splitlines() if "==" in line)
     python, installed = json.loads(engine.run(images[role], ["python", "-c", INSTALLED]).stdout)
     found = {canonicalize_name(name): version for name, version, _ in installed}
@@ -87,7 +95,7 @@ def test_no_kubeflow_inside_and_torch_only_where_it_is_used(engine, images, role
         "pipelines": False,
         "contracts": 0,
         "torch": role != "agents",
-        "peft": role == "slm",
+        "peft": role in ("slm", "study"),
         "openai": role != "slm",
     }
 
@@ -108,7 +116,7 @@ def test_what_no_stage_uses_was_left_out(engine, images, role):
     assert done.returncode == 0, done.stderr
     imported, tests, headers, commands, pipelines, wheel = json.loads(done.stdout)
     assert len(imported) > 3
-    assert not tests and not headers and not pipelines
+    assert not tests and not headers and pipelines == (role in ("analysis", "study"))
     assert commands == ([] if role == "agents" else ["torchrun"])
     assert f"Generator: {(ROOT / 'images' / 'build.lock').read_text().splitlines()[-1].replace('==', ' (')})" in wheel
 

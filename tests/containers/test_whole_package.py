@@ -11,15 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from llm_stub import LlmStub, serving
-from package_runner import Container, PackageRun, TaskFailed
+from llm_stub import serving
+from package_runner import PackageRun, TaskFailed
+from pods import HERE, KEY, Pods
 from tiny_slm import build
 from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
 
@@ -31,36 +31,18 @@ from pada_agent.components.core.state import State
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import LLM_STAGES, STAGES
 from pada_agent.pipelines.kubeflow.compile import compile_loop
-from pada_agent.pipelines.kubeflow.package import stage_of
 from pada_agent.pipelines.kubeflow.pipeline import Shape
-from pada_agent.pipelines.kubeflow.placement import KEYS, USER, Kubernetes
+from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Placement
-
-HERE = "localhost"  # stands for the engine's own images, which have no registry
-KEY = {"TEACHER_API_KEY": "teacher-of-the-cluster", "JUDGE_API_KEY": "judge-of-the-cluster"}
 
 pytestmark = pytest.mark.model
 
 
 @dataclass
-class Cluster:
-    """Runs the containers of one package; of each stage in `kill` one is killed at work, and the package's retry follows."""
+class Cluster(Pods):
+    """The package of the loop; of each stage in `kill` one container is killed at work, and the package's retry follows."""
 
-    engine: Any
-    place: Kubernetes
-    shape: Shape
-    folder: Path
-    stub: LlmStub
-    store: Any
-    models: Path
     kill: set[str] = field(default_factory=set)
-    ran: list[tuple[str, int]] = field(default_factory=list)  # task and exit code of each container
-    messages: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.spec, platform = yaml.safe_load_all(compile_loop(self.shape, self.place))
-        self.pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-        self.root = self.folder / "pods"
 
     def run(self, settings: dict[str, Any], **how: Any) -> PackageRun:
         run = PackageRun(self.spec, self.root, self.start, contained=True, **how)
@@ -73,52 +55,10 @@ class Cluster:
         (report,) = self.root.rglob("*-result/report")
         return report.read_text()
 
-    def start(self, container: Container) -> int:
-        """One container, as its pod would be; returns its exit code."""
-        stage = container.stage
-        executors = self.spec["deploymentSpec"]["executors"]
-        pod = next(self.pods[label] for label, one in executors.items() if stage_of(one["container"]) == stage)
-        assert {pod["securityContext"][k] for k in ("runAsUser", "runAsGroup")} == {str(USER)}
-        secrets = {pair["envVar"] for secret in pod["secretAsEnv"] if not secret["optional"] for pair in secret["keyToEnv"]}
-        assert secrets == {KEYS[role] for role in STAGES[stage].keys}
-        for folder in (container.folder, container.scratch):
-            self._give(folder, container.image)
-        message = container.scratch.with_suffix(".message")
-        message.touch()
-        message.chmod(0o666)  # as Kubernetes makes it
-        mounts = {
-            self.folder / "slm": f"{self.folder / 'slm'}:ro",
-            self.root / "minio": "/minio",
-            container.scratch: "/tmp/kfp/outputs",
-            message: "/dev/termination-log",
-            QUICKSTART: f"{QUICKSTART}:ro",
-            self.models: "/models:ro",
-        }
-        asks_llm = pod["podMetadata"]["labels"]["pada-agent/egress"] == "llm"
-        process = self.engine.start(
-            container.image.removeprefix(f"{HERE}/"),
-            [*container.command, *container.arguments],
-            mounts,
-            {"PADA_MODELS": "/models", "OMP_NUM_THREADS": "1", **self.store.environment, **{name: KEY[name] for name in secrets}},
-            "host" if asks_llm or self.store.uri in container.executor_input else "none",
-            name := f"pada-{uuid.uuid4().hex}",
-        )
-        if stage in self.kill and self._kill(process, name, stage, container.folder):
+    def begun(self, process: "subprocess.Popen[str]", name: str, stage: str, folder: Path) -> None:
+        """Kill it if it is one of those."""
+        if stage in self.kill and self._kill(process, name, stage, folder):
             self.kill.remove(stage)
-        _, err = process.communicate(timeout=900)
-        self.ran.append((container.task, process.returncode))
-        self.messages.append(message.read_text())
-        assert not err.startswith("docker:"), err
-        if process.returncode:
-            print(f"{container.task} ended with {process.returncode}: {err[-2000:]}", file=sys.stderr)
-        return process.returncode
-
-    def _give(self, folder: Path, image: str) -> None:
-        """The folder becomes the images' user's, as if the launcher had made it."""
-        if os.geteuid() == 0:
-            os.chown(folder, USER, USER)
-        else:
-            self.engine("run", "--rm", "--user=0", f"--volume={folder}:/folder", image, "chown", f"{USER}:{USER}", "/folder")
 
     def _kill(self, process: subprocess.Popen[str], name: str, stage: str, folder: Path) -> bool:
         """Kill the container when it is at work. Whether it was: it may have come to its end before."""
@@ -137,10 +77,6 @@ class Cluster:
         except ProcessLookupError:
             return False
         return process.wait() == 137
-
-    def asks(self) -> list[str]:
-        """What containers asked LLMs for."""
-        return [ask.text for ask in list(self.stub.asks) if ask.headers["authorization"].endswith("-of-the-cluster")]
 
     def check_store(self, run: PackageRun, into: Path) -> None:
         """The store has the paid replies of all stages, and the adapter that the run says it ships, as it was trained."""
@@ -206,8 +142,10 @@ def cluster(engine, images, model_cache, shared_folder, stub, object_store):
     def make(shape=None, **how):
         placement = {"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}
         place = Kubernetes(Placement.model_validate(placement))
-        store = object_store.elsewhere()
-        return Cluster(engine, place, shape or Shape(), shared_folder, stub, store, model_cache, **how)
+        slm = shared_folder / "slm"
+        seen = {slm: f"{slm}:ro", QUICKSTART: f"{QUICKSTART}:ro", model_cache: "/models:ro"}
+        text, store = compile_loop(shape or Shape(), place), object_store.elsewhere()
+        return Cluster(engine, text, shared_folder, stub, store, seen, {"PADA_MODELS": "/models"}, **how)
 
     return make
 

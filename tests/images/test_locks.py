@@ -15,11 +15,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pada_agent.components.images import image
-from pada_agent.components.stages import IMAGES, STAGES
+from pada_agent.components.stages import CONTAINERS, IMAGES, STAGES, STUDY_PROGRAMS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ["agents/requirements.lock", "analysis/requirements.lock", "slm/requirements.lock", "slm/requirements.cpu.lock"]
+LOCKS += ["study/requirements.lock", "study/requirements.cpu.lock"]
 
 
 def locked(name: str) -> dict[str, Version]:
@@ -67,9 +68,16 @@ def test_torch_is_the_one_that_is_tested_and_its_build_fits_the_image() -> None:
     builds = {lock: locked(lock).get("torch") for lock in LOCKS}
     assert builds.pop("agents/requirements.lock") is None
     assert all(version and constraint.specifier.contains(version) for version in builds.values())
-    assert [version.local for version in builds.values() if version] == ["cpu", None, "cpu"]
-    assert any(name.startswith("nvidia-") for name in locked("slm/requirements.lock"))
-    assert not any(name.startswith("nvidia-") for lock in (LOCKS[0], LOCKS[1], LOCKS[3]) for name in locked(lock))
+    assert [version.local for version in builds.values() if version] == ["cpu", None, "cpu", None, "cpu"]
+    with_cuda = {lock for lock in LOCKS if any(name.startswith("nvidia-") for name in locked(lock))}
+    assert with_cuda == {"slm/requirements.lock", "study/requirements.lock"}
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements.cpu.lock"])
+def test_the_image_of_a_study_changes_nothing_of_slm_on_which_it_is_built(lock: str) -> None:
+    """To the sign: what pip puts in place of another version is in the image twice."""
+    below, own = ((ROOT / "images" / role / lock).read_text().splitlines() for role in ("slm", "study"))
+    assert set(below) < set(own)
 
 
 def test_the_project_itself_is_built_with_a_locked_setuptools() -> None:
@@ -115,14 +123,18 @@ def test_make_builds_what_the_package_names() -> None:
     command = ["make", "--no-print-directory", "-n", "images", "REGISTRY=registry.example/team", "TAG=7"]
     told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert {word for word in told.split() if word.startswith("registry.example")} == {
-        image(stage, "registry.example/team", "7") for stage in STAGES
+        image(name, "registry.example/team", "7") for name in CONTAINERS
     }
-    assert "--build-arg" not in told.replace("--build-arg VERSION", "").replace("--build-arg REVISION", "")
+    slm = image("train_lora", "registry.example/team", "7")
+    assert re.findall(r"--build-arg (?!VERSION|REVISION)(\S+)", told) == [f"BASE={slm}"], "of study, after slm"
+    assert told.index(f"-t {slm} ") < told.index(f"BASE={slm}")
+    alone = [*command[:3], "image-study", *command[4:]]
+    assert f"-t {slm} " in subprocess.run(alone, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     plain = subprocess.run(command[:-2], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    assert all(image(stage, "") in plain.split() for stage in STAGES), "make and components/images.py differ in the tag"
+    assert all(image(name, "") in plain.split() for name in CONTAINERS), "make and components/images.py differ in the tag"
     cpu = subprocess.run([*command, "SLM=cpu", "BASE=mine"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert cpu.count("BASE=mine") == 3
-    assert cpu.count("LOCK=requirements.cpu.lock") == 1
+    assert cpu.count("LOCK=requirements.cpu.lock") == 2
 
 
 def test_the_label_of_a_tree_with_changes_says_so(tmp_path: Path) -> None:
@@ -157,7 +169,6 @@ def test_the_label_of_a_tree_with_changes_says_so(tmp_path: Path) -> None:
 LEFT_OUT = (
     "bin/pada",
     "bin/transformers",
-    "lib/python3.11/site-packages/pada_agent/pipelines/cli.py",
     "lib/python3.11/site-packages/numpy/_core/include/numpy/ndarraytypes.h",
     "lib/python3.11/site-packages/torch/include/ATen/ATen.h",
     "lib/python3.11/site-packages/torch/bin/protoc",
@@ -171,6 +182,8 @@ KEPT = (
     "bin/python3.11",
     "bin/torchrun",
     "lib/python3.11/site-packages/pada_agent/components/stages.py",
+    "lib/python3.11/site-packages/pada_agent/pipelines/loop.py",
+    "lib/python3.11/site-packages/scipy/__init__.py",
     "lib/python3.11/site-packages/torch/bin/torch_shm_manager",
     "lib/python3.11/site-packages/torch/testing/__init__.py",
     "lib/python3.11/site-packages/torch-2.13.0.dist-info/licenses/third_party/json/test/LICENSE",
@@ -189,14 +202,16 @@ def test_what_no_stage_uses_is_left_out_and_the_rest_stays(tmp_path: Path) -> No
     for _ in range(2):  # it runs after each of two installations
         subprocess.run(["sh", str(ROOT / "images" / "leave_out.sh"), str(tmp_path)], check=True)
         assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == set(KEPT)
-    shutil.rmtree(tmp_path / "lib/python3.11/site-packages/torch")
+    for name in ("torch", "scipy"):
+        shutil.rmtree(tmp_path / "lib/python3.11/site-packages" / name)
     subprocess.run(["sh", str(ROOT / "images" / "leave_out.sh"), str(tmp_path)], check=True)
+    assert not (tmp_path / "lib/python3.11/site-packages/pada_agent/pipelines").exists(), "only a study needs it"
 
 
 @pytest.mark.parametrize("role", IMAGES)
 def test_a_dockerfile_says_what_its_image_runs(role: str) -> None:
     text = (ROOT / "images" / role / "Dockerfile").read_text()
-    assert f'"PaDA-Agent: {", ".join(name for name, stage in STAGES.items() if stage.image == role)}"' in text
+    assert f'"PaDA-Agent: {", ".join(name for name, stage in CONTAINERS.items() if stage.image == role)}"' in text
     assert "ENTRYPOINT" not in text
     assert "http" not in text, "where packages come from is a matter of who builds"
 
@@ -226,6 +241,16 @@ def test_a_stage_starts_without_what_its_image_lacks(stage: str) -> None:
     program = f"import sys; {blocked}; import pada_agent.components.{stage}.__main__"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
     assert not {canonicalize_name(name) for name in lacking} & locked(f"{role}/requirements.lock").keys()
+
+
+@pytest.mark.parametrize("name", STUDY_PROGRAMS)
+def test_a_program_of_a_study_starts_without_what_its_image_lacks(name: str) -> None:
+    program = STUDY_PROGRAMS[name]
+    lacking = ["kfp", "kubernetes", "llama_cpp", *(["peft"] if program.image == "analysis" else [])]
+    blocked = "; ".join(f"sys.modules[{module!r}] = None" for module in lacking)
+    code = f"import sys; {blocked}; import {program.program} as p; sys.argv = ['x', '--help']; p.main(p.run)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert program.program in done.stdout
 
 
 def test_the_build_sees_every_package_that_is_installed() -> None:

@@ -10,6 +10,8 @@ import pytest
 from manifest_builds import plain_files
 from network_policies import Pod, Target, allowed, applying, reaches
 
+from pada_agent.components.stages import STUDY_PROGRAMS
+
 STAGES = {
     "prepare-data": "storage",
     "train-lora": "storage",
@@ -19,11 +21,14 @@ STAGES = {
     "control-quality": "llm",
     "publish-result": "storage",
     "update-state": "storage",
+    "study-plan": "storage",
+    "study-cell": "llm",
+    "study-tables": "storage",
 }
 OF_A_RUN = {"pipelines.kubeflow.org/v2_component": "true"}
 LLM_LABELS = {"app.kubernetes.io/component": "llm-server"}
 LLM_STAGES = {stage for stage, egress in STAGES.items() if egress == "llm"}
-HUB_STAGES = {"prepare-data", "train-lora", "analyze-patterns"}
+HUB_STAGES = {"prepare-data", "train-lora", "analyze-patterns", "study-cell"}
 
 DNS = Pod("kube-system", {"k8s-app": "kube-dns"})
 KFP = {
@@ -114,7 +119,7 @@ def reached(policies: list[dict[str, Any]], pod: Pod, overlay: str) -> set[str]:
 
 def test_the_stages_are_all_there() -> None:
     folders = (Path(__file__).parents[2] / "components").glob("*/__main__.py")
-    assert {f.parent.name.replace("_", "-") for f in folders} == set(STAGES)
+    assert {name.replace("_", "-") for name in (*(f.parent.name for f in folders), *STUDY_PROGRAMS)} == set(STAGES)
 
 
 @pytest.mark.parametrize("case", CASES, ids="+".join)

@@ -13,6 +13,8 @@ import yaml
 from kubernetes_validate import utils
 from manifest_builds import COMPONENTS, MANIFESTS, OVERLAYS, WAYS, kustomize, named, plain_files, pod_templates, walk
 
+from pada_agent.components.stages import CONTAINERS
+
 VERSIONS = sorted({utils.major_minor(v) for v in utils.all_versions()}, key=lambda v: [int(n) for n in v.split(".")])[-3:]
 # Names that the compiled pipelines and `pada doctor` use.
 SECRETS = {
@@ -29,7 +31,7 @@ OTHERS_PODS = {
     ("kubeflow", "app", "minio"),  # ... third-party/minio, in older releases
 }
 OF_A_RUN = ("pipelines.kubeflow.org/v2_component", "true")  # KFP's backend/src/v2/compiler/argocompiler/argo.go
-STAGES = {f.parent.name.replace("_", "-") for f in (MANIFESTS.parent / "components").glob("*/__main__.py")}
+STAGES = {name.replace("_", "-") for name in CONTAINERS}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -25,6 +25,10 @@ STALE_SECONDS = 180.0  # also what the clocks of two machines may differ by
 REFRESH_SECONDS = 30.0
 
 
+class Held(InputError):
+    """Another process works in this folder; it may be over soon, or dead."""
+
+
 class Lease:
     """A note in `uri`/lease that says that this process works in `uri`. Use `leased`."""
 
@@ -42,11 +46,11 @@ class Lease:
             raise InputError(f"{self._uri}: {self._lost} has taken over this run, so this process stops")
 
     def take(self) -> None:
-        """Raises InputError when another process holds the lease, or nothing can be written there."""
+        """Raises Held when another process holds the lease, InputError when nothing can be written there."""
         taken = self._notes()
         if taken and (holder := self._holder(taken[-1])) and not _gone(holder):
             age = time.time() - holder["time"]
-            raise InputError(
+            raise Held(
                 f"{self._uri}: {_name(holder)} is running here, seen {max(age, 0):.0f} s ago; wait for it or stop it. "
                 f"If it is dead, the lease ends {STALE_SECONDS:.0f} s after it was last seen"
             )
@@ -54,7 +58,7 @@ class Lease:
         if not create(self._path(), self._note()):
             holder = self._holder(self._name) or {}
             if holder.get("token") != self._token:  # else the first answer was lost and the library asked again
-                raise InputError(f"{self._uri}: {_name(holder)} was faster and is running here; wait for it or stop it")
+                raise Held(f"{self._uri}: {_name(holder)} was faster and is running here; wait for it or stop it")
         elif create(self._path(), self._note()):
             notice(f"{self._uri}: this store does not refuse a second writer; do not start two runs on it")
         for old in taken:
@@ -105,7 +109,7 @@ class Lease:
 
 @contextmanager
 def leased(uri: str) -> Iterator[Lease]:
-    """Hold `uri` while the block runs. Raises InputError when another process does."""
+    """Hold `uri` while the block runs. Raises Held when another process does."""
     lease = Lease(uri)
     lease.take()
     try:

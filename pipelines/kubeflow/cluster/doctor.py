@@ -78,7 +78,7 @@ def _on_cluster(api: Any, settings: Settings | None, package: Package, space: st
     yield checks.policies(api, space)
     yield checks.retries(api)
     if package.gpu:
-        yield from checks.gpus(api, package.gpu, package.pod("train_lora"))
+        yield from checks.gpus(api, package.gpu, package.pod(*package.runners(("train_lora",))))
     yield checks.storage_class(api)
     for claim in sorted(package.claims):
         yield checks.volume(api, space, claim)

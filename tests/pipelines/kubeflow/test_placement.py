@@ -118,6 +118,16 @@ def test_on_one_node_what_runs_at_once_fits():
             assert cpu <= 2 and memory <= parse_quantity("8Gi"), together
 
 
+def test_a_cell_of_a_study_gets_what_training_and_whatever_reads_rows_get():
+    placed = {name: read_placement(FOLDER / f"{name}.yaml") for name in SHIPPED}
+    for placement in placed.values():
+        cell, training, rows = (placement.of(stage) for stage in ("study_cell", "train_lora", "prepare_data"))
+        assert (cell.gpu, cell.node_selector, cell.affinity) == (training.gpu, training.node_selector, training.affinity)
+        assert (cell.tolerations, cell.memory) == (training.tolerations, training.memory)
+        assert cell.volumes == {**training.volumes, **rows.volumes}
+    assert placed["own_a100"].of("study_cell").volumes and placed["gke_l4"].of("study_cell").node_selector
+
+
 def at_once(spec):
     """Stages that may run side by side: single ones, and pairs of tasks of one DAG of which neither waits for the other."""
     for dag in [spec["root"], *spec["components"].values()]:
@@ -141,12 +151,12 @@ def at_once(spec):
 
 
 def test_a_digest_is_what_the_tasks_run():
-    digests = dict.fromkeys(("agents", "analysis", "slm"), f"sha256:{'0a' * 32}")
+    digests = dict.fromkeys(("agents", "analysis", "slm", "study"), f"sha256:{'0a' * 32}")
     placement = Placement.model_validate({"images": {"registry": "registry.example", "digests": digests}})
     for place, target in ((Kubernetes(placement), "kubernetes"), (Vertex(placement), "vertex")):
         spec = check_package(compile_loop(Shape(1, 1), place), target)
         images = {e["container"]["image"] for e in spec["deploymentSpec"]["executors"].values()}
-        assert images == {f"registry.example/pada-agent/{role}@{digest}" for role, digest in digests.items()}
+        assert images == {f"registry.example/pada-agent/{role}@{digest}" for role, digest in digests.items() if role != "study"}
 
 
 def test_a_file_says_what_vertex_trains_on_unless_a_run_does():

@@ -10,7 +10,7 @@ from pada_agent.components.images import TAG
 from pada_agent.components.stages import IMAGES, STAGES
 from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
 
-DIGESTS = {role: f"sha256:{number * 64}" for role, number in zip(IMAGES, "abc", strict=True)}
+DIGESTS = {role: f"sha256:{number * 64}" for role, number in zip(IMAGES, "abcd", strict=True)}
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ WRONG = [
     ("nodeselector: {}", "line 2: unknown key 'nodeselector'"),
     ("roles: {slm: {gpus: 1}}", "line 2: unknown key 'roles.slm.gpus' (did you mean 'roles.slm.gpu'?)"),
     ("roles:\n  slm:\n    priority_class: high", "line 4: unknown key 'roles.slm.priority_class'"),
-    ("roles: {gpu: {}}", "there is none of this name; there are agents, analysis, slm"),
+    ("roles: {gpu: {}}", "there is none of this name; there are agents, analysis, slm, study"),
     ("stages: {train: {}}", "there is none of this name; there are prepare_data, train_lora"),
     ("images: {registry: team}", "line 2: images.registry: without a host Docker takes a stranger's images"),
     ("images: {registry: registry.example/Team}", "not a registry"),
     ("images: {digests: {slm: sha256:12}}", "images.digests.slm: give sha256: and 64 digits"),
-    (f"images: {{digests: {{slm: {DIGESTS['slm']}}}}}", "digests: give those of agents, analysis, slm, or none"),
+    (f"images: {{digests: {{slm: {DIGESTS['slm']}}}}}", "digests: give those of agents, analysis, slm, study, or none"),
     ("images: {pull_policy: Sometimes}", "images.pull_policy: "),
     ("images: {pull_secrets: [My_Key]}", "images.pull_secrets.0: not a name that Kubernetes takes"),
     ("service_account: -x", "service_account"),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from cluster_cases import compile_with_volumes, write_config
 
-from pada_agent.pipelines.kubeflow.compile import write_package
+from pada_agent.pipelines.kubeflow.compile import write_package, write_study
 from pada_agent.pipelines.kubeflow.pipeline import Shape
 from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Placement
@@ -342,6 +342,13 @@ def test_a_package_says_what_it_needs_of_a_cluster(cluster, doctor, package):
     assert "tainted team=vision:NoSchedule, which tasks do not tolerate" in lines["gpu of of-others"]
     assert "tainted old:NoSchedule, which" in lines["gpu of old-too"]
     assert "gpu of good" not in lines
+
+
+def test_a_package_of_a_study_says_what_its_cells_need(cluster, doctor, tmp_path):
+    place = Kubernetes(Placement.model_validate({"images": {"registry": "registry.example"}}))
+    write_study({}, {}, 1, place, tmp_path / "study.yaml")
+    code, lines = doctor("--package", tmp_path / "study.yaml")
+    assert code == 0 and "3 allocatable on 2 of 3 nodes" in lines["gpu"]
 
 
 def test_a_package_without_gpus_asks_no_node_for_one(cluster, doctor, tmp_path):
