@@ -17,6 +17,7 @@ from pada_agent.components.backends.kmeans import cluster
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import by_stage
+from pada_agent.components.core.foreign.known_rows import KnownRow
 from pada_agent.components.core.llm_interface import Llm
 from pada_agent.components.core.methods.method import check_transfer, load_method
 from pada_agent.components.core.patterns.clustering import match_patterns
@@ -33,8 +34,9 @@ def run(ex: Executor) -> None:
     settings = ex.settings(AnalyzePatterns)
     data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    predictions = read_predictions(ex.input("predictions"), task)
     train = read_records(data / "train.jsonl", TrainRow)
+    known = (KnownRow(row.id, "train", row.fields, row.group) for row in train)
+    predictions = read_predictions(ex.input("predictions"), task, known)
     validation = [p for p in predictions if p.split == "validation"]
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
