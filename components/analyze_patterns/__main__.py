@@ -6,7 +6,7 @@ from functools import partial
 import yaml
 
 from pada_agent.components.analyze_patterns.analyze import Findings, Tools, analyze
-from pada_agent.components.analyze_patterns.screen import answer_screen, first_hit, word_screen
+from pada_agent.components.analyze_patterns.screen import Screen, answer_screen, first_hit, word_screen
 from pada_agent.components.analyze_patterns.transfer import transfer
 from pada_agent.components.backends.artifacts.exported import run_state
 from pada_agent.components.backends.artifacts.predictions import read_predictions
@@ -57,6 +57,8 @@ def run(ex: Executor) -> None:
         own = method.strategies(task, train, settings.analyze, iteration, settings.seed) if settings.generate.patterns else []
         findings = Findings(strategies=own, summary={"analysed": 0})
     findings.summary = {"failures": sum(not p.score.correct for p in validation), **findings.summary}
+    if not train:
+        findings.summary["unscreened"] = True
     errors = [TrainingError.of(p) for p in predictions if p.split == "train" and not p.score.correct]
     analyses, plan = ex.output("analyses", "analyses.jsonl"), ex.output("plan", "strategies.yaml")
     write_records(analyses / "analyses.jsonl", findings.analyses)
@@ -85,13 +87,15 @@ def _tools(
     prints: Fingerprints | None,
     llm: Llm,
 ) -> Tools:
-    screens = [prints.screen_text] if prints else []
+    screens: list[Screen] = [prints.screen_text] if prints else []
+    screens += [answer_screen(task, validation, train), word_screen(task, validation, train)]
     return Tools(
         llm=llm,
         embed=embedder(settings.embedding.model),
         cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
         match=match_patterns,
-        screen=partial(first_hit, [*screens, answer_screen(task, validation, train), word_screen(task, validation, train)]),
+        # Without training rows nothing is written either, and whatever a text names would be a held-out row's.
+        screen=partial(first_hit, screens if train else []),
     )
 
 

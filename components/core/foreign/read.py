@@ -88,7 +88,7 @@ class Reader:
             try:
                 return KnownRow("", split, self.task.read(source), self.task.group(source))
             except InputError as e:
-                problem = problem or str(e)
+                problem = str(e)
         if row := self.known.find(a.id, a.prompt):
             return row
         missing = (

@@ -175,9 +175,11 @@ class TestLmEval:
         assert (first.output, first.score.correct, second.output, second.score.correct) == ("blue", True, "", False)
 
     def test_an_option_without_a_verdict_is_scored_by_its_letter(self) -> None:
-        doc = {"id": "m", "question": "Ice?", "choices": {"text": ["hot", "cold"], "label": ["A", "B"]}, "answerKey": "B"}
-        pairs = [["-9.0", "False"], ["-1.0", "False"]]
-        row = logged(doc=doc, arguments=[["Ice?", " hot"], ["Ice?", " cold"]], resps=[[p] for p in pairs], filtered_resps=pairs)
+        doc = {"id": "m", "question": "Ice?", "choices": {"text": ["hot", "cold", "dry"], "label": ["A", "B", "C"]}}
+        doc["answerKey"] = "B"
+        pairs = [["-9.0", "False"], ["-1.0", "False"], ["-8.0", "False"]]
+        calls = [["Ice?", f" {option}"] for option in ("hot", "cold", "dry")]
+        row = logged(doc=doc, arguments=calls, resps=[[p] for p in pairs], filtered_resps=pairs)
         (p,) = read(load_task("arc_challenge", {}), row | {"metrics": ["bypass"]})
         assert (p.output, p.score.predicted, p.score.correct) == ("cold", "B", True)
 
@@ -218,12 +220,12 @@ class TestInspect:
         assert (len(read_two.predictions), read_two.unanswered) == (1, 1)
 
     def test_options(self) -> None:
-        row = self.sample(input="Ice?", choices=["hot", "cold"], target="B", metadata={}, output={"completion": "ANSWER: B"})
+        row = self.sample(input="Ice?", choices=["hot", "cold", "dry"], target="B", metadata={}, output={"completion": "ANSWER: B"})
         (p,) = read(load_task("arc_challenge", {}), row)
-        assert p.fields["options"] == ["hot", "cold"] and p.fields["answer"] == "B"
+        assert p.fields["options"] == ["hot", "cold", "dry"] and p.fields["answer"] == "B"
         options = {"prompt": "question", "answer": "answer", "choices": "choices", "scorer": "multiple_choice", "description": "?"}
         (p,) = read(load_task("custom", options), row)
-        assert p.fields["choices"] == ["hot", "cold"] and p.fields["answer"] == "B"
+        assert p.fields["choices"] == ["hot", "cold", "dry"] and p.fields["answer"] == "B"
 
 
 class TestPlain:
