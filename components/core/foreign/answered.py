@@ -13,7 +13,8 @@ class Answered:
     """One output of a model as an evaluator wrote it. The task has read nothing of it yet.
 
     `row` tells rows apart that have one id, `run` the outputs to one row or the verdicts on it: a filter, an epoch. `sources` are
-    the row's fields, in each form that they may be meant in. `metrics` are from 0 to 1. `extracted` is what the evaluator
+    the row's fields, in each form that they may be meant in; `question` is what is known of it where
+    `prompt` says more. `metrics` are from 0 to 1. `extracted` is what the evaluator
     read out of the output, None where it says nothing of that; `option` the number of the option that log-likelihoods chose.
     """
 
@@ -24,6 +25,7 @@ class Answered:
     row: str = ""
     run: str = ""
     prompt: str = ""
+    question: str = ""
     reference: str = ""
     extracted: str | None = None
     option: int | None = None

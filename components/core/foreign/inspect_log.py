@@ -22,15 +22,17 @@ def of_inspect(raw: Fields, where: str) -> Answered | None:
         return None
     asked, first = raw.get("input"), next(iter(scores.values()), {})
     users = [m for m in asked if m.get("role") == "user"] if isinstance(asked, list) else []
+    question = chat_text(users[-1] if users else asked)
     epoch, why = int(raw.get("epoch") or 1), str(first.get("explanation") or "")
     no_answer = first.get("value") == "N"
     return Answered(
         where=where,
         output=output,
-        sources=_sources(raw, chat_text(users[-1] if users else asked)),
+        sources=_sources(raw, question),
         id=str(raw.get("id", "")),
         run=f"epoch {epoch}" if epoch > 1 else "",
         prompt=chat_text(asked),
+        question=question,
         reference=next(texts(raw.get("target")), ""),
         extracted="" if no_answer else None if first.get("answer") is None else str(first["answer"]),
         detail="" if why.strip() == output.strip() else why,

@@ -36,14 +36,15 @@ class KnownRows:
     def __bool__(self) -> bool:
         return bool(self._by_text)
 
-    def find(self, identity: str, prompt: str) -> KnownRow | None:
-        """The one row that was asked: with this id, if the prompt, where there is one, has its question; else with this prompt."""
-        named, asked = self._by_id.get(identity, []), _bare(prompt)
-        if asked:
-            named = [row for row in named if any(_bare(text) in asked for text in self._asked(row.fields))]
-        for found in (named, self._by_text.get(asked, []) if asked else []):
-            if len(found) == 1:
-                return found[0]
+    def find(self, identity: str, *prompts: str) -> KnownRow | None:
+        """The row that was asked: with this id, if a prompt, where there is one, has its question; else with one of these prompts."""
+        said = [bare for prompt in prompts if (bare := _bare(prompt))]
+        named = self._by_id.get(identity, [])
+        if said:
+            named = [row for row in named if any(_bare(text) in prompt for text in self._asked(row.fields) for prompt in said)]
+        for found in (named, *(self._by_text.get(prompt, []) for prompt in said)):
+            if found and all(row.fields == found[0].fields for row in found):
+                return min(found, key=lambda row: row.split != "validation")  # a row of both splits is held out
         return None
 
     def _asked(self, fields: Fields) -> list[str]:

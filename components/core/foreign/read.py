@@ -89,7 +89,7 @@ class Reader:
                 return KnownRow("", split, self.task.read(source), self.task.group(source))
             except InputError as e:
                 problem = str(e)
-        if row := self.known.find(a.id, a.prompt):
+        if row := self.known.find(a.id, a.prompt, a.question):
             return row
         missing = (
             "and none of the task's rows has its id or its prompt"

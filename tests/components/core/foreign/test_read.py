@@ -281,6 +281,11 @@ class TestPlain:
         assert (by_prompt.fields, by_prompt.id, by_prompt.split) == (other, "b", "train")
         assert (as_asked.fields, as_asked.id, as_asked.score.correct) == (fields, "x", False)
 
+    def test_a_row_of_both_splits_is_held_out(self, gsm8k: Task) -> None:
+        fields = gsm8k.read(DOC)
+        (p,) = read(gsm8k, {"prompt": DOC["question"], "output": "#### 2"}, known=[KnownRow("a", "train", fields), KnownRow("b", "validation", fields)])
+        assert (p.split, p.id) == ("validation", "b")
+
     @pytest.mark.parametrize(
         "row",
         [
