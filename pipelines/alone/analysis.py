@@ -1,7 +1,7 @@
 """Patterns and strategies from predictions, and nothing else: no splits, no training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,11 @@ class FailureAnalysis:
     """
 
     folder: Path
-    settings: Settings
-    predictions: Sequence[Prediction]
+    settings: Settings = field(repr=False)
+    predictions: Sequence[Prediction] = field(repr=False)
     patterns: Sequence[Pattern]
     strategies: Sequence[Strategy]
-    analyses: Sequence[Analysis]
+    analyses: Sequence[Analysis] = field(repr=False)
     summary: dict[str, Any]
     usage: Usage
 

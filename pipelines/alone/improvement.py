@@ -1,6 +1,6 @@
 """The whole loop, called from Python: what `pada run` does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ class Improvement:
     """What a run left in `run_dir`: report.html, report.json, adapters. `state` is None if it stopped before there was a model."""
 
     run_dir: Path
-    state: State | None
+    state: State | None = field(repr=False)
     stopped_at: str
 
     @property

@@ -1,7 +1,7 @@
 """Synthetic rows against the patterns of an analysis, and what quality control says of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ class SyntheticBatches:
     """Rows as they were written, or checked. `folder` holds batches.jsonl; `usage` is by stage, of all that led here."""
 
     folder: Path
-    settings: Settings
-    analysis: FailureAnalysis
-    batches: Sequence[Batch]
+    settings: Settings = field(repr=False)
+    analysis: FailureAnalysis = field(repr=False)
+    batches: Sequence[Batch] = field(repr=False)
     usage: dict[str, Usage]
     link: int
     checked: bool

@@ -7,12 +7,14 @@ import threading
 import time
 from pathlib import Path
 
+import finished_runs
 import pada_agent
 import pytest
 import yaml
 from teacher import row, teach
 from typer.testing import CliRunner
 
+from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.alone.config import default_folder, read_partial
 from pada_agent.pipelines.cli import app
@@ -187,6 +189,22 @@ class TestPython:
         assert isinstance(read_partial(found.settings, seed=3), Settings) and read_partial(found.settings, seed=3).seed == 3
         with pytest.raises(pada_agent.InputError, match=r"config: unknown key 'task\.nme'"):
             pada_agent.analyze(predictions, {**values, "task": {"nme": "gsm8k"}})
+
+    def test_a_run_that_is_to_stop_early(self, config, tmp_path):
+        lines(tmp_path / "test.jsonl", [row(n) for n in range(300, 306)])
+        task = {"name": "gsm8k", **{split: f"{split}.jsonl" for split in ("train", "validation", "test")}}
+        whole = config("whole.yaml", task=task, slm={"model": "unused"})
+        run = pada_agent.improve(whole, tmp_path / "run", until="prepare")
+        assert (run.stopped_at, run.state, run.table(), run.adapter) == ("prepare", None, [], "")
+        assert len((run.run_dir / "01-prepare" / "train_data" / "train.jsonl").read_text().splitlines()) == 20
+
+    def test_what_a_whole_run_left(self, tmp_path):
+        state = finished_runs.state("gs://bucket/one")
+        run = pada_agent.Improvement(tmp_path, state, "")
+        facts = gather(state)
+        assert run.adapter == facts.shipped_uri
+        assert [r["model"] for r in run.table()] == [m.label for m in facts.models if m.test]
+        assert sum(r["shipped"] for r in run.table()) == 1
 
     def test_where_it_goes(self, tmp_path):
         assert default_folder(tmp_path / "mine.yaml") == Path("runs/mine-analysis")
