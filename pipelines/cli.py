@@ -65,7 +65,9 @@ def run(
 def analyze(
     predictions: Annotated[
         Path,
-        typer.Argument(help="what lm-eval (--log_samples) or Inspect wrote, a file or their output folder; or JSONL with `output`"),
+        typer.Argument(
+            help="what lm-eval (--log_samples) or Inspect wrote, a file or their output folder; or JSONL with `output`"
+        ),
     ],
     config: Annotated[Path, typer.Option("--config", help="YAML file with `task` and `teacher`; a run's will do")],
     out: Annotated[Path | None, typer.Option("--out", help="folder; default: runs/<name of the config>-analysis")] = None,
@@ -74,14 +76,14 @@ def analyze(
     """Find the patterns behind a model's failures and draft strategies against them; no splits, no training."""
     from rich.console import Console
 
-    from pada_agent.pipelines.alone.analysis import analyze as find_patterns
+    from pada_agent.pipelines.alone.analysis import find_patterns
     from pada_agent.pipelines.alone.config import default_folder
     from pada_agent.pipelines.alone.show import show
 
     folder = out or default_folder(config)
     again = [] if seed is None else ["--seed", str(seed)]
     with _says_how_to_go_on(["pada", "analyze", str(predictions), "--config", str(config), "--out", str(folder), *again]):
-        show(find_patterns(predictions, config, folder=folder, seed=seed), Console(highlight=False, soft_wrap=True))
+        show(find_patterns(predictions, config, folder, seed), Console(highlight=False, soft_wrap=True))
 
 
 @app.command()

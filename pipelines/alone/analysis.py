@@ -54,7 +54,7 @@ class FailureAnalysis:
         return self.folder / "prepare" / "train_data"
 
     def table(self) -> list[dict[str, Any]]:
-        """A row for each pattern, as pandas.DataFrame takes them: name, failures, share of those analysed, and what is said of it."""
+        """A row for each pattern, as pandas.DataFrame takes them; `share` is of the failures analysed, 0 to 1."""
         analysed = max(int(self.summary.get("analysed", 0)), 1)
         strategy = {s.pattern_id: s.text for s in self.strategies}
         return [
@@ -91,10 +91,15 @@ def analyze(
     Raises:
         PadaError: with what is wrong and what to do; InputError for predictions or config, EndpointError for the teacher.
     """
-    settings = read_partial(config, seed)
-    place = Workplace(Path(folder or default_folder(config)).resolve(), settings)
-    with as_library(), place.open():
-        return _analyze(Path(predictions), place)
+    with as_library():
+        return find_patterns(Path(predictions), config, Path(folder or default_folder(config)), seed)
+
+
+def find_patterns(file: Path, config: Config, folder: Path, seed: int | None = None) -> FailureAnalysis:
+    """As `analyze`, for a program: one that is asked to end gets SystemExit."""
+    place = Workplace(folder.resolve(), read_partial(config, seed))
+    with place.open():
+        return _analyze(file, place)
 
 
 def _analyze(file: Path, place: Workplace) -> FailureAnalysis:
@@ -111,7 +116,9 @@ def _analyze(file: Path, place: Workplace) -> FailureAnalysis:
     elif left := write_unsplit(place.fresh("prepare") / "train_data", task, known, answers, settings):
         notice(f"task.train: {left} rows are among the predictions, which are held out, and are left out")
     if not sources.get("train"):
-        notice("task.train is not given: texts on patterns may quote the rows that were analysed, so nothing can be written from them")
+        notice(
+            "task.train is not given: texts on patterns may quote the rows analysed, so nothing can be written from them"
+        )
     inputs = {"predictions": ours, "train_data": place.folder / "prepare" / "train_data"}
     made = place.run("analyze", "analyze_patterns", inputs)
     return _publish(_read(place, made, answers), task, file)
@@ -145,4 +152,6 @@ def _publish(found: FailureAnalysis, task: Task, file: Path) -> FailureAnalysis:
 def check_screened(found: FailureAnalysis) -> None:
     """Raises InputError where strategies may quote held-out rows: there were no training rows to tell by."""
     if found.summary.get("unscreened"):
-        raise InputError("these strategies may quote the rows that were analysed; name task.train in the config and analyse again")
+        raise InputError(
+            "these strategies may quote the rows that were analysed; name task.train in the config and analyse again"
+        )

@@ -13,7 +13,7 @@ from pada_agent.pipelines.alone.workplace import as_library
 
 @dataclass(frozen=True)
 class Improvement:
-    """What a run left in `run_dir`: report.html, report.json, adapters. `state` is None if it stopped before there was a model."""
+    """What a run left in `run_dir`: its report, its adapters. `state` is None if it stopped before there was a model."""
 
     run_dir: Path
     state: State | None = field(repr=False)
@@ -30,7 +30,7 @@ class Improvement:
         return gather(self.state).shipped_uri if self.state else ""
 
     def table(self) -> list[dict[str, Any]]:
-        """A row for each model with its accuracy on the test rows and the interval, from 0 to 1, as pandas.DataFrame takes them."""
+        """A row for each model, as pandas.DataFrame takes them: accuracy on the test rows and its interval, from 0 to 1."""
         models = gather(self.state).models if self.state else []
         return [
             {"model": m.label, "accuracy": m.test.accuracy, "low": m.test.low, "high": m.test.high, "shipped": m.shipped}

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 from jinja2 import Template
 
 from pada_agent.components.core.records import Analysis, Pattern, Prediction, Strategy
-from pada_agent.components.core.report.excerpts import LENGTH
 from pada_agent.components.core.report.page import environment
 from pada_agent.components.core.tasks.task import Task
 
-SHOWN = 5  # failures of a pattern
+SHOWN, LENGTH = 5, 500  # failures of a pattern; characters of a text
 
 
 class Failure(NamedTuple):

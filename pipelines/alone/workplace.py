@@ -1,4 +1,4 @@
-"""One stage at a time, outside of a run: a folder with what each was given and left, and a ledger, so that no call is paid twice."""
+"""Single stages, outside of a run: a folder with what each left, and a ledger, so that no call is paid twice."""
 
 import json
 import shutil

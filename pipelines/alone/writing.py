@@ -43,7 +43,7 @@ class SyntheticBatches:
         return sum(batch.status == "open" for batch in self.batches)
 
     def table(self) -> list[dict[str, Any]]:
-        """A row for each sample, as pandas.DataFrame takes them: pattern, question, answer, status, reason and the judge's scores."""
+        """A row for each sample, as pandas.DataFrame takes them: with what became of it, why, and the judge's scores."""
         task = load_task(self.settings.task.name, self.settings.task.options, self.analysis.train_data / "assets")
         names = {p.id: p.name for p in self.analysis.patterns}
         return [

@@ -19,7 +19,10 @@ def wheel(tmp_path_factory):
     source = tmp_path_factory.mktemp("source")
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in names.stdout.split():
-        if name.split("/")[0] in {"components", "pipelines", "python", "pyproject.toml", "README.md", "LICENSE"} and (ROOT / name).exists():
+        if (
+            name.split("/")[0] in {"components", "pipelines", "python", "pyproject.toml", "README.md", "LICENSE"}
+            and (ROOT / name).exists()
+        ):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     out = tmp_path_factory.mktemp("wheel")

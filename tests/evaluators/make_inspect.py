@@ -1,6 +1,6 @@
 """Writes inspect/ anew: logs of Inspect's own mock model, in both of its formats.
 
-    pip install inspect-ai==0.3.285 && cd tests/evaluators && python make_inspect.py
+pip install inspect-ai==0.3.285 && cd tests/evaluators && python make_inspect.py
 """
 
 import json
@@ -41,7 +41,9 @@ def passages():
 
 def matter():
     """Options; two epochs."""
-    samples = [Sample(id=r["id"], input=r["question"], choices=r["choices"]["text"], target=r["answerKey"]) for r in rows("matter")]
+    samples = [
+        Sample(id=r["id"], input=r["question"], choices=r["choices"]["text"], target=r["answerKey"]) for r in rows("matter")
+    ]
     return Task(name="matter", dataset=samples, solver=multiple_choice(), scorer=choice(), epochs=2)
 
 

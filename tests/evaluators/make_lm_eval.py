@@ -1,12 +1,13 @@
 """Writes lm_eval/ anew: lm-eval's own `--log_samples` files of a model whose answers are written here.
 
-    pip install lm-eval==0.4.13 && cd tests/evaluators && python make_lm_eval.py
+pip install lm-eval==0.4.13 && cd tests/evaluators && python make_lm_eval.py
 """
 
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.model import LM
@@ -30,7 +31,7 @@ OUT = HERE / "lm_eval"
 class Written(LM):
     """Says what SAID says to a prompt, and finds LIKELY most likely."""
 
-    asked: dict[str, int] = {}
+    asked: ClassVar[dict[str, int]] = {}
 
     def __init__(self, **_):
         super().__init__()
@@ -44,7 +45,9 @@ class Written(LM):
         return SAID[key][nth % len(SAID[key])]
 
     def loglikelihood(self, requests, disable_tqdm=False):
-        return [(-1.5, True) if request.args[1].strip() in LIKELY else (-4.0 - len(request.args[1]), False) for request in requests]
+        return [
+            (-1.5, True) if request.args[1].strip() in LIKELY else (-4.0 - len(request.args[1]), False) for request in requests
+        ]
 
     def loglikelihood_rolling(self, requests, disable_tqdm=False):
         raise NotImplementedError
@@ -54,7 +57,19 @@ def evaluate(name, tasks, *options):
     """One call of lm-eval; what it writes goes to lm_eval/<name>/<model>."""
     Written.asked.clear()
     folder = OUT / name
-    own = ["--model", "written", "--model_args", "pretrained=example/written", "--include_path", ".", "--tasks", tasks, "--output_path", str(folder), "--log_samples"]
+    own = [
+        "--model",
+        "written",
+        "--model_args",
+        "pretrained=example/written",
+        "--include_path",
+        ".",
+        "--tasks",
+        tasks,
+        "--output_path",
+        str(folder),
+        "--log_samples",
+    ]
     sys.argv = ["lm_eval", *own, *options]
     cli_evaluate()
 

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import finished_runs
-import pada_agent
 import pytest
 import yaml
 from teacher import row, teach
 from typer.testing import CliRunner
 
+import pada_agent
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.alone.config import default_folder, read_partial
@@ -74,7 +74,11 @@ class TestCommand:
         assert sum(p["size"] for p in written["patterns"]) == 6
         assert {p["strategy"]["text"] for p in written["patterns"]} == {"Write problems with equal groups and multiply them."}
         page = (tmp_path / "out" / "report.html").read_text()
-        assert "Groups are not multiplied." in page and "not screened" in page and page.count('class="card"') == len(written["patterns"])
+        assert (
+            "Groups are not multiplied." in page
+            and "not screened" in page
+            and page.count('class="card"') == len(written["patterns"])
+        )
 
     def test_again_nothing_is_paid_again(self, config, predictions, tmp_path, llm_stub):
         command = ["analyze", str(predictions), "--config", str(config()), "--out", str(tmp_path / "out")]
@@ -96,7 +100,9 @@ class TestCommand:
         ],
     )
     def test_what_is_wrong_is_one_line(self, config, predictions, tmp_path, sections, complaint):
-        done = CliRunner().invoke(app, ["analyze", str(predictions), "--config", str(config(**sections)), "--out", str(tmp_path / "out")])
+        done = CliRunner().invoke(
+            app, ["analyze", str(predictions), "--config", str(config(**sections)), "--out", str(tmp_path / "out")]
+        )
         assert isinstance(done.exception, pada_agent.PadaError), done.output
         assert complaint in str(done.exception)
 
@@ -153,23 +159,30 @@ class TestPython:
         for rows in (0, -1, 1000):
             with pytest.raises(pada_agent.InputError, match="rows:"):
                 pada_agent.generate(found, rows=rows)
-        with pytest.raises(pada_agent.InputError, match="mine.yaml, line 12: 'task.test' is missing"):
+        with pytest.raises(pada_agent.InputError, match=r"mine\.yaml, line 12: 'task.test' is missing"):
             pada_agent.improve(config(), tmp_path / "run")
         dead = config("dead.yaml", teacher={"model": "t", "base_url": "http://127.0.0.1:9/v1", "give_up_seconds": 0.5})
         with pytest.raises(pada_agent.EndpointError):
             pada_agent.analyze(predictions, dead, folder=tmp_path / "c")
 
-    def test_sigterm_is_an_error_too(self, config, predictions, tmp_path, llm_stub):
-        """In a process of its own, for the signal: it comes while the teacher is asked."""
+    @pytest.mark.parametrize("by", ["Python", "command"])
+    def test_sigterm_while_the_teacher_is_asked(self, config, predictions, tmp_path, llm_stub, by):
+        """An error of the library in Python, a program's exit on the command line."""
         llm_stub.rules[0].delay = 1.0
-        call = f"pada_agent.analyze({str(predictions)!r}, {str(config())!r}, folder={str(tmp_path / 'out')!r})"
+        out = str(tmp_path / "out")
+        call = f"pada_agent.analyze({str(predictions)!r}, {str(config())!r}, folder={out!r})"
         program = f"import pada_agent\ntry:\n    {call}\nexcept pada_agent.PadaError as e:\n    print('raised:', e)"
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        command = ["-m", "pada_agent.pipelines.cli", "analyze", str(predictions), "--config", str(config()), "--out", out]
+        started = [sys.executable, *(["-c", program] if by == "Python" else command)]
+        with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             while not llm_stub.asks and process.poll() is None:
                 time.sleep(0.05)
             process.terminate()
-            said, _ = process.communicate(timeout=60)
-        assert said.startswith("raised: stopped by a signal; what is paid for is kept")
+            said, told = process.communicate(timeout=60)
+        if by == "Python":
+            assert said.startswith("raised: stopped by a signal; what is paid for is kept") and process.returncode == 0
+        else:
+            assert process.returncode == 143 and f"To resume: pada analyze {predictions}" in told
         assert llm_stub.paid == 1
 
     def test_nothing_is_written_from_texts_that_may_quote(self, config, predictions, tmp_path):
@@ -217,7 +230,7 @@ class TestImport:
         program = (
             "import sys, pada_agent; own = [m for m in sys.modules if m.startswith('pada_agent.')]; "
             "pada_agent.analyze; pada_agent.improve; pada_agent.control; "
-            "heavy = {'torch', 'transformers', 'sklearn', 'openai', 'kfp', 'sentence_transformers'} & sys.modules.keys(); print(own, heavy)"
+            "heavy = {'torch', 'transformers', 'sklearn', 'openai', 'kfp'} & sys.modules.keys(); print(own, heavy)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[] set()"

@@ -29,7 +29,12 @@ def test_it_runs_to_its_end(config, tmp_path, llm_stub, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "test-key")
     parameters = {"config": str(config), "folder": str(tmp_path / "out")}
     done = papermill.execute_notebook(
-        EXAMPLES / "failure_patterns.ipynb", tmp_path / "done.ipynb", parameters, cwd=EXAMPLES, progress_bar=False, kernel_name="python3"
+        EXAMPLES / "failure_patterns.ipynb",
+        tmp_path / "done.ipynb",
+        parameters,
+        cwd=EXAMPLES,
+        progress_bar=False,
+        kernel_name="python3",
     )
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     tables = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]

@@ -1,7 +1,7 @@
 """The files of other evaluators: which of a folder are meant, and how each is opened.
 
-    results/example__slm/samples_mmlu_anatomy_2025-06-01T12-00-00.123456.jsonl      lm-eval, --output_path results
-    logs/2025-06-01T12-00-00+00-00_gsm8k_Ax3yHM.eval                                Inspect; also .json
+results/example__slm/samples_mmlu_anatomy_2025-06-01T12-00-00.123456.jsonl      lm-eval, --output_path results
+logs/2025-06-01T12-00-00+00-00_gsm8k_Ax3yHM.eval                                Inspect; also .json
 """
 
 import json
@@ -80,10 +80,11 @@ def _inspect(file: Path) -> Rows:
             row = sample.model_dump(mode="json", exclude={"events", "messages", "store", "attachments"})
             yield f"{file}: sample {sample.id}, epoch {sample.epoch}", row
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, json.JSONDecodeError) as e:
-        raise InputError(f"{file}: not a whole log of Inspect ({type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''})") from e
+        raise InputError(
+            f"{file}: not a whole log of Inspect ({type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''})"
+        ) from e
 
 
 def _some(paths: Iterable[Path]) -> str:
     names = [str(path) for path in paths]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-

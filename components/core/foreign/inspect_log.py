@@ -1,7 +1,7 @@
 """A sample of a log of Inspect, as its `EvalSample` is in JSON.
 
-    {"id": "q2", "epoch": 1, "input": "A box holds ...", "choices": null, "target": "24", "metadata": {"source": "made"},
-     "output": {"completion": "It is 10", ...}, "scores": {"match": {"value": "I", "answer": "10", "explanation": "It is 10"}}}
+{"id": "q2", "epoch": 1, "input": "A box holds ...", "choices": null, "target": "24", "metadata": {"source": "made"},
+ "output": {"completion": "It is 10", ...}, "scores": {"match": {"value": "I", "answer": "10", "explanation": "It is 10"}}}
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ def of_inspect(raw: Fields, where: str) -> Answered | None:
     scores: dict[str, Any] = raw.get("scores") or {}
     if raw.get("error") and not scores:
         return None
-    asked, first = raw.get("input"), next(iter(scores.values()), {})
+    asked = raw.get("input")
+    first: dict[str, Any] = next(iter(scores.values()), {})
     users = [m for m in asked if m.get("role") == "user"] if isinstance(asked, list) else []
     question = chat_text(users[-1] if users else asked)
     epoch, why = int(raw.get("epoch") or 1), str(first.get("explanation") or "")

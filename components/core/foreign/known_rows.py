@@ -37,7 +37,7 @@ class KnownRows:
         return bool(self._by_text)
 
     def find(self, identity: str, *prompts: str) -> KnownRow | None:
-        """The row that was asked: with this id, if a prompt, where there is one, has its question; else with one of these prompts."""
+        """The row with this id, if a prompt, where there is one, has its question; else the one with one of these prompts."""
         said = [bare for prompt in prompts if (bare := _bare(prompt))]
         named = self._by_id.get(identity, [])
         if said:

@@ -1,7 +1,7 @@
 """A plain file: the model's output, and of verdict, prompt and the task's own fields what there is.
 
-    {"id": "7", "question": "...", "answer": "... #### 72", "output": "The answer is 70.", "correct": false}
-    {"id": "7", "prompt": "...", "output": "The answer is 70."}
+{"id": "7", "question": "...", "answer": "... #### 72", "output": "The answer is 70.", "correct": false}
+{"id": "7", "prompt": "...", "output": "The answer is 70."}
 """
 
 import json
@@ -25,7 +25,7 @@ def of_plain(raw: Fields, where: str) -> Answered:
     verdict = next((k for k in VERDICT if raw.get(k) is not None), "")
     if verdict and share(raw[verdict]) not in (0, 1):
         raise InputError(
-            f"no verdict: '{verdict}' must be true or false, it is {raw[verdict]!r}; leave it out to have the task score the output"
+            f"no verdict: '{verdict}' must be true or false, it is {raw[verdict]!r}; leave it out, and the task scores the output"
         )
     prompt, reference = first_text(raw, PROMPT), first_text(raw, REFERENCE)
     inner = raw.get("fields", raw.get("doc"))

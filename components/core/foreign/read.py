@@ -40,8 +40,8 @@ class Reader:
     def read(self, rows: Iterable[tuple[str, Fields]], split: Split) -> Reading:
         """The predictions in `rows`, given with their places.
 
-        A second output or verdict for a row, with another filter or epoch, is a secondary metric. Rows of different subtasks may have
-        one id. Raises InputError that names the line: no output, fields that are not the task's, a row that comes twice.
+        A second output or verdict for a row, with another filter or epoch, is a secondary metric. Rows of different subtasks may
+        have one id. Raises InputError that names the line: no output, fields that are not the task's, a row that comes twice.
         """
         found = [_answered(where, raw) for where, raw in rows]
         answered = [a for a in found if a]

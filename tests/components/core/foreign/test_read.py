@@ -118,7 +118,6 @@ class TestLmEval:
         with pytest.raises(InputError, match=r"log\.jsonl:3: id '0' comes twice"):
             read(gsm8k, logged(0), logged(0, filter="flexible"), logged(0, filter="flexible"))
 
-
     def test_graded_metrics_are_secondary_and_the_task_decides(self, gsm8k: Task) -> None:
         """A metric that happens to be 1 in some rows is no verdict on them."""
         half, whole = logged(0, metrics=["f1"], f1=0.5), logged(1, metrics=["f1"], f1=1.0, resps=[["#### 2"]])
@@ -166,7 +165,9 @@ class TestLmEval:
 
     def test_the_likelihood_of_one_text(self) -> None:
         task = load_task("custom", {"prompt": "q", "answer": "a", "scorer": "exact", "description": "?"})
-        row = logged(doc={"q": "The sky is", "a": "blue"}, arguments=[["The sky is", " blue"]], metrics=["perplexity"], perplexity=-2.5)
+        row = logged(
+            doc={"q": "The sky is", "a": "blue"}, arguments=[["The sky is", " blue"]], metrics=["perplexity"], perplexity=-2.5
+        )
         said, silent = (
             row | {"doc_id": n, "doc_hash": str(n), "resps": [[["-2.5", flag]]], "filtered_resps": [["-2.5", flag]]}
             for n, flag in enumerate(("True", "False"))
@@ -183,7 +184,9 @@ class TestLmEval:
         (p,) = read(load_task("arc_challenge", {}), row | {"metrics": ["bypass"]})
         assert (p.output, p.score.predicted, p.score.correct) == ("cold", "B", True)
 
-    @pytest.mark.parametrize("changes", [{"arguments": 5}, {"arguments": [5]}, {"filtered_resps": 7}, {"resps": None}, {"metrics": "acc"}])
+    @pytest.mark.parametrize(
+        "changes", [{"arguments": 5}, {"arguments": [5]}, {"filtered_resps": 7}, {"resps": None}, {"metrics": "acc"}]
+    )
     def test_hostile_lines_are_read_for_what_they_hold(self, gsm8k: Task, changes: Raw) -> None:
         (p,) = read(gsm8k, logged(**changes))
         assert p.score.correct is False
@@ -197,7 +200,15 @@ class TestInspect:
 
     @pytest.mark.parametrize(
         ("value", "correct", "valid"),
-        [("C", True, True), ("I", False, True), ("N", False, False), (1, True, True), (0.0, False, True), (True, True, True), ("no", False, True)],
+        [
+            ("C", True, True),
+            ("I", False, True),
+            ("N", False, False),
+            (1, True, True),
+            (0.0, False, True),
+            (True, True, True),
+            ("no", False, True),
+        ],
     )
     def test_verdicts(self, gsm8k: Task, value: Any, correct: bool, valid: bool) -> None:
         (p,) = read(gsm8k, self.sample(scores={"match": {"value": value, "answer": "4", "explanation": "4 is wrong"}}))
@@ -220,10 +231,18 @@ class TestInspect:
         assert (len(read_two.predictions), read_two.unanswered) == (1, 1)
 
     def test_options(self) -> None:
-        row = self.sample(input="Ice?", choices=["hot", "cold", "dry"], target="B", metadata={}, output={"completion": "ANSWER: B"})
+        row = self.sample(
+            input="Ice?", choices=["hot", "cold", "dry"], target="B", metadata={}, output={"completion": "ANSWER: B"}
+        )
         (p,) = read(load_task("arc_challenge", {}), row)
         assert p.fields["options"] == ["hot", "cold", "dry"] and p.fields["answer"] == "B"
-        options = {"prompt": "question", "answer": "answer", "choices": "choices", "scorer": "multiple_choice", "description": "?"}
+        options = {
+            "prompt": "question",
+            "answer": "answer",
+            "choices": "choices",
+            "scorer": "multiple_choice",
+            "description": "?",
+        }
         (p,) = read(load_task("custom", options), row)
         assert p.fields["choices"] == ["hot", "cold", "dry"] and p.fields["answer"] == "B"
 
@@ -283,7 +302,11 @@ class TestPlain:
 
     def test_a_row_of_both_splits_is_held_out(self, gsm8k: Task) -> None:
         fields = gsm8k.read(DOC)
-        (p,) = read(gsm8k, {"prompt": DOC["question"], "output": "#### 2"}, known=[KnownRow("a", "train", fields), KnownRow("b", "validation", fields)])
+        (p,) = read(
+            gsm8k,
+            {"prompt": DOC["question"], "output": "#### 2"},
+            known=[KnownRow("a", "train", fields), KnownRow("b", "validation", fields)],
+        )
         assert (p.split, p.id) == ("validation", "b")
 
     @pytest.mark.parametrize(
