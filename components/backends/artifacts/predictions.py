@@ -62,9 +62,8 @@ def _read(files: Sequence[Path], reader: Reader, split: Split) -> list[Predictio
     total, shown = len(reading.predictions), files[0] if len(files) == 1 else f"{len(files)} files"
     if reading.scored_here:
         task = reader.task
-        notice(
-            f"{shown}: {reading.scored_here} of {total} answers have no verdict of right or wrong; {task.name} scored them: {task.metric}"
-        )
+        without = f"{reading.scored_here} of {total} answers have no verdict of right or wrong"
+        notice(f"{shown}: {without}; {task.name} scored them: {task.metric}")
     if reading.unanswered:
         notice(f"{shown}: {reading.unanswered} samples broke off without an answer and are left out")
     return reading.predictions
