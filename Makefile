@@ -53,9 +53,9 @@ test-cluster: $(COMPLETE)  ## Run on a real Kubeflow Pipelines, see tests/cluste
 lint: $(COMPLETE)  ## Style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@mkdir -p .venv/source/pada_agent && ln -sfn ../../../components ../../../pipelines .venv/source/pada_agent/
+	@mkdir -p .venv/source/pada_agent && ln -sfn ../../../components ../../../pipelines ../../../python/__init__.py .venv/source/pada_agent/
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
+	@PYTHONPATH=.venv/source $(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.txt || { cat $(VENV)/lint-imports.txt; exit 1; }
 	@tail -n 2 $(VENV)/lint-imports.txt
 
 format: $(COMPLETE)  ## Put all files into the one style

@@ -62,6 +62,31 @@ def run(
 
 
 @app.command()
+def analyze(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="what lm-eval (--log_samples) or Inspect wrote, a file or their output folder; or JSONL with `output`"
+        ),
+    ],
+    config: Annotated[Path, typer.Option("--config", help="YAML file with `task` and `teacher`; a run's will do")],
+    out: Annotated[Path | None, typer.Option("--out", help="folder; default: runs/<name of the config>-analysis")] = None,
+    seed: Seed = None,
+) -> None:
+    """Find the patterns behind a model's failures and draft strategies against them; no splits, no training."""
+    from rich.console import Console
+
+    from pada_agent.pipelines.alone.analysis import find_patterns
+    from pada_agent.pipelines.alone.config import default_folder
+    from pada_agent.pipelines.alone.show import show
+
+    folder = out or default_folder(config)
+    again = [] if seed is None else ["--seed", str(seed)]
+    with _says_how_to_go_on(["pada", "analyze", str(predictions), "--config", str(config), "--out", str(folder), *again]):
+        show(find_patterns(predictions, config, folder, seed), Console(highlight=False, soft_wrap=True))
+
+
+@app.command()
 def watch(
     place: Annotated[str, typer.Option("--work-uri", "--run-dir", help="of the run: its --work-uri, or its run directory")],
     run_id: Annotated[str, typer.Option("--run", help="id of the run; default: the one that told something last")] = "",

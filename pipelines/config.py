@@ -39,9 +39,14 @@ def located(settings: Settings, file: Path) -> Settings:
         check_transfer(settings.analyze, settings.generate.method, settings.generate.pattern_share > 0)
         method = load_method(settings.generate.method)
         check_judge(settings.teacher, settings.judge, method.checked_by(settings.control))
-        return moved(settings, lambda address: _located(folder, address))
+        return resolved(settings, folder)
     except InputError as e:
         raise InputError(f"{file}: {e}") from e
+
+
+def resolved(settings: Settings, folder: Path) -> Settings:
+    """The settings with paths made absolute from `folder`. Raises InputError for a task that there is not."""
+    return moved(settings, lambda address: _located(folder, address))
 
 
 def _located(folder: Path, address: Address) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 import yaml
 
 from pada_agent.components.analyze_patterns.analyze import Findings, Tools, analyze
-from pada_agent.components.analyze_patterns.screen import answer_screen, first_hit, word_screen
+from pada_agent.components.analyze_patterns.screen import Screen, answer_screen, first_hit, word_screen
 from pada_agent.components.analyze_patterns.transfer import transfer
 from pada_agent.components.backends.artifacts.exported import run_state
 from pada_agent.components.backends.artifacts.predictions import read_predictions
@@ -17,6 +17,7 @@ from pada_agent.components.backends.kmeans import cluster
 from pada_agent.components.backends.llm.client import open_llm
 from pada_agent.components.backends.record_files import read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import by_stage
+from pada_agent.components.core.foreign.known_rows import KnownRow
 from pada_agent.components.core.llm_interface import Llm
 from pada_agent.components.core.methods.method import check_transfer, load_method
 from pada_agent.components.core.patterns.clustering import match_patterns
@@ -33,8 +34,9 @@ def run(ex: Executor) -> None:
     settings = ex.settings(AnalyzePatterns)
     data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    predictions = read_predictions(ex.input("predictions"), task)
     train = read_records(data / "train.jsonl", TrainRow)
+    known = (KnownRow(row.id, "train", row.fields, row.group) for row in train)
+    predictions = read_predictions(ex.input("predictions"), task, known)
     validation = [p for p in predictions if p.split == "validation"]
     iteration = ex.parameter("iteration", 1)
     state = _state(ex)
@@ -55,6 +57,8 @@ def run(ex: Executor) -> None:
         own = method.strategies(task, train, settings.analyze, iteration, settings.seed) if settings.generate.patterns else []
         findings = Findings(strategies=own, summary={"analysed": 0})
     findings.summary = {"failures": sum(not p.score.correct for p in validation), **findings.summary}
+    if not train:
+        findings.summary["unscreened"] = True
     errors = [TrainingError.of(p) for p in predictions if p.split == "train" and not p.score.correct]
     analyses, plan = ex.output("analyses", "analyses.jsonl"), ex.output("plan", "strategies.yaml")
     write_records(analyses / "analyses.jsonl", findings.analyses)
@@ -83,13 +87,15 @@ def _tools(
     prints: Fingerprints | None,
     llm: Llm,
 ) -> Tools:
-    screens = [prints.screen_text] if prints else []
+    screens: list[Screen] = [prints.screen_text] if prints else []
+    screens += [answer_screen(task, validation, train), word_screen(task, validation, train)]
     return Tools(
         llm=llm,
         embed=embedder(settings.embedding.model),
         cluster=partial(cluster, k_min=settings.analyze.k_min, k_max=settings.analyze.k_max, seed=settings.seed),
         match=match_patterns,
-        screen=partial(first_hit, [*screens, answer_screen(task, validation, train), word_screen(task, validation, train)]),
+        # Without training rows nothing is written either, and whatever a text names would be a held-out row's.
+        screen=partial(first_hit, screens if train else []),
     )
 
 

@@ -162,10 +162,12 @@ class SeedRanking:
         self._ids = [r.id for r in train]
         self._features = [task.features(r.fields) for r in train]
         self._forms = [form_of(task.question(r.fields), task.target(r.fields)) for r in train]
-        self._vectors = embed([task.question(r.fields) for r in train])
+        self._vectors = embed([task.question(r.fields) for r in train]) if train else np.empty((0, 0))
 
     def nearest(self, features: Sequence[str], centre: Vectors) -> list[str]:
-        """Ids of training rows as in `rank_seeds`, near a vector (d)."""
+        """Ids of training rows as in `rank_seeds`, near a vector (d); none where there are no rows."""
+        if not self._ids:
+            return []
         return [self._ids[i] for i in rank_seeds(features, self._features, self._forms, self._vectors @ centre)]
 
 

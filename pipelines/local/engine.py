@@ -1,7 +1,6 @@
 """The runner of this machine: follows the recipe (loop.py), one stage after the other, and skips what is finished."""
 
 import gc
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.executor import Executor
+from pada_agent.components.backends.executor_input import executor_input
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.local.embedded_servers import EmbeddedServers
@@ -121,7 +121,7 @@ class Engine:
             call.parameters["settings"] = self.servers.reach(call.parameters["settings"], stage.asks(call.parameters["settings"]))
         elif stage.resources.gpu:
             self.servers.stop()  # they would take the cores and the memory that the SLM needs
-        text = _executor_input(call)
+        text = executor_input(call.stage, call.parameters, call.inputs, call.folder.path)
         call.folder.begin(call.stage, call.key, text)
         program, executor = self.stage(call.stage), Executor(text)
         with executor.told():
@@ -130,23 +130,3 @@ class Engine:
             raise RuntimeError(f"{call.stage} came to its end without writing {call.folder.output_file}")
         call.folder.end(call.stage, call.key, executor.seconds, executor.numbers)
         gc.collect()
-
-
-def _executor_input(call: Call) -> str:
-    stage, folder = STAGES[call.stage], call.folder
-
-    def artifact(name: str, path: Path) -> dict[str, Any]:
-        return {"artifacts": [{"name": name, "uri": str(path), "metadata": {}}]}
-
-    whole = {
-        "inputs": {
-            "parameterValues": call.parameters,
-            "artifacts": {name: artifact(name, path) for name, path in call.inputs.items()},
-        },
-        "outputs": {
-            "artifacts": {name: artifact(name, folder.path / name) for name in stage.outputs},
-            "parameters": {name: {"outputFile": str(folder.path / "parameters" / name)} for name in stage.values},
-            "outputFile": str(folder.output_file),
-        },
-    }
-    return json.dumps(whole, indent=1)

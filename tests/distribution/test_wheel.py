@@ -19,7 +19,10 @@ def wheel(tmp_path_factory):
     source = tmp_path_factory.mktemp("source")
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in names.stdout.split():
-        if name.split("/")[0] in {"components", "pipelines", "pyproject.toml", "README.md", "LICENSE"} and (ROOT / name).exists():
+        if (
+            name.split("/")[0] in {"components", "pipelines", "python", "pyproject.toml", "README.md", "LICENSE"}
+            and (ROOT / name).exists()
+        ):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     out = tmp_path_factory.mktemp("wheel")
@@ -55,7 +58,7 @@ def test_it_holds_every_file_that_the_folders_hold(wheel):
     listed = subprocess.run(["git", "ls-files", "components", "pipelines"], cwd=ROOT, capture_output=True, text=True, check=True)
     wanted = {name for name in listed.stdout.split() if Path(name).suffix in DATA | {".py", ".typed"} and (ROOT / name).exists()}
     assert wanted <= inside, sorted(wanted - inside)[:5]
-    assert {"components/py.typed", "pipelines/py.typed"} <= inside
+    assert {"py.typed", "__init__.py", "components/py.typed", "pipelines/py.typed"} <= inside
 
 
 def test_it_brings_no_other_package(wheel):
@@ -90,7 +93,11 @@ def test_the_command_line_and_a_stage_start_outside_the_checkout(environment, tm
 
 def test_its_types_are_seen(environment, tmp_path):
     python, _ = environment
-    (tmp_path / "user.py").write_text("from pada_agent.components.core.quality.chain import links\nreveal_type(links)\n")
+    lines = ["import pada_agent", "from pada_agent.components.core.quality.chain import links", "reveal_type(links)"]
+    lines += [f"reveal_type(pada_agent.{name})" for name in ("analyze", "generate", "control", "improve")]
+    (tmp_path / "user.py").write_text("\n".join(lines) + "\n")
     command = ["--python-executable", str(python), "--ignore-missing-imports", "--follow-imports=silent", "user.py"]
     done = run(sys.executable, "-m", "mypy", *command, cwd=tmp_path)
-    assert "GenerateSettings) -> int" in done.stdout, done.stdout
+    for answer in ("GenerateSettings) -> int", "FailureAnalysis", "SyntheticBatches", "Improvement"):
+        assert f"{answer}" in done.stdout, done.stdout
+    assert "error" not in done.stdout and "Any) ->" not in done.stdout, done.stdout

@@ -258,8 +258,8 @@ def test_the_build_sees_every_package_that_is_installed() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert set(setuptools["package-dir"].values()) <= shown, "setuptools fails on a package whose folder is missing"
     names = {
-        f"pada_agent.{'.'.join(file.parent.relative_to(ROOT).parts)}"
-        for top in ("components", "pipelines")
+        ".".join([package, *file.parent.relative_to(ROOT / top).parts])
+        for package, top in setuptools["package-dir"].items()
         for file in (ROOT / top).rglob("*.py")
     }
     assert set(setuptools["packages"]) == names

@@ -46,7 +46,7 @@ def test_files_of_others(tmp_path: Path, task: Task) -> None:
     ("content", "complaint"),
     [
         (json.dumps(ROW) + '\n{"question', r"log\.jsonl:2: not JSON"),
-        (json.dumps({**ROW, "correct": None}), r"log\.jsonl:1: no verdict"),
+        (json.dumps({**ROW, "correct": "maybe"}), r"log\.jsonl:1: no verdict"),
         ('{"id": "a", "split": "validation", "score": {}}', r"log\.jsonl:1: 'prompt' is missing"),
     ],
 )

@@ -1,0 +1,57 @@
+"""The task's own rows, by which an output without its row's fields is understood."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from pada_agent.components.core.records import Fields
+from pada_agent.components.core.tasks.task import Task
+
+Split = Literal["train", "validation"]
+
+
+@dataclass(frozen=True)
+class KnownRow:
+    """A row that the task has read, and where it belongs."""
+
+    id: str
+    split: Split
+    fields: Fields
+    group: str = ""
+
+
+class KnownRows:
+    """Finds rows by id or by prompt."""
+
+    def __init__(self, task: Task, rows: Iterable[KnownRow] = ()) -> None:
+        self._task = task
+        self._by_id: dict[str, list[KnownRow]] = {}
+        self._by_text: dict[str, list[KnownRow]] = {}
+        for row in rows:
+            if row.id:
+                self._by_id.setdefault(row.id, []).append(row)
+            for text in {_bare(text) for text in self._asked(row.fields)}:
+                self._by_text.setdefault(text, []).append(row)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_text)
+
+    def find(self, identity: str, *prompts: str) -> KnownRow | None:
+        """The row with this id, if a prompt, where there is one, has its question; else the one with one of these prompts."""
+        said = [bare for prompt in prompts if (bare := _bare(prompt))]
+        named = self._by_id.get(identity, [])
+        if said:
+            named = [row for row in named if any(_bare(text) in prompt for text in self._asked(row.fields) for prompt in said)]
+        for found in (named, *(self._by_text.get(prompt, []) for prompt in said)):
+            if found and all(row.fields == found[0].fields for row in found):
+                return min(found, key=lambda row: row.split != "validation")  # a row of both splits is held out
+        return None
+
+    def _asked(self, fields: Fields) -> list[str]:
+        """What a prompt may be: the question alone, with all that belongs to it, or as this project asks it."""
+        messages = [m["content"] for m in self._task.messages(fields)]
+        return [self._task.private_texts(fields)[0], self._task.question(fields), messages[-1], "\n".join(messages)]
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split())
