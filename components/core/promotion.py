@@ -4,7 +4,7 @@ The rule. A candidate is promoted if and only if
 1. it beats the model the run started from in a one-sided paired test (exact McNemar; by groups where rows have them; of a graded
    task's scores a permutation test) at the level alpha / N, where N is the number of candidates that the run may try (its
    iterations),
-2. its selection accuracy, or mean score, is higher than the incumbent's (the best candidate so far that passed, else the start), and
+2. its selection accuracy, or mean score, is higher than the incumbent's (the best that passed so far, else the start), and
 3. it has not broken down: not collapsed to one answer, and not clearly more often without any answer.
 
 Why so. Each candidate tested against the same start at alpha / N bounds the chance that *any* candidate no better than the

@@ -7,7 +7,7 @@ The metrics of 200 test rows, as evaluate_slm writes them:
 Rows of one group (a SQuAD article, a HellaSwag source) are not independent; what takes `groups` resamples or flips whole
 groups (Miller, arXiv 2411.00640). The oracle in the tests is scipy.
 
-A graded task (`Score.grade`) is measured by the mean grade, and models are compared by it: `paired_test` is then a permutation test
+A graded task (`Score.grade`) is measured by its mean grade, and models are compared by that: `paired_test` is a permutation test
 and not McNemar's, beside the same paired bootstrap. What counts as a failure is still right or wrong, by the task's threshold.
 """
 
@@ -125,7 +125,7 @@ def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tup
 def mean_interval(scores: Sequence[float], groups: Sequence[str], confidence: float = 0.95) -> Interval:
     """The mean of scores from 0 to 1, with Wilson's interval for as many independent right or wrong rows as would be as sure.
 
-    That number is mean (1 - mean) / variance of the mean, the variance between groups (Korn and Graubard 1998): the interval stays
+    That number is mean (1 - mean) / variance of the mean, that between groups (Korn and Graubard 1998): the interval stays
     within 0 and 1, has a width at both, and is Wilson's own where scores are 0 or 1 and each row is its own group.
     """
     n = len(scores)

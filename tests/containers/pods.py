@@ -1,4 +1,4 @@
-"""Containers of a compiled package, each held to what Kubernetes would hold its pod to: user, secrets and network as the package says."""
+"""Containers of a compiled package, each with the user, secrets and network that Kubernetes would give its pod."""
 
 import os
 import subprocess

@@ -40,7 +40,7 @@ class Generator:
         self._plain_cache = can_share(slm.model)
 
     def __call__(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """Answers in the order of the prompts, each ended by its end-of-turn token or cut at `max_new_tokens`, with their thoughts.
+        """Answers in the order of the prompts, ended by an end-of-turn token or cut at `max_new_tokens`, with thoughts.
 
         Raises InputError for a prompt that does not fit the model's context, ModelError when memory runs out.
         """

@@ -19,8 +19,9 @@ class Noise:
     """What makes a paired difference vary, as variances of shares.
 
     `rows`, of one row: what the method does to it in every run. `seeds`: how much better one run is on all rows; None when one
-    seed was measured. `residual`, of one row in one run: the rest. `discordance`: the share of rows that differ in one run, None of
-    graded scores, where how much they differ counts. Where rows have groups, `rows` and `residual` hold the design effect of groups as large as those measured.
+    seed was measured. `residual`, of one row in one run: the rest. `discordance`: the share of rows that differ in one run, None
+    of graded scores, where how much they differ counts. Where rows have groups, `rows` and `residual` hold the design effect of
+    groups as large as those measured.
     """
 
     rows: float
@@ -67,8 +68,8 @@ def design_power(rows: int, seeds: int, noise: Noise, alpha: float = 0.05, power
     """The smallest difference, as a share, that `seeds` runs on `rows` rows show at level `alpha` with the given power.
 
     Above 1 no difference is. For the first of m comparisons under Holm give alpha / m. One seed: exact McNemar, about these two
-    models; of graded scores Student's t over rows. More: the test over rows and runs. Raises ValueError for less than one seed or two rows, or if how much runs differ is
-    needed and was not measured.
+    models; of graded scores Student's t over rows. More: the test over rows and runs. Raises ValueError for less than one seed
+    or two rows, or if how much runs differ is needed and was not measured.
     """
     if seeds < 1 or rows < 2:
         raise ValueError(f"{seeds} seeds on {rows} rows: at least one seed and two rows are needed")

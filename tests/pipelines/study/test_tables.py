@@ -209,6 +209,6 @@ def test_a_graded_task_is_compared_by_its_grades(facts):
     results = compare(StudyFacts.model_validate_json(found.model_dump_json()))
     pada = next(c for c in results.comparisons if (c.task, c.method, c.baseline) == ("sql", "pada", MATCHED))
     assert pada.found.difference.mean == pytest.approx(0.15) and pada.found.p_rows == pytest.approx(2 / 10_000)
-    note = "sql: its answers are graded. What is called accuracy is their mean score, compared by permutation tests."
+    note = "sql: its answers are graded: accuracy is their mean score, compared by permutation tests."
     assert results.notes.count(note) == 1 and note in markdown(results)
     assert note not in markdown(compare(facts))

@@ -84,7 +84,7 @@ def _embedded(text: str) -> list[Any]:
 
 
 def answer(text: str) -> Any:
-    """The value that a text is, else that of its last fenced block with one, else the last object, else list. Raises Unreadable."""
+    """The value that a text is, else that of its last fenced block with one, else the last object or list. Raises Unreadable."""
     for part in (text, *reversed(_FENCE.findall(text))):
         with suppress(Unreadable):
             return parsed(part)

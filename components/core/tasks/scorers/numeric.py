@@ -1,5 +1,7 @@
 """The last number of a text, as people write numbers (`written_numbers`)."""
 
+from collections import deque
+
 from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.scorers.scorer import Finding, verdict
 from pada_agent.components.core.tasks.scorers.written_numbers import Number, numbers, same
@@ -28,7 +30,4 @@ class Numeric(Finding):
         return super().unusable(answer) or ("" if self.found(answer) else "has no number in it")
 
     def _last(self, text: str) -> Number | None:
-        last = None
-        for last in numbers(text, self.options.fractions):
-            pass
-        return last
+        return next(iter(deque(numbers(text, self.options.fractions), maxlen=1)), None)

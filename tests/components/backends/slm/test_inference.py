@@ -166,7 +166,9 @@ def test_a_model_without_plain_keys_and_values_shares_nothing(slm):
 
 @pytest.mark.parametrize("thinking", [False, True])
 def test_the_setting_reaches_the_template_and_a_thought_that_it_opens_the_answer(tmp_path, thinking):
-    template = tiny.TEMPLATE.replace("assistant\n{% endif %}", "assistant\n{% if enable_thinking %}<think>\n{% endif %}{% endif %}")
+    template = tiny.TEMPLATE.replace(
+        "assistant\n{% endif %}", "assistant\n{% if enable_thinking %}<think>\n{% endif %}{% endif %}"
+    )
     settings = SlmSettings(model=str(tiny.build(tmp_path, template)), dtype="float32", device="cpu", thinking=thinking)
     slm = load_slm(settings)
     assert slm.chat.decode(slm.chat.prompt(prompts(1)[0].messages), False).endswith("<think>\n") == thinking

@@ -125,7 +125,7 @@ def test_a_json_answer_may_be_given_as_a_value():
         assert agrees("custom", row, read("custom", given, row, options), options)
     with pytest.raises(ValueError, match=r"answer: .*is not JSON \(Expecting"):
         read("custom", "{rooms: 4}", row, options)
-    with pytest.raises(ValueError, match="answer: .*has no word in it"):
+    with pytest.raises(ValueError, match=r"answer: .*has no word in it"):
         read("custom", "?", ROOMS, NUMERIC | {"scorer": "rouge"})
 
 

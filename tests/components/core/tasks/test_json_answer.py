@@ -190,7 +190,10 @@ def test_a_call_is_the_same_in_every_shape(output: Any) -> None:
     [
         ([CALL], "does not call news"),
         ([*CALLS, CALL], "calls weather, which is not asked for"),
-        ([CALLS[1], {"name": "weather", "arguments": {"city": "Rome", "days": 2}}, CALL], "calls weather, which is not asked for"),
+        (
+            [CALLS[1], {"name": "weather", "arguments": {"city": "Rome", "days": 2}}, CALL],
+            "calls weather, which is not asked for",
+        ),
         ([CALL, {"name": "news", "arguments": {"n": 1}}], "news: 'arguments.n' is not asked for"),
         ([{"name": "weather", "arguments": {"city": "Oslo", "days": 3}}, CALLS[1]], "weather: arguments.days: 3 instead of 2"),
         ([CALL | {"name": "Weather"}, CALLS[1]], "does not call weather; calls Weather, which is not asked for"),
