@@ -242,13 +242,28 @@ def submit(
 def export(
     export_uri: Annotated[
         str, typer.Option("--export-uri", help="where the adapter to ship is: gs://, s3://, minio:// or a path")
-    ],
+    ] = "",
     run_dir: Annotated[str, typer.Option("--run-dir", help="first export there what this run of one machine ships")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="local folder for the model with its card, tokenizer and template, or for --data")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="out: the full model too")] = False,
+    gguf: Annotated[str, typer.Option("--gguf", help="out: for llama.cpp too, in these types, e.g. q8_0,q4_k_m")] = "",
+    least_equal: Annotated[
+        float | None,
+        typer.Option("--least-equal", min=0, max=1, help="merge, gguf: share of answers that must be the adapter's own"),
+    ] = None,
+    data: Annotated[
+        Literal["", "chat", "alpaca", "parquet", "preference"],
+        typer.Option("--data", help="out: in place of the model, the rows, or right beside wrong answers for DPO"),
+    ] = "",
+    push: Annotated[str, typer.Option("--push", metavar="OWNER/NAME", help="out: put it on the model hub, with $HF_TOKEN")] = "",
+    public: Annotated[bool, typer.Option("--public", help="push: for everybody to see; default: private")] = False,
     kserve: Annotated[
         Path | None, typer.Option("--kserve", help="write an InferenceService that serves it with vLLM into this file")
     ] = None,
     model_registry: Annotated[str, typer.Option("--model-registry", help="URL of a Model Registry to register it in")] = "",
-    name: Annotated[str, typer.Option("--name", help="of the service and the registered model; default: pada-<task>")] = "",
+    name: Annotated[str, typer.Option("--name", help="of the service and the model; default: pada-<task>")] = "",
     namespace: Annotated[str, typer.Option("--namespace", help="kserve: default, whatever kubectl is told")] = "",
     service_account: Annotated[str, typer.Option("--service-account", help="kserve: that may read the store")] = "",
     gpus: Annotated[int, typer.Option("--gpus", min=0, help="kserve: of nvidia.com/gpu")] = 1,
@@ -262,17 +277,47 @@ def export(
         str, typer.Option("--ca-cert", help="model registry: file of the authority that signed its certificate")
     ] = "",
 ) -> None:
-    """Take on the adapter that a run ships: serve it with KServe, register it in Kubeflow's Model Registry."""
+    """Take on what a run ships: as a folder, on the hub, merged, for llama.cpp, with KServe, in Kubeflow's Model Registry.
+
+    With --data: its rows, each with where it came from.
+    """
+    from pada_agent.pipelines.export.order import Order, carry_out
     from pada_agent.pipelines.kubeflow.handover.export import Wanted, take_on
     from pada_agent.pipelines.local.hand_over import hand_over
 
-    if run_dir:
+    carry_out(Order(export_uri, run_dir, out, merge, gguf, least_equal, data, push, public, name), typer.echo)
+    if run_dir and export_uri:
         hand_over(run_dir, export_uri)
-    take_on(
-        export_uri,
-        Wanted(kserve, model_registry, name, namespace, service_account, gpus, base_model, token_env, ca_cert),
-        typer.echo,
-    )
+    wanted = Wanted(kserve, model_registry, name, namespace, service_account, gpus, base_model, token_env, ca_cert)
+    if export_uri:
+        take_on(export_uri, wanted, typer.echo)
+    elif kserve or model_registry:
+        raise InputError("--kserve and --model-registry: take on what lies at --export-uri; give that too")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="run directories, export places or states")],
+    confidence: Annotated[float, typer.Option("--confidence", min=0.5, max=0.999, help="of the intervals")] = 0.95,
+) -> None:
+    """Compare what runs ship, row by row on the test rows that they share: paired tests, each run against the first."""
+    from rich.console import Console
+
+    from pada_agent.pipelines.compare import show_compared
+
+    show_compared(runs, confidence, Console())
+
+
+@app.command()
+def track(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run directory, an export place or a state")],
+    mlflow: Annotated[str, typer.Option("--mlflow", help="tracking URI: http(s)://, sqlite:/// or a folder")],
+    experiment: Annotated[str, typer.Option("--experiment", help="of MLflow")] = "pada-agent",
+) -> None:
+    """Write a run into MLflow: settings, metrics by iteration, report. Doing it again brings the same MLflow run up to date."""
+    from pada_agent.pipelines.tracking import track_in_mlflow
+
+    typer.echo(track_in_mlflow(run, mlflow, experiment))
 
 
 @app.command()

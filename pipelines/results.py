@@ -1,8 +1,9 @@
 """The table of results, the verdict and the cost: what a run says when it ends, here and on a cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pada_agent.components.core.cost.budget import Usage
@@ -23,22 +24,28 @@ def show(state: State, report: object, console: Console) -> None:
     facts = gather(state)
     measure = next((m.test.measure for m in facts.models if m.test), "accuracy")
     headings = ["model", f"test {measure}", "interval", f"against {facts.baseline}" if facts.baseline else "difference", "p"]
-    rows = [[cell.translate(PLAIN) for cell in row] for row in _rows(facts)]
-    if console.is_terminal:
-        table = Table(*headings, title="Test rows, which no agent has seen and no choice has used")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    else:
-        widths = [max(len(line[i]) for line in [headings, *rows]) for i in range(len(headings))]
-        for line in [headings, *rows]:
-            text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            console.print(text.rstrip(), markup=False, soft_wrap=True)
+    rows = list(_rows(facts))
+    show_table(headings, rows, "Test rows, which no agent has seen and no choice has used", console)
     verdict = facts.verdict
     for sentence in [verdict.headline, *verdict.details, *_spent(facts), f"Report: {report}"]:
         console.print(sentence.translate(PLAIN), markup=False, soft_wrap=True)
     if facts.empty:
         raise PadaError(f"no synthetic row was let in, so this run shows nothing and ships its start: {facts.empty}")
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]], title: str, console: Console) -> None:
+    """Print a table: boxed and with its title on a terminal, plain lines elsewhere."""
+    cells = [[cell.translate(PLAIN) for cell in row] for row in rows]
+    if console.is_terminal:
+        table = Table(*headings, title=title)
+        for row in cells:
+            table.add_row(*(escape(cell) for cell in row))
+        console.print(table)
+        return
+    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
+    for line in [headings, *cells]:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        console.print(text.rstrip(), markup=False, soft_wrap=True)
 
 
 def _spent(facts: Facts) -> Iterator[str]:

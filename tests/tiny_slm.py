@@ -1,7 +1,9 @@
 """A randomly initialised Llama of 50,000 parameters, with a real tokenizer and chat template."""
 
 from pathlib import Path
+from typing import Any
 
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
     "{% if not (loop.last and continue_final_message) %}<|im_end|>\n{% endif %}{% endfor %}"
@@ -14,19 +16,14 @@ TEXT = [
 ]
 
 
-def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0) -> Path:
-    """Write model and tokenizer as a hub folder."""
+def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0, byte_tokens: bool = False) -> Path:
+    """Write model and tokenizer as a hub folder; with `byte_tokens` the tokenizer is one that llama.cpp's converter knows."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    raw.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=320, special_tokens=specials, initial_alphabet=alphabet))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    raw = _bytes() if byte_tokens else _merged_bytes()
+    own = {"unk_token": "<unk>", "add_prefix_space": False, "additional_special_tokens": ["<|im_start|>"]} if byte_tokens else {}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>", pad_token="<|endoftext|>", **own)
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
@@ -50,6 +47,31 @@ def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int
             parameter.data.mul_(6)
     model.save_pretrained(folder)
     return folder
+
+
+def _merged_bytes() -> Any:
+    """As of GPT-2: bytes, and merges of them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    raw.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIALS, initial_alphabet=alphabet))
+    return raw
+
+
+def _bytes() -> Any:
+    """As of Llama 2, without a single merge: each byte is a token."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+
+    tokens = ["<unk>", *SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    raw = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    raw.normalizer = normalizers.Replace(" ", "\u2581")
+    raw.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse(), decoders.Replace("\u2581", " ")])
+    raw.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in ["<unk>", *SPECIALS]])
+    return raw
 
 
 def build_gguf(folder: Path) -> Path:

@@ -91,6 +91,7 @@ class ModelRecord(Record):
     dropped_rows: int = Field(default=0, description="longer than the maximum length, not trained on")
     train_seconds: float = 0
     evaluate_seconds: float = 0
+    losses: list[float] = Field(default_factory=list, description="of its training, thinned: see core/report/losses.py")
     metrics: dict[str, SplitMetrics] = Field(description="by split")
     outcomes: dict[str, dict[str, bool]] = Field(description="by split: row id -> correct")
     grades: dict[str, dict[str, float]] = Field(default_factory=dict, description="by split, of a graded task: row id -> grade")

@@ -8,6 +8,7 @@ from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.evidence import Evaluated
 from pada_agent.components.core.records import Prediction
+from pada_agent.components.core.report.losses import thinned
 from pada_agent.components.core.report.shown_rows import ROWS_FILE, SHOWN_SPLITS, ShownRow
 from pada_agent.components.core.settings import EvaluateSettings
 from pada_agent.components.core.state import Kind, ModelRecord
@@ -64,6 +65,7 @@ def _training(folder: Path, uri: str) -> dict[str, Any]:
             "synthetic_rows": facts["synthetic_rows"],
             "dropped_rows": len(facts["dropped_too_long"]),
             "train_seconds": facts["seconds"],
+            "losses": thinned(facts.get("losses", [])),
         }
     except (KeyError, TypeError) as e:
         raise InputError(f"{path}: {e} is missing; is this an adapter that train_lora wrote?") from e

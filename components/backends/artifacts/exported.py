@@ -5,11 +5,11 @@
     {"slm": "org/slm", "task": "text_to_sql", "seed": 0, "accuracy": {"test": 0.71}, "adapter_uri": "gs://root/.../adapter",
      "data": {"train": {"source": "gs://data/train.jsonl", "sha256": "9a0364b9..."}}, "pada_agent": "0.1.0"}
 
-<uri>/state.json  report.html  synthetic.jsonl      as of the last step of the run that wrote here
+<uri>/state.json  report.html  synthetic.jsonl  README.md     as of the last step of the run that wrote here
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.store.export import shipped
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.report.cards import ADAPTER, CARD, CardFacts, Form, model_card
+from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
 from pada_agent.components.core.state import LATEST_STATE, STATE_FILE, State
 
@@ -45,11 +47,16 @@ def facts_of(state: State, train_data: Path) -> dict[str, Any]:
 
 
 def put_beside(uri: str, state: Path, report: str, rows: bytes) -> None:
-    """Put the state's file, the report and the rows of a run beside its adapter at `uri`. Raises InputError."""
+    """Put the state's file, the report, the rows and the model card of a run beside its adapter at `uri`. Raises InputError."""
     uri = uri.rstrip("/")
     write(f"{uri}/{REPORT}", report.encode())
     write(f"{uri}/{ROWS}", rows)
     write(f"{uri}/{STATE_FILE}", state.read_bytes())
+    try:
+        card = card_of(read_exported(uri))
+    except InputError:  # nothing is shipped yet, or what lies here is still another run's
+        return
+    write(f"{uri}/{CARD}", card.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,25 @@ def read_exported(uri: str) -> Exported:
         )
     config, training = (_json(f"{uri}/{pointer['folder']}/{file}") for file in (ADAPTER_FILE, TRAINING))
     return Exported(uri, name, pointer["folder"], facts, state, config, training)
+
+
+def model_name(task: str) -> str:
+    """What a model for this task is called where nobody says."""
+    return f"pada-{task.replace('_', '-')}"
+
+
+def card_of(exported: Exported, name: str = "", form: Form = ADAPTER, licence: str = "", checked: Sequence[str] = ()) -> str:
+    """Its model card; `licence` is the base model's, '' if nobody knows, `checked` says what was tried with this form."""
+    release = str(exported.facts.get("pada_agent") or "")
+    card = CardFacts(
+        name=name or model_name(exported.state.run.task),
+        training=exported.training,
+        data=dict(exported.facts.get("data") or {}),
+        base_licence=licence,
+        checked=checked,
+        made_by=f"Made by pada-agent {release}." if release else "",
+    )
+    return model_card(exported.state, gather(exported.state), card, form)
 
 
 def exported_state(uri: str) -> State:

@@ -76,6 +76,12 @@ def _downloaded_before(repository: str, online: Exception) -> Path:
         raise kind(f"{type(online).__name__}: {reason}") from online
 
 
+def said_by_hub(error: Exception) -> str:
+    """An error of the hub's client in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])[:300]}" if lines else type(error).__name__
+
+
 def _check_whole(folder: Path) -> None:
     """An interrupted download leaves some of the shards that the index names."""
     for index in folder.glob("*.index.json"):

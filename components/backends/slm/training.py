@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from pada_agent.components.backends.files import room_at
+from pada_agent.components.backends.files import room_at, write_atomic
 from pada_agent.components.backends.progress import track
 from pada_agent.components.backends.record_files import read_json, write_json
 from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
@@ -27,6 +27,7 @@ from pada_agent.components.backends.slm.loading import Slm, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.report.cards import CARD, adapter_note
 from pada_agent.components.core.settings import TrainLora
 from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Training
 
@@ -61,6 +62,8 @@ def fit(
     if trainer.args.should_save:
         model.save_pretrained(adapter)
         _name_base(adapter, settings.slm.model)
+        slm.chat.tokenizer.save_pretrained(adapter)  # whoever serves it needs the template that it was trained with
+        write_atomic(adapter / CARD, adapter_note(settings.slm.model))
         _prove_change(slm, model, rows, adapter)
     return Training(
         base_model=settings.slm.model,

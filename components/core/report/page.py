@@ -16,6 +16,7 @@ from pada_agent.components.core.report.browsing import browse
 from pada_agent.components.core.report.excerpts import LENGTH, excerpt, visible
 from pada_agent.components.core.report.facts import Facts, Lead
 from pada_agent.components.core.report.gather import gather
+from pada_agent.components.core.report.losses import path
 from pada_agent.components.core.report.shown_rows import PLACES, ShownRow
 from pada_agent.components.core.state import State
 
@@ -61,7 +62,7 @@ def environment(*packages: str) -> Environment:
         lstrip_blocks=True,
     )
     names = ("percent", "points", "signed", "p_value", "bare", "duration", "count", "plural")
-    found.filters |= {**{name: getattr(figures, name) for name in names}, "cut": excerpt}
+    found.filters |= {**{name: getattr(figures, name) for name in names}, "cut": excerpt, "loss_path": path}
     return found
 
 

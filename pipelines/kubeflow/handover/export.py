@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pada_agent.components.backends.artifacts.exported import Exported, read_exported
+from pada_agent.components.backends.artifacts.exported import Exported, model_name, read_exported
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import percent
@@ -37,7 +37,7 @@ def take_on(export_uri: str, wanted: Wanted, say: Callable[[str], object]) -> No
     if wanted.token_env and not token:
         raise InputError(f"--token-env {wanted.token_env}: that variable is empty")
     exported = read_exported(export_uri)
-    name = wanted.name or f"pada-{exported.state.run.task.replace('_', '-')}"
+    name = wanted.name or model_name(exported.state.run.task)
     say(_line(exported))
     if wanted.kserve:
         service = Service(name, wanted.namespace, wanted.service_account, wanted.gpus, wanted.base_model)

@@ -14,10 +14,10 @@ from pada_agent.components.backends.artifacts.exported import Exported
 from pada_agent.components.core.addresses import speaks
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.stages import IMAGES
+from pada_agent.pipelines.vllm import max_rank
 
 TUNED = "tuned"  # what requests call the adapter; the base model has the service's name
 MOUNT = "/mnt/models"  # where KServe puts what it fetched
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what vLLM takes as --max-lora-rank
 LONGEST_NAME = 53  # KServe adds `-predictor`, and a Service's name has 63
 _LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -97,14 +97,6 @@ def in_store(uri: str, what: str, instead: str) -> str:
     if not api:
         raise InputError(f"{uri}: KServe cannot fetch {what} from there; {instead}")
     return f"{api}://{uri.partition('://')[2]}"
-
-
-def max_rank(rank: int) -> int:
-    """The smallest that vLLM takes for an adapter of this rank. Raises InputError."""
-    fits = next((most for most in RANKS if most >= rank), None)
-    if fits is None:
-        raise InputError(f"the adapter's rank is {rank}, and vLLM serves at most {RANKS[-1]}; train with a lower train.rank")
-    return fits
 
 
 def _resources(gpus: int) -> dict[str, Any]:
