@@ -17,14 +17,14 @@ from llm_stub import SOLVER
 from pada_agent.components.backends.models.sources import resolve_model
 from pada_agent.components.core.errors import ModelError
 
-QUICKSTART = Path(__file__).parents[1] / "pipelines" / "quickstart"
+TEXT_TO_SQL = Path(__file__).parents[1] / "pipelines" / "examples" / "text_to_sql"
 SLM, EMBEDDING = "HuggingFaceTB/SmolLM2-135M-Instruct", "sentence-transformers/all-mpnet-base-v2"
 ROWS = {"train": 12, "validation": 8, "selection": 6, "test": 6}
 TASK = {
     "name": "text_to_sql",
-    **{split: str(QUICKSTART / f"{split}.jsonl") for split in ROWS},
+    **{split: str(TEXT_TO_SQL / f"{split}.jsonl") for split in ROWS},
     **{f"{split}_size": size for split, size in ROWS.items()},
-    "options": {"database": str(QUICKSTART / "shop.sql")},
+    "options": {"database": str(TEXT_TO_SQL / "shop.sql")},
 }
 ANALYSING, WRITING = "You are a teacher who reads the mistakes", "You write training examples"
 CAUSES = ("Leaves out the filter on groups.", "Does not join the second table.", "Orders by the wrong column.")
@@ -74,7 +74,7 @@ def items(ask: Any) -> dict[str, Any]:
 
 
 def item(number: int) -> dict[str, str]:
-    """A row of the quickstart's task, another one for each number."""
+    """A row of text-to-SQL, another one for each number."""
     country, shipping, most = COUNTRIES[number % 4], number // 4 % 20, number // 80 + 1
     return {
         "tables": "orders(shipping, customer_id); customers(id, country)",
@@ -134,8 +134,8 @@ def check_separation(asks: Iterable[Any]) -> None:
 
 
 def questions(*splits: str) -> list[str]:
-    """Of the whole quickstart's data."""
-    return [json.loads(line)["question"] for split in splits for line in (QUICKSTART / f"{split}.jsonl").open()]
+    """Of the whole data of the text-to-SQL example."""
+    return [json.loads(line)["question"] for split in splits for line in (TEXT_TO_SQL / f"{split}.jsonl").open()]
 
 
 def begin(config: Path, run_dir: Path | str, **environment: str) -> subprocess.Popen[str]:

@@ -1,7 +1,7 @@
 """Reads a study's YAML file: which tasks, training sizes, methods and seeds are compared.
 
     tasks:
-      sql: ../quickstart/config.yaml              # the file of a run's config
+      sql: ../examples/text_to_sql/config.yaml              # the file of a run's config
       squad: {config: squad.yaml, regimes: [300], slm: {max_length: 512}}       # with changes; or its sections here
     settings: {teacher: {model: another}}         # changes of every task
     regimes: [300, 600, 1000]                     # training rows: the first of one seeded order, so each is in the next; 0: all

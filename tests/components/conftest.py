@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import QUICKSTART, SLM, model_or_skip
+from whole_run import TEXT_TO_SQL, SLM, model_or_skip
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import Settings
@@ -16,13 +16,13 @@ from pada_agent.components.stages import STAGES
 
 @pytest.fixture
 def sql_settings(llm_stub: Any) -> Settings:
-    """The quickstart's task with the stub as teacher and judge."""
+    """The text-to-SQL example with the stub as teacher and judge."""
     return Settings.model_validate(
         {
             "task": {
                 "name": "text_to_sql",
-                **{split: str(QUICKSTART / f"{split}.jsonl") for split in ("train", "validation", "selection", "test")},
-                "options": {"database": str(QUICKSTART / "shop.sql")},
+                **{split: str(TEXT_TO_SQL / f"{split}.jsonl") for split in ("train", "validation", "selection", "test")},
+                "options": {"database": str(TEXT_TO_SQL / "shop.sql")},
             },
             "slm": {"model": "unused"},
             "teacher": {"model": "teacher", "base_url": llm_stub.url, "timeout_seconds": 5, "give_up_seconds": 5},

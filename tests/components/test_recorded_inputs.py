@@ -19,7 +19,7 @@ import tiny_slm
 from llm_stub import serving
 from node_status import Told, size
 from package_runner import mounts_below
-from whole_run import QUICKSTART, teach
+from whole_run import TEXT_TO_SQL, teach
 
 from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.addresses import addresses
@@ -76,8 +76,8 @@ def ran(tmp_path_factory):
         patch.setenv("TEACHER_API_KEY", "t")
         patch.setenv("JUDGE_API_KEY", "j")
         places = {
-            "s3://mlpipeline/data/": f"{QUICKSTART}/",
-            "/data/shop.sql": str(QUICKSTART / "shop.sql"),
+            "s3://mlpipeline/data/": f"{TEXT_TO_SQL}/",
+            "/data/shop.sql": str(TEXT_TO_SQL / "shop.sql"),
             "s3://mlpipeline/models/slm": str(root / "slm"),
             "s3://mlpipeline/models/mpnet/all-mpnet-base-v2": str(root / "slm"),
             "http://llm.example/v1": stub.url,

@@ -11,7 +11,7 @@ from llm_stub import serving
 from package_runner import PackageRun, TaskFailed
 from pods import HERE, Pods
 from tiny_slm import build
-from whole_run import QUICKSTART, ROWS, TASK, small_run, teach
+from whole_run import TEXT_TO_SQL, ROWS, TASK, small_run, teach
 
 from pada_agent.components.backends.store.objects import names
 from pada_agent.components.backends.store.transfer import put
@@ -36,13 +36,13 @@ def stub():
 
 @pytest.fixture
 def store(object_store, tmp_path):
-    """With a tiny model and the quickstart's data."""
+    """With a tiny model and the data of text-to-SQL."""
     found = object_store.elsewhere()
     build(tmp_path / "slm", context=4096)
     with found.used():
         put(tmp_path / "slm", f"{found.uri}/slm")
         for name in (*(f"{split}.jsonl" for split in ROWS), "shop.sql"):
-            put(QUICKSTART / name, f"{found.uri}/data/{name}")
+            put(TEXT_TO_SQL / name, f"{found.uri}/data/{name}")
     return found
 
 

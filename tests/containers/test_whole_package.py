@@ -21,7 +21,7 @@ from llm_stub import serving
 from package_runner import PackageRun, TaskFailed
 from pods import HERE, KEY, Pods
 from tiny_slm import build
-from whole_run import EMBEDDING, QUICKSTART, SLM, check_separation, small_run, spread, state_of, teach
+from whole_run import EMBEDDING, TEXT_TO_SQL, SLM, check_separation, small_run, spread, state_of, teach
 
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names
@@ -143,7 +143,7 @@ def cluster(engine, images, model_cache, shared_folder, stub, object_store):
         placement = {"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}
         place = Kubernetes(Placement.model_validate(placement))
         slm = shared_folder / "slm"
-        seen = {slm: f"{slm}:ro", QUICKSTART: f"{QUICKSTART}:ro", model_cache: "/models:ro"}
+        seen = {slm: f"{slm}:ro", TEXT_TO_SQL: f"{TEXT_TO_SQL}:ro", model_cache: "/models:ro"}
         text, store = compile_loop(shape or Shape(), place), object_store.elsewhere()
         return Cluster(engine, text, shared_folder, stub, store, seen, {"PADA_MODELS": "/models"}, **how)
 

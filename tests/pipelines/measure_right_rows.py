@@ -1,4 +1,4 @@
-"""What right rows of the rare kinds are worth in the quickstart: vanilla fine-tuning with held-out ones, none of a teacher.
+"""What right rows of the rare kinds are worth in text-to-SQL: vanilla fine-tuning with held-out ones, none of a teacher.
 
     python -m tests.pipelines.measure_right_rows --splits validation --out runs/right
     python -m tests.pipelines.measure_right_rows --splits validation,selection --seed 1 --out runs/right
@@ -14,7 +14,7 @@ from pathlib import Path
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.local import run as local
 
-QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart"
+TEXT_TO_SQL = Path(__file__).parents[2] / "pipelines" / "examples" / "text_to_sql"
 RARE = {"having", "join_three", "group_revenue"}
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     a = parser.parse_args()
     splits = a.splits.split(",")
     folder = a.out / f"{'-'.join(splits)}-seed-{a.seed}"
-    shutil.copytree(QUICKSTART, folder / "data", ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True)
+    shutil.copytree(TEXT_TO_SQL, folder / "data", ignore=shutil.ignore_patterns("*.py", "__pycache__"), dirs_exist_ok=True)
     moved = []
     for split in splits:
         rows = _rows(split)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _rows(split: str) -> list[dict[str, str]]:
-    return [json.loads(line) for line in (QUICKSTART / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (TEXT_TO_SQL / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def _write(folder: Path, split: str, rows: list[dict[str, str]]) -> None:

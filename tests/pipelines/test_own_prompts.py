@@ -8,7 +8,7 @@ import pytest
 import yaml
 from llm_stub import serving
 from package_runner import PackageRun
-from whole_run import QUICKSTART, small_run, teach
+from whole_run import TEXT_TO_SQL, small_run, teach
 
 from pada_agent.components.core.form import parameters_of
 from pada_agent.components.core.prompts import package_prompts, package_text
@@ -162,11 +162,11 @@ def test_the_same_through_the_package(stub, tiny_slm, tmp_path):
 @pytest.fixture
 def config(tmp_path):
     """config(prompts) -> a config beside a folder `mine`, with one prompt."""
-    shutil.copy(QUICKSTART / "shop.sql", tmp_path)
+    shutil.copy(TEXT_TO_SQL / "shop.sql", tmp_path)
     for split in ("train", "validation", "test"):
-        shutil.copy(QUICKSTART / f"{split}.jsonl", tmp_path)
+        shutil.copy(TEXT_TO_SQL / f"{split}.jsonl", tmp_path)
     write(tmp_path / "mine", names=["judge.txt"])
-    values = yaml.safe_load((QUICKSTART / "config.yaml").read_text())
+    values = yaml.safe_load((TEXT_TO_SQL / "config.yaml").read_text())
 
     def write_config(prompts):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump({**values, "prompts": prompts}))

@@ -1,19 +1,20 @@
-"""The quickstart's files: made by their maker, the promised sizes, no row twice, and each query tells right from wrong."""
+"""The quickstart's messages: the promised sizes, none twice, splits that share no phrase, and what its README says of them."""
 
 import json
 import re
 from collections import Counter
+from difflib import SequenceMatcher
 from itertools import combinations
 from pathlib import Path
+from statistics import median
 
 import pytest
+import yaml
 
-from pada_agent.components.core.tasks.sqlite_database import SqliteDatabase
-from pada_agent.pipelines.quickstart import make_data
-
-FOLDER = Path(make_data.__file__).parent
-SIZES = {"train": 120, "validation": 80, "selection": 80, "test": 200}
-RARE = {"having", "join_three", "group_revenue"}
+FOLDER = Path(__file__).parents[2] / "pipelines" / "quickstart"
+SIZES = {"train": 121, "validation": 80, "selection": 80, "test": 200}
+RARE = {"change", "warranty", "voucher"}
+PHRASE = 6  # words
 
 
 @pytest.fixture(scope="module")
@@ -22,71 +23,48 @@ def splits() -> dict[str, list[dict[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def shop() -> SqliteDatabase:
-    return SqliteDatabase((FOLDER / "shop.sql").read_text(encoding="utf-8"))
+def readme() -> str:
+    return " ".join((FOLDER / "README.md").read_text(encoding="utf-8").split())
 
 
-def test_made_again_the_files_are_the_same(tmp_path: Path) -> None:
-    make_data.main(tmp_path)
-    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(made) == {"shop.sql", *(f"{split}.jsonl" for split in SIZES)}
-    assert [name for name, text in made.items() if text != (FOLDER / name).read_bytes()] == []
+def phrases(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return {tuple(words[i : i + PHRASE]) for i in range(len(words) - PHRASE + 1)}
 
 
-def test_sizes_and_families(splits: dict[str, list[dict[str, str]]]) -> None:
+def test_sizes_and_kinds(splits: dict[str, list[dict[str, str]]]) -> None:
     assert {split: len(rows) for split, rows in splits.items()} == SIZES
-    counts = {split: Counter(row["family"] for row in rows) for split, rows in splits.items()}
-    assert len(counts["test"]) == 10 and set(counts["test"]) > RARE
-    for split in ("validation", "selection", "test"):
-        assert set(counts[split].values()) == {SIZES[split] // 10}
-    assert all((2 <= n <= 3) if family in RARE else n == 16 for family, n in counts["train"].items())
+    labels = yaml.safe_load((FOLDER / "config.yaml").read_text(encoding="utf-8"))["task"]["options"]["labels"]
+    for split, rows in splits.items():
+        counts = Counter(row["kind"] for row in rows)
+        assert set(counts) == set(labels)
+        expected = {kind: 3 if kind in RARE else 16 for kind in labels} if split == "train" else dict.fromkeys(labels, len(rows) // 10)
+        assert counts == expected
+
+
+def test_the_model_is_told_the_kinds_that_there_are() -> None:
+    options = yaml.safe_load((FOLDER / "config.yaml").read_text(encoding="utf-8"))["task"]["options"]
+    assert re.findall(r"\w[\w ]*", options["system"].split(":")[1].replace(" or ", ", ")) == list(options["labels"])
+
+
+def test_no_message_twice_and_no_phrase_in_two_splits(splits: dict[str, list[dict[str, str]]]) -> None:
+    assert Counter(row["message"].lower() for rows in splits.values() for row in rows).most_common(1)[0][1] == 1
+    for one, two in combinations(splits, 2):
+        held = set().union(*(phrases(row["message"]) for row in splits[two]))
+        assert [row for row in splits[one] if phrases(row["message"]) & held] == []
 
 
 def test_the_readme_shows_rows_that_are_there(splits: dict[str, list[dict[str, str]]]) -> None:
-    shown = re.findall(r"^\| `(\w+)`(?: \(rare\))? \| (.+?) \| (\d+) \|", (FOLDER / "README.md").read_text(), re.M)
-    assert {family for family, *_ in shown} == {row["family"] for row in splits["test"]}
-    for family, question, count in shown:
-        assert any(row["question"] == question and row["family"] == family for row in splits["test"]), question
-        assert sum(row["family"] == family for row in splits["train"]) == int(count)
+    lines = (FOLDER / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `([\w ]+)`( \(rare\))? \| (.+?) \| (\d+) \|", lines, re.M)
+    assert {kind: bool(rare) for kind, rare, *_ in shown} == {row["kind"]: row["kind"] in RARE for row in splits["test"]}
+    for kind, _, message, count in shown:
+        assert {"message": message, "kind": kind} in splits["test"]
+        assert sum(row["kind"] == kind for row in splits["train"]) == int(count)
 
 
-def test_no_split_repeats_another(splits: dict[str, list[dict[str, str]]]) -> None:
-    for one, two in combinations(splits, 2):
-        assert not {r["sql"] for r in splits[one]} & {r["sql"] for r in splits[two]}
-        grams = set().union(*(make_data.ngrams(r["question"]) for r in splits[two]))
-        questions = [make_data.normal(r["question"]) for r in splits[two]]
-        for row in splits[one]:
-            assert not make_data.ngrams(row["question"]) & grams, row
-            if one == "train":
-                text = make_data.normal(row["question"])
-                assert max(make_data.alike(text, other) for other in questions) < make_data.MOST_ALIKE, row
-
-
-def test_no_question_twice(splits: dict[str, list[dict[str, str]]]) -> None:
-    questions = Counter(make_data.normal(row["question"]) for rows in splits.values() for row in rows)
-    assert questions.most_common(1)[0][1] == 1
-
-
-def test_each_query_tells_right_from_wrong(splits: dict[str, list[dict[str, str]]], shop: SqliteDatabase) -> None:
-    for rows in splits.values():
-        assert [row for row in rows if not make_data.is_telling(row["sql"], shop)] == []
-
-
-def test_results_differ_between_rows(splits: dict[str, list[dict[str, str]]], shop: SqliteDatabase) -> None:
-    results = Counter(str(shop.rows(row["sql"])) for row in splits["test"])
-    assert len(results) >= 170 and results.most_common(1)[0][1] <= 6
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT name FROM customers WHERE city = 'Rome'",
-        "SELECT COUNT(*) FROM customers WHERE id > 0",
-        "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 0",
-        "SELECT rating FROM reviews WHERE product_id = 5",
-        "SELECT name FROM customers ORDER BY country LIMIT 3",
-        "SELECT AVG(points) FROM customers WHERE city = 'Rome'",
-    ],
-)
-def test_a_query_that_tells_nothing_is_not_drawn(sql: str, shop: SqliteDatabase) -> None:
-    assert not make_data.is_telling(sql, shop)
+def test_how_alike_the_splits_are(splits: dict[str, list[dict[str, str]]], readme: str) -> None:
+    train = [row["message"] for row in splits["train"]]
+    closest = [max(SequenceMatcher(None, text, row["message"]).ratio() for text in train) for row in splits["test"]]
+    assert f"{median(closest):.0%}".replace("%", " %") + " similar to it in its characters in the median" in readme
+    assert f"{max(closest):.0%}".replace("%", " %") + " at most" in readme

@@ -1,4 +1,4 @@
-"""Everything at once on the quickstart's task: the real small model, real embeddings, real training, and a stub for the LLMs.
+"""Everything at once on text-to-SQL: the real small model, real embeddings, real training, and a stub for the LLMs.
 
 One run goes through; another is killed while it asks for data and again while it trains. Both must end in the same state.
 """

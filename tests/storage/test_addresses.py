@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from whole_run import QUICKSTART
+from whole_run import TEXT_TO_SQL
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.backends.llm.ledger.calls import open_ledger
@@ -39,7 +39,7 @@ def place_at(where, tmp_path):
     folder = tmp_path / "upload"
     folder.mkdir()
     for name in (*(f"{split}.jsonl" for split in SPLITS), "shop.sql"):
-        shutil.copy(QUICKSTART / name, folder / name)
+        shutil.copy(TEXT_TO_SQL / name, folder / name)
     (folder / "scorer.py").write_text(SCORER)
     (folder / "prompts").mkdir()
     (folder / "prompts" / "judge.txt").write_text(JUDGE)
@@ -87,7 +87,7 @@ def prepare(settings, out: Path) -> Path:
 def check_all(where, tmp_path):
     settings = config(where)
     data = prepare(settings, tmp_path / "out")
-    assert (data / "assets" / "database.sql").read_text() == (QUICKSTART / "shop.sql").read_text()
+    assert (data / "assets" / "database.sql").read_text() == (TEXT_TO_SQL / "shop.sql").read_text()
     manifest = json.loads((data / "manifest.json").read_text())
     assert manifest["splits"]["train"]["source"] == f"{where}/train.jsonl" and set(manifest["assets"]) == {
         "database.sql",

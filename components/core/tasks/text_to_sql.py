@@ -1,6 +1,6 @@
 """Questions about one database, answered with a query, scored by running it on SQLite.
 
-A row as published (the quickstart's `train.jsonl`; `family` is for people who read the data, nobody else sees it):
+A row as published (`pipelines/examples/text_to_sql/train.jsonl`; `family` is for people who read the data, nobody else sees it):
 
     {"question": "How many customers live in Oslo?", "sql": "SELECT COUNT(*) FROM customers WHERE city = 'Oslo'",
      "family": "filter_count"}

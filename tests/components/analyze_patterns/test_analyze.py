@@ -149,7 +149,7 @@ def test_predictions_of_another_evaluator_are_enough(stage, sql_settings, data, 
     assert parameters["patterns"] >= 1
 
 
-def test_the_task_is_the_quickstarts(sql_settings):
+def test_the_task_is_text_to_sql(sql_settings):
     """Guards the features the tests above rely on."""
     task = load_task("text_to_sql", sql_settings.task.options)
     assert "HAVING" in task.features({"sql": "SELECT city FROM customers GROUP BY city HAVING COUNT(*) > 1"})

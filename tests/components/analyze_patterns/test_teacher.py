@@ -10,7 +10,7 @@ from pada_agent.components.core.records import Analysis, Prediction, Score
 from pada_agent.components.core.settings import AnalyzeSettings
 from pada_agent.components.core.tasks.registry import load_task
 
-SHOP = Path(__file__).parents[3] / "pipelines" / "quickstart" / "shop.sql"
+SHOP = Path(__file__).parents[3] / "pipelines" / "examples" / "text_to_sql" / "shop.sql"
 TASK = load_task("text_to_sql", {"database": str(SHOP)})
 ROW = {"question": "How many customers are there?", "sql": "SELECT COUNT(*) FROM customers", "family": ""}
 WRONG = Score(correct=False, valid=True)

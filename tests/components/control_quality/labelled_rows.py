@@ -25,11 +25,11 @@ from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.prepare_data.prepare import HELD_OUT, Prepared, prepare
 
 FOLDER = Path(__file__).parent / "labelled"
-QUICKSTART = Path(__file__).parents[3] / "pipelines" / "quickstart"
+TEXT_TO_SQL = Path(__file__).parents[3] / "pipelines" / "examples" / "text_to_sql"
 Label = Literal["right", "subtly wrong", "off the pattern", "copied"]
 TaskName = Literal["text_to_sql", "gsm8k", "squad", "arc_challenge"]
 OPTIONS: dict[TaskName, Fields] = {
-    "text_to_sql": {"database": str(QUICKSTART / "shop.sql")},
+    "text_to_sql": {"database": str(TEXT_TO_SQL / "shop.sql")},
     "gsm8k": {},
     "squad": {},
     "arc_challenge": {},
@@ -73,21 +73,21 @@ def samples() -> tuple[LabelledSample, ...]:
 
 
 def train_rows(name: TaskName) -> list[TrainRow]:
-    """All training rows of the quickstart; of the other tasks those that are parents."""
+    """All training rows of the text-to-SQL example; of the other tasks those that are parents."""
     if name == "text_to_sql":
-        return quickstart().train
+        return shop_rows().train
     return [TrainRow.model_validate(raw) for raw in _lines(FOLDER / "parents" / f"{name}.jsonl")]
 
 
 def fingerprints(name: TaskName) -> Fingerprints:
-    """Hashes of the held-out rows: the quickstart's; the other tasks have none here."""
-    return quickstart().fingerprints if name == "text_to_sql" else Fingerprints.build({})
+    """Hashes of the held-out rows: the example's; the other tasks have none here."""
+    return shop_rows().fingerprints if name == "text_to_sql" else Fingerprints.build({})
 
 
 @cache
-def quickstart() -> Prepared:
-    """The quickstart's splits as prepare_data makes them, with the ids that a run gives its rows."""
-    sources = {split: str(QUICKSTART / f"{split}.jsonl") for split in ("train", *HELD_OUT)}
+def shop_rows() -> Prepared:
+    """The text-to-SQL example's splits as prepare_data makes them, with the ids that a run gives its rows."""
+    sources = {split: str(TEXT_TO_SQL / f"{split}.jsonl") for split in ("train", *HELD_OUT)}
     settings = {"task": {"name": "text_to_sql", **sources, "options": OPTIONS["text_to_sql"]}, "control": {}}
     rows = {split: read_rows(source) for split, source in sources.items()}
     return prepare(tasks()["text_to_sql"], rows, PrepareData.model_validate(settings))

@@ -18,7 +18,7 @@ from tests.components.control_quality.labelled_rows import (
     OPTIONS,
     LabelledSample,
     batches,
-    quickstart,
+    shop_rows,
     samples,
     tasks,
     train_rows,
@@ -76,7 +76,7 @@ def test_right_samples_show_what_their_batch_is_about():
 
 
 def test_no_sample_is_a_held_out_row():
-    held = [row.fields for rows in quickstart().held_out.values() for row in rows]
+    held = [row.fields for rows in shop_rows().held_out.values() for row in rows]
     for key in ("question", "sql"):
         assert not {s.fields[key].casefold() for s in OF_SQL} & {fields[key].casefold() for fields in held}
 
@@ -230,5 +230,5 @@ def test_the_table_counts_what_was_seen_flagged_and_lost():
     ]
 
 
-def test_the_quickstarts_rows_have_the_ids_of_a_run(data):
+def test_the_examples_rows_have_the_ids_of_a_run(data):
     assert {r.id for r in read_records(data["train_data"] / "train.jsonl", TrainRow)} == {r.id for r in train_rows("text_to_sql")}

@@ -139,7 +139,7 @@ def test_the_judge_is_asked_as_it_is_for_batches_and_sees_training_rows_only(che
 
 
 def test_the_same_rows_and_seed_give_the_same_batches(train):
-    task = load_task("text_to_sql", {"database": str(Path(__file__).parents[3] / "pipelines/quickstart/shop.sql")})
+    task = load_task("text_to_sql", {"database": str(Path(__file__).parents[3] / "pipelines/examples/text_to_sql/shop.sql")})
     first = known_batches(task, train, 4, 5, seed=3)
     assert first == known_batches(task, train, 4, 5, seed=3) != known_batches(task, train, 4, 5, seed=4)
     sql = {r.fields["question"]: r.fields["sql"] for r in train}

@@ -14,9 +14,9 @@ from pada_agent.components.generate_data.kinds import KindsWritten
 from pada_agent.components.generate_data.seeds import Likeness, unlike
 from pada_agent.components.generate_data.shown import Shown
 
-QUICKSTART = Path(__file__).parents[3] / "pipelines" / "quickstart"
-SQL = load_task("text_to_sql", {"database": str(QUICKSTART / "shop.sql")})
-TRAIN = [TrainRow(id=f"t{i}", fields=SQL.read(json.loads(line))) for i, line in enumerate((QUICKSTART / "train.jsonl").open())]
+TEXT_TO_SQL = Path(__file__).parents[3] / "pipelines" / "examples" / "text_to_sql"
+SQL = load_task("text_to_sql", {"database": str(TEXT_TO_SQL / "shop.sql")})
+TRAIN = [TrainRow(id=f"t{i}", fields=SQL.read(json.loads(line))) for i, line in enumerate((TEXT_TO_SQL / "train.jsonl").open())]
 HAVING = [r.id for r in TRAIN if "HAVING" in r.fields["sql"]]
 STRATEGY = Strategy(
     id="s1", pattern_id="p1", pattern_name="Groups", text="Filter groups.", features=["HAVING", "CASE"], seed_ids=HAVING

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import yaml
-from whole_run import QUICKSTART
+from whole_run import TEXT_TO_SQL
 
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.core.cost.estimate import estimate
@@ -21,7 +21,7 @@ from pada_agent.components.generate_data.__main__ import run
 from pada_agent.components.generate_data.batches import RowBatches, Sources
 from pada_agent.components.generate_data.shown import NOT_NEW
 
-SQL = {"name": "text_to_sql", "options": {"database": str(QUICKSTART / "shop.sql")}}
+SQL = {"name": "text_to_sql", "options": {"database": str(TEXT_TO_SQL / "shop.sql")}}
 TASKS = ("text_to_sql", "gsm8k", "squad", "arc_challenge")
 ERRORS = ("t0", "t2", "t4")  # every second of six rows is answered wrongly, with WRONG
 WRONG, REPHRASING = "Wrongly said.", "into other words, as another person would ask"
@@ -66,7 +66,7 @@ def begin(tmp_path, sql_settings, stage, llm_stub):
         (data / "assets").mkdir(parents=True, exist_ok=True)
         plan.mkdir(exist_ok=True)
         if task == "text_to_sql":
-            shutil.copy(QUICKSTART / "shop.sql", data / "assets" / "database.sql")
+            shutil.copy(TEXT_TO_SQL / "shop.sql", data / "assets" / "database.sql")
         write_records(data / "train.jsonl", train)
         (plan / "strategies.yaml").write_text(yaml.safe_dump([]))
         write_json(plan / "spent.json", {})

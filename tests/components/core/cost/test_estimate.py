@@ -12,9 +12,9 @@ from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.registry import load_task
 
-QUICKSTART = Path(__file__).parents[4] / "pipelines" / "quickstart"
-SQL = load_task("text_to_sql", {"database": str(QUICKSTART / "shop.sql")})
-ROWS = [SQL.read(json.loads(line)) for line in (QUICKSTART / "train.jsonl").open()]
+TEXT_TO_SQL = Path(__file__).parents[4] / "pipelines" / "examples" / "text_to_sql"
+SQL = load_task("text_to_sql", {"database": str(TEXT_TO_SQL / "shop.sql")})
+ROWS = [SQL.read(json.loads(line)) for line in (TEXT_TO_SQL / "train.jsonl").open()]
 CHOICE = load_task("arc_challenge", {})
 CHOICES = [{"question": "What boils?", "options": ["water", "sand"], "answer": "A"}] * 9
 
@@ -38,7 +38,7 @@ def test_calls_follow_from_the_settings():
         analyze={"sample": 24, "k_min": 2, "k_max": 6, "redrafts": 2},
         generate={"batch": 5, "regenerations": 3, "refills": 1},
     )
-    got = by_stage(config)
+    got = by_stage(config, validation=100)
     analysis = got["analyze_patterns"]
     assert analysis.low.calls == 24 + 2 * 2
     assert analysis.expected.calls == 24 + 2 * 4
@@ -98,6 +98,8 @@ def test_a_brief_teacher_says_less_and_its_strategies_are_shorter_in_every_promp
 
 def test_few_validation_rows_mean_few_analyses():
     assert by_stage(settings(loop={"iterations": 1}), validation=3)["analyze_patterns"].high.calls == 3 + 3 * 2 * 3
+    few = by_stage(settings(loop={"iterations": 1}, analyze={"k_max": 2}), validation=40)["analyze_patterns"]
+    assert [end.calls for end in (few.low, few.expected)] == [10 + 2 * 2, 16 + 2 * 2], "a quarter and two fifths of them fail"
 
 
 @pytest.mark.parametrize(("solving", "calls"), [({"solve": "once"}, 40), ({"solve": "vote", "votes": 5}, 200)])
@@ -167,10 +169,10 @@ def test_known_batches_for_the_judge_are_counted_once_a_run():
 
 
 def test_prompts_are_measured_with_the_users_own_rows_and_description():
-    got = by_stage(settings(loop={"iterations": 1}))["analyze_patterns"]
+    got = by_stage(settings(loop={"iterations": 1}), validation=125)["analyze_patterns"]
     assert got.expected.input_tokens > got.expected.calls * token_count(SQL.description)
     long = [{**row, "question": row["question"] + " please" * 200} for row in ROWS]
-    more = by_stage(settings(loop={"iterations": 1}), rows=long)["analyze_patterns"].expected.input_tokens
+    more = by_stage(settings(loop={"iterations": 1}), rows=long, validation=125)["analyze_patterns"].expected.input_tokens
     assert more - got.expected.input_tokens == pytest.approx(50 * 200, rel=0.01)
     assert by_stage(settings(), rows=ROWS[::-1]) == by_stage(settings()), "the order of the rows does not matter"
 

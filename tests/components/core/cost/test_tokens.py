@@ -2,7 +2,7 @@ import pytest
 
 from pada_agent.components.core.cost.tokens import token_count
 
-# By Qwen2.5-Coder-1.5B, of what it wrote in a run of the quickstart.
+# By Qwen2.5-Coder-1.5B, of what it wrote in a run of text-to-SQL.
 COUNTED = {
     '{"items": [{"tables":"reviews(product_id, customer_id, rating, date)","sql":"SELECT rating FROM reviews ORDER BY rating DESC'
     ' LIMIT 5","question":"Top five customer reviews by rating"}]}': 41,

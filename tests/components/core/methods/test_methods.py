@@ -18,9 +18,9 @@ from pada_agent.components.core.records import TrainRow
 from pada_agent.components.core.settings import AnalyzePatterns, AnalyzeSettings, ControlSettings, GenerateSettings, PlannedFor
 from pada_agent.components.core.tasks.registry import load_task
 
-QUICKSTART = Path(__file__).parents[4] / "pipelines" / "quickstart"
-SQL = load_task("text_to_sql", {"database": str(QUICKSTART / "shop.sql")})
-TRAIN = [TrainRow(id=f"t{i}", fields=SQL.read(json.loads(line))) for i, line in enumerate((QUICKSTART / "train.jsonl").open())]
+TEXT_TO_SQL = Path(__file__).parents[4] / "pipelines" / "examples" / "text_to_sql"
+SQL = load_task("text_to_sql", {"database": str(TEXT_TO_SQL / "shop.sql")})
+TRAIN = [TrainRow(id=f"t{i}", fields=SQL.read(json.loads(line))) for i, line in enumerate((TEXT_TO_SQL / "train.jsonl").open())]
 FROM_ROWS = [name for name in METHODS if isinstance(load_method(name), FromRow)]
 
 

@@ -10,7 +10,7 @@ from pada_agent.components.core.tasks.registry import TASKS, load_task
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.task import CodeResult
 
-SHOP = str(Path(__file__).parents[4] / "pipelines" / "quickstart" / "shop.sql")
+SHOP = str(Path(__file__).parents[4] / "pipelines" / "examples" / "text_to_sql" / "shop.sql")
 CUSTOM = {"prompt": "{text}", "answer": "label", "scorer": "exact", "description": "d"}
 CHOICE = {"question": "Which of the 3 boils?", "options": ["water", "sand", "2 stones"], "answer": "A"}
 DOCUMENTED = {

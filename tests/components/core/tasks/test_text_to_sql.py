@@ -1,4 +1,4 @@
-"""Text-to-SQL on the quickstart's shop: gold is right, everything else is judged by its rows."""
+"""Text-to-SQL on the example's shop: gold is right, everything else is judged by its rows."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from pada_agent.components.core.tasks.text_to_sql import (
     first_statement,
 )
 
-QUICKSTART = Path(__file__).parents[4] / "pipelines" / "quickstart"
+TEXT_TO_SQL = Path(__file__).parents[4] / "pipelines" / "examples" / "text_to_sql"
 OSLO = "SELECT COUNT(*) FROM customers WHERE city = 'Oslo'"
 DEAREST = "SELECT name FROM products ORDER BY price DESC LIMIT 3"
 
@@ -28,7 +28,7 @@ def no_code(program: str, seconds: float) -> CodeResult:
 
 @pytest.fixture(scope="module")
 def task() -> TextToSql:
-    loaded = load_task("text_to_sql", {"database": str(QUICKSTART / "shop.sql")})
+    loaded = load_task("text_to_sql", {"database": str(TEXT_TO_SQL / "shop.sql")})
     assert isinstance(loaded, TextToSql)
     return loaded
 
@@ -44,7 +44,7 @@ def verdict(task: TextToSql, gold: str, output: str) -> tuple[bool, bool, str]:
 
 def test_gold_is_right_and_empty_is_wrong(task: TextToSql) -> None:
     for split in ("train", "validation", "selection", "test"):
-        for line in (QUICKSTART / f"{split}.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in (TEXT_TO_SQL / f"{split}.jsonl").read_text(encoding="utf-8").splitlines():
             fields = task.read(json.loads(line))
             assert task.score(fields, task.target(fields), no_code).correct, line
             assert not task.score(fields, "", no_code).correct

@@ -17,7 +17,7 @@ from pada_agent.components.core.settings import SlmSettings, TrainLora
 from pada_agent.components.core.slm_interface import Example
 from pada_agent.components.core.tasks.registry import load_task
 
-QUICKSTART = Path(__file__).parents[5] / "pipelines" / "quickstart"
+TEXT_TO_SQL = Path(__file__).parents[5] / "pipelines" / "examples" / "text_to_sql"
 
 
 @pytest.fixture
@@ -69,16 +69,16 @@ def fit(tmp_path, model, examples, name, **train):
     return training.fit(examples, settings, tmp_path / name, Checkpoints(str(tmp_path / f"{name}.checkpoints")), max_steps=4)
 
 
-def quickstart_rows(tmp_path):
-    (tmp_path / "database.sql").write_text((QUICKSTART / "shop.sql").read_text())
+def shop_rows(tmp_path):
+    (tmp_path / "database.sql").write_text((TEXT_TO_SQL / "shop.sql").read_text())
     task = load_task("text_to_sql", {"database": "shop.sql"}, tmp_path)
-    rows = [task.read(json.loads(line)) for line in (QUICKSTART / "train.jsonl").read_text().splitlines()]
+    rows = [task.read(json.loads(line)) for line in (TEXT_TO_SQL / "train.jsonl").read_text().splitlines()]
     return [Example(id=str(i), messages=task.messages(row), target=task.target(row)) for i, row in enumerate(rows)]
 
 
-def test_the_quickstart_s_rows_are_packed_and_learn_what_they_would_otherwise(tmp_path, tiny_slm, monkeypatch):
-    own = yaml.safe_load((QUICKSTART / "config.yaml").read_text())["train"]
-    run = partial(fit, tmp_path, tiny_slm, quickstart_rows(tmp_path), **own, dropout=0.0)
+def test_the_examples_rows_are_packed_and_learn_what_they_would_otherwise(tmp_path, tiny_slm, monkeypatch):
+    own = yaml.safe_load((TEXT_TO_SQL / "config.yaml").read_text())["train"]
+    run = partial(fit, tmp_path, tiny_slm, shop_rows(tmp_path), **own, dropout=0.0)
     packed = []
     monkeypatch.setattr(training, "pack", lambda *a: (packed.append(a[1]), pack(*a))[1])
     one = run("packed")

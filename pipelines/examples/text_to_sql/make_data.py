@@ -1,5 +1,5 @@
-"""Makes the quickstart's files from families.yaml and a fixed seed:
-`python -m pada_agent.pipelines.quickstart.make_data [FOLDER]`.
+"""Makes the example's files from families.yaml and a fixed seed:
+`python -m pada_agent.pipelines.examples.text_to_sql.make_data [FOLDER]`.
 
 One line of train.jsonl:
 
@@ -20,7 +20,7 @@ from rapidfuzz import fuzz
 
 from pada_agent.components.core.tasks.sql_features import parse_query
 from pada_agent.components.core.tasks.sqlite_database import QueryError, ResultRow, SqliteDatabase, same_rows
-from pada_agent.pipelines.quickstart.make_shop import make_shop
+from pada_agent.pipelines.examples.text_to_sql.make_shop import make_shop
 
 HERE = Path(__file__).parent
 SHOP_SEED, SEED = 7, 11

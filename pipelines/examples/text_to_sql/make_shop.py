@@ -1,4 +1,4 @@
-"""Makes shop.sql, the quickstart's database: a small web shop with six tables, drawn with a fixed seed.
+"""Makes shop.sql, the example's database: a small web shop with six tables, drawn with a fixed seed.
 
 Counts are uneven on purpose (more customers in Oslo than in Porto, few cancelled orders), so that results tell queries apart.
 """
