@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Prediction, Score
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 Split = Literal["train", "validation"]
 ANALYSED_SPLITS: tuple[Split, ...] = ("train", "validation")
@@ -156,4 +157,4 @@ def _first_text(raw: Fields, names: Sequence[str]) -> str:
 
 
 def _prompt(task: Task, fields: Fields) -> str:
-    return task.messages(fields)[-1]["content"]
+    return system_and_chat(task.messages(fields))[1]

@@ -9,6 +9,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.slm_interface import Generate, Prompt
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 from pada_agent.components.core.tasks.trial import try_scorer
 
 EvaluatedRow = TrainRow | HeldOutRow
@@ -50,11 +51,12 @@ def evaluate(
 def _prediction(
     task: Task, split: str, row: EvaluatedRow, chat: Sequence[Message], output: str, run_code: CodeRunner
 ) -> Prediction:
+    system, turns = system_and_chat(chat)
     return Prediction.model_validate(
         {
             "id": row.id,
             "split": split,
-            "prompt": "\n\n".join(message["content"] for message in chat),
+            "prompt": "\n\n".join([*system, turns]),
             "output": output,
             "reference": task.reference(row.fields),
             "score": task.score(row.fields, output, run_code).model_dump(),

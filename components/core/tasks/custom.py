@@ -1,4 +1,4 @@
-"""A user's own JSONL, described in the run's configuration.
+"""A user's own rows, described in the run's configuration.
 
     task:
       name: custom
@@ -10,6 +10,7 @@
 
     {"language": "Danish", "text": "No entry", "translation": "Ingen adgang"}
 
+`prompt` and `answer` may be left out where a row has a form that is known (shapes.py): chats, Alpaca, columns of usual names.
 The scorer reads the model's output and the row's answer in the same way and compares what it finds; a Python scorer is
 a function `(output: str, answer: str) -> bool` in one file that needs the standard library alone. It runs in the sandbox.
 """
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.columns import accepted, options_in, safe_names, text_of
 from pada_agent.components.core.tasks.gsm8k import last_number, same_number
 from pada_agent.components.core.tasks.multiple_choice import (
     INSTRUCTION,
@@ -36,11 +38,13 @@ from pada_agent.components.core.tasks.multiple_choice import (
 )
 from pada_agent.components.core.tasks.python_scorer import ASSET, PythonScorer, split_place
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
+from pada_agent.components.core.tasks.shapes import Shape, plain
 from pada_agent.components.core.tasks.squad import normalise
 from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
+from pada_agent.components.core.tasks.turns import system_and_chat, transcript, turns_of
 
 SECONDS = 5.0  # of one call of a Python scorer
-_SLOT = re.compile(r"\{(\w+)\}")
+_SLOT = re.compile(r"\{(\w(?:[\w .()/?#-]*[\w)?#])?)\}")  # a column's name may have spaces
 # Without what ends and quotes sentences; a sign, a decimal point and what makes C++ no C# are part of an answer.
 _WORD = re.compile(r"-?\d[\d.,]*\d|-?\d|[^\W\d]+|[^\w\s.,;:!?\"'()\[\]{}-]")
 
@@ -50,8 +54,11 @@ class CustomOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: str = Field(min_length=1, description="template with {field}s, or the name of one field")
-    answer: str = Field(min_length=1, description="field with the answer; multiple choice: label, number from 0, or text")
+    shape: Shape = Field(default="auto", description="of the rows: columns, chat, sharegpt, alpaca; auto: as each row looks")
+    prompt: str = Field(default="", description="template with {field}s, or the name of one field; empty: as the shape says")
+    answer: str = Field(
+        default="", description="field with the answer, or with a list of accepted ones; multiple choice: label, number from 0, or text"
+    )
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
     description: str = Field(min_length=1, description="told to the teacher: what is asked, what a good answer is")
     choices: str = Field(default="", description="field with the list of options, for multiple_choice")
@@ -65,12 +72,15 @@ class CustomOptions(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> "CustomOptions":
         for scorer, option in (("multiple_choice", "choices"), ("regex", "regex"), ("python", "python")):
-            if (self.scorer == scorer) != bool(getattr(self, option)):
+            given = bool(getattr(self, option)) or (option == "choices" and self.scorer == scorer)  # else it is looked for
+            if (self.scorer == scorer) != given:
                 raise ValueError(f"{option}: belongs to scorer {scorer}, and it needs it")
         try:
             re.compile(self.regex)
         except re.error as e:
             raise ValueError(f"regex: {e}") from e
+        if self.shape not in ("auto", "columns") and (self.prompt or self.answer):
+            raise ValueError(f"{'prompt' if self.prompt else 'answer'}: shape {self.shape} says where it is; leave one of them out")
         if self.python and not re.fullmatch(r".+:[A-Za-z_]\w*", self.python):
             raise ValueError(f"python: '{self.python}' is not file.py:function or package.module:function")
         return self
@@ -81,7 +91,10 @@ class CustomRow(BaseModel):
 
     inputs: dict[str, str]
     answer: str = Field(min_length=1)
-    choices: list[str] = Field(default_factory=list, max_length=5)
+    choices: list[str] = Field(default_factory=list, max_length=len(LETTERS))
+    also: list[str] = Field(default_factory=list, description="other answers that are accepted")
+    before: list[Message] = Field(default_factory=list, description="the turns of user and assistant before the prompt")
+    system: str = Field(default="", description="the row's own system message")
 
 
 class Custom(Rephrasable):
@@ -97,16 +110,20 @@ class Custom(Rephrasable):
             self.options = CustomOptions.model_validate(options)
         except ValidationError as e:
             raise InputError(f"task.options: {_complaint(e)}") from e
-        bare = re.fullmatch(r"\w+", self.options.prompt)
+        needed = ("prompt", "answer", *(["choices"] if self.options.scorer == "multiple_choice" else []))
+        self._looked_for = tuple(name for name in needed if not getattr(self.options, name))
+        self.options = self.options.model_copy(update={name: name for name in self._looked_for})
+        bare = not re.search(r"[{}\n]", self.options.prompt)
         self._template = f"{{{self.options.prompt}}}" if bare else self.options.prompt
-        self._slots = list(dict.fromkeys(_SLOT.findall(self._template)))
+        self._slots = [self.options.prompt] if bare else list(dict.fromkeys(_SLOT.findall(self._template)))
         if not self._slots:
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
         if self.options.rephrase and self.options.rephrase not in self._slots:
             raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
         self.description = self.options.description
         self.max_new_tokens = self.options.max_new_tokens
-        self.Sample = _sample_model(self._slots, self.options.scorer)
+        self._keys = safe_names(self._slots)
+        self.Sample = _sample_model(self._keys, self.options.scorer)
         self._scorer = PythonScorer(self.options.python, assets) if self.options.python else None
 
     @classmethod
@@ -119,34 +136,51 @@ class Custom(Rephrasable):
 
     def read(self, raw: Fields) -> Fields:
         """Raises InputError for a field that is missing and for an answer that the scorer could not read."""
-        inputs = {slot: _text(raw, slot) for slot in self._slots}
+        found = plain(raw, self.options.shape, self._looked_for) if self._looked_for else None
+        raw = {**raw, **found.columns} if found else raw
+        inputs = {slot: text_of(raw, slot, optional=len(self._slots) > 1) for slot in self._slots}
+        if not any(inputs.values()):
+            raise InputError(f"{', '.join(inputs)}: are all empty; leave the row out")
+        also: list[str] = []
         if not self.options.choices:
-            fields: Fields = {"inputs": inputs, "answer": _text(raw, self.options.answer), "choices": []}
+            answer, *also = accepted(raw, self.options.answer)
+            fields: Fields = {"inputs": inputs, "answer": answer, "choices": []}
         else:
-            choices = raw.get(self.options.choices)
-            if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
-                raise InputError(f"{self.options.choices}: must be a list of two to five options")
-            answer = _letter([str(choice) for choice in choices], raw.get(self.options.answer), self.options.answer)
-            fields = {"inputs": inputs, "answer": answer, "choices": [str(choice) for choice in choices]}
-        problem = self._unreadable(fields)
-        if problem:
-            raise InputError(f"{self.options.answer}: {problem}")
-        return fields
+            options = options_in(raw, raw.get(self.options.answer), self.options.choices)
+            if not 2 <= len(options.texts) <= len(LETTERS) or not all(options.texts):
+                raise InputError(f"{self.options.choices}: must be a list of two to {len(LETTERS)} options, none of them empty")
+            answer = _letter(options.texts, options.key, self.options.answer)
+            fields = {"inputs": inputs, "answer": answer, "choices": options.texts}
+        for text in (answer, *also):
+            if problem := self._unreadable({**fields, "answer": text}):
+                raise InputError(f"{self.options.answer}: {problem}")
+        more = {"also": also, "before": found.before if found else [], "system": found.system if found else ""}
+        return fields | {name: value for name, value in more.items() if value}
+
+    def recognised(self, raw: Fields) -> str:
+        return plain(raw, self.options.shape, self._looked_for).what if self._looked_for else ""
 
     def group(self, raw: Fields) -> str:
-        return str(raw.get(self.options.group) or "") if self.options.group else ""
+        return text_of(raw, self.options.group, optional=True) if self.options.group else ""
 
     def messages(self, fields: Fields) -> list[Message]:
         text = _SLOT.sub(lambda slot: str(fields["inputs"][slot.group(1)]), self._template)
         if fields["choices"]:
             text = f"{text}\n\n{lettered(fields['choices'])}\n\n{INSTRUCTION}"
-        system = [{"role": "system", "content": self.options.system}] if self.options.system else []
-        return [*system, {"role": "user", "content": text}]
+        instructions = self.options.system or fields.get("system", "")
+        system = [{"role": "system", "content": instructions}] if instructions else []
+        return [*system, *fields.get("before", []), {"role": "user", "content": text}]
 
     def target(self, fields: Fields) -> str:
         return stated(fields["answer"]) if fields["choices"] else str(fields["answer"])
 
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
+        """Against each answer that is accepted, until one is right."""
+        first = self._score(fields, output, run_code)
+        others = (self._score({**fields, "answer": answer}, output, run_code) for answer in fields.get("also", []))
+        return first if first.correct else next((score for score in others if score.correct), first)
+
+    def _score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
         if fields["choices"]:
             return score_letter(fields["choices"], fields["answer"], output)
         found, gold = self._found(output), self._found(fields["answer"])
@@ -162,11 +196,12 @@ class Custom(Rephrasable):
 
     def question(self, fields: Fields) -> str:
         inputs = fields["inputs"]
-        text = next(iter(inputs.values())) if len(inputs) == 1 else "\n".join(f"{k}: {v}" for k, v in inputs.items())
-        return f"{text}\n{lettered(fields['choices'])}" if fields["choices"] else str(text)
+        text = next(iter(inputs.values())) if len(inputs) == 1 else "\n".join(f"{k}: {v}" for k, v in inputs.items() if v)
+        text = f"{text}\n{lettered(fields['choices'])}" if fields["choices"] else str(text)
+        return transcript([*fields.get("before", []), {"role": "user", "content": text}])
 
     def shown(self, fields: Fields) -> str:
-        return str(self.messages(fields)[-1]["content"])
+        return system_and_chat(self.messages(fields))[1]
 
     def reference(self, fields: Fields) -> str:
         if not fields["choices"]:
@@ -175,7 +210,8 @@ class Custom(Rephrasable):
 
     def private_texts(self, fields: Fields) -> list[str]:
         """The prompt's fields; one that is short and common (a language's name) says nothing."""
-        return [text for text in fields["inputs"].values() if len(text.split()) > 3] or [self.question(fields)]
+        texts = [*fields["inputs"].values(), *(turn["content"] for turn in fields.get("before", []))]
+        return [text for text in texts if len(text.split()) > 3] or [self.question(fields)]
 
     def options_of(self, fields: Fields) -> list[str]:
         return list(LETTERS[: len(fields["choices"])])
@@ -188,26 +224,36 @@ class Custom(Rephrasable):
     def sample_of(self, fields: Fields) -> BaseModel:
         # Not validated: a training row that is shorter than a sample must be is still shown as it is.
         if not fields["choices"]:
-            return self.Sample.model_construct(**fields["inputs"], **{_key(self._slots, "answer"): fields["answer"]})
+            return self.Sample.model_construct(**self._written(fields), **{_key(self._keys, "answer"): fields["answer"]})
         right = fields["choices"][LETTERS.index(fields["answer"])]
         wrong = [choice for choice in fields["choices"] if choice != right]
-        answers = {_key(self._slots, "correct"): right, _key(self._slots, "wrong"): wrong}
-        return self.Sample.model_construct(**fields["inputs"], **answers)
+        answers = {_key(self._keys, "correct"): right, _key(self._keys, "wrong"): wrong}
+        return self.Sample.model_construct(**self._written(fields), **answers)
 
     def fields_of(self, sample: BaseModel, seed: Fields) -> Fields:
-        inputs = {slot: str(getattr(sample, slot)).strip() for slot in self._slots}
-        empty = [slot for slot, text in inputs.items() if not text]
+        inputs = {slot: str(getattr(sample, key)).strip() for slot, key in zip(self._slots, self._keys, strict=True)}
+        empty = [slot for slot, text in inputs.items() if not text and seed.get("inputs", {}).get(slot, "x")]
         if empty:
             raise InputError(f"{empty[0]}: is empty")
+        more = {"system": seed["system"]} if seed.get("system") else {}
+        if seed.get("before"):
+            *before, last = turns_of(inputs[self._slots[0]])
+            inputs, more = {self._slots[0]: last["content"]}, more | ({"before": before} if before else {})
         if self.options.choices:
-            correct, wrong = (getattr(sample, _key(self._slots, name)) for name in ("correct", "wrong"))
+            correct, wrong = (getattr(sample, _key(self._keys, name)) for name in ("correct", "wrong"))
             choices, letter = arrange(correct, wrong, "\n".join(inputs.values()))
-            return {"inputs": inputs, "answer": letter, "choices": choices}
-        fields: Fields = {"inputs": inputs, "answer": getattr(sample, _key(self._slots, "answer")).strip(), "choices": []}
+            return {"inputs": inputs, "answer": letter, "choices": choices, **more}
+        fields: Fields = {"inputs": inputs, "answer": getattr(sample, _key(self._keys, "answer")).strip(), "choices": [], **more}
         problem = self._unreadable(fields)
         if problem:
             raise InputError(f"answer: {problem}")
         return fields
+
+    def _written(self, fields: Fields) -> dict[str, str]:
+        """The texts of the prompt as a teacher is shown them and writes them: of several turns a transcript."""
+        if before := fields.get("before"):
+            return {self._keys[0]: transcript([*before, {"role": "user", "content": fields["inputs"][self._slots[0]]}])}
+        return {key: fields["inputs"][slot] for slot, key in zip(self._slots, self._keys, strict=True)}
 
     def check_rephrasing(self) -> None:
         if not self._rephrased:
@@ -265,13 +311,6 @@ def _complaint(error: ValidationError) -> str:
     return f"{where}: {first['msg']}" if where else str(first["msg"]).removeprefix("Value error, ")
 
 
-def _text(raw: Fields, key: str) -> str:
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise InputError(f"{key}: {'is missing' if value is None else 'must be a text or a number'}")
-    return str(value)
-
-
 def _letter(choices: list[str], key: Any, name: str) -> str:
     """The letter for an answer given as text, letter or number from 0, in this order."""
     if choices.count(str(key)) == 1:
@@ -288,24 +327,22 @@ def _words(text: str) -> list[str]:
     return [word for word in words if word not in {"a", "an", "the"}] or words
 
 
-def _key(slots: list[str], name: str) -> str:
+def _key(keys: list[str], name: str) -> str:
     """A name for a field of the sample that no field of the prompt has."""
-    return name if name not in slots else _key(slots, f"{name}_")
+    return name if name not in keys else _key(keys, f"{name}_")
 
 
-def _sample_model(slots: list[str], scorer: str) -> type[BaseModel]:
-    reserved = [slot for slot in slots if slot.startswith(("_", "model_"))]
-    if reserved:
-        raise InputError(f"task.options.prompt: a field called '{reserved[0]}' cannot be used; rename it in the data")
-    fields: dict[str, Any] = {slot: (Annotated[str, Field(min_length=1)], ...) for slot in slots}
+def _sample_model(keys: list[str], scorer: str) -> type[BaseModel]:
+    least = 1 if len(keys) == 1 else 0  # of several some may be empty
+    fields: dict[str, Any] = {key: (Annotated[str, Field(min_length=least)], ...) for key in keys}
     if scorer == "multiple_choice":
         option = Annotated[str, Field(min_length=1)]
         correct = Field(description="the one right option")
-        wrong = Field(min_length=1, max_length=4, description="options that are plausible but clearly wrong")
-        fields |= {_key(slots, "correct"): (option, correct), _key(slots, "wrong"): (list[option], wrong)}
+        wrong = Field(min_length=1, max_length=len(LETTERS) - 1, description="options that are plausible but clearly wrong")
+        fields |= {_key(keys, "correct"): (option, correct), _key(keys, "wrong"): (list[option], wrong)}
     else:
         answer = Field(min_length=1, description="the right answer, in exactly the form of the examples")
-        fields[_key(slots, "answer")] = (str, answer)
+        fields[_key(keys, "answer")] = (str, answer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field may well be called schema or json
         return create_model("CustomSample", __config__=ConfigDict(extra="forbid"), **fields)

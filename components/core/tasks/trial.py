@@ -1,16 +1,31 @@
-"""Tries a scorer: each row's own answer must score as right and an empty one as wrong.
+"""Tries a task on rows: whether it reads them, and whether its scorer calls each row's own answer right and an empty one wrong.
 
 A scorer that fails this would make every number of a run wrong unnoticed. prepare_data tries it before anything is paid or
 trained, evaluate_slm on every row that it asks.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import HeldOutRow, TrainRow
+from pada_agent.components.core.records import Fields, HeldOutRow, RawRow, TrainRow
 from pada_agent.components.core.tasks.task import CodeRunner, Task
 
 SHOWN = 5
+
+
+def try_reading(task: Task, rows: Iterable[RawRow], most: int) -> tuple[list[Fields], list[InputError]]:
+    """The fields of the first rows, and why others of them cannot be used, each with its place."""
+    fields, complaints = [], []
+    for where, raw in islice(rows, most):
+        try:
+            if isinstance(raw, InputError):
+                complaints.append(raw)
+            else:
+                fields.append(task.read(raw))
+        except InputError as e:
+            complaints.append(InputError(f"{where}: {e}"))
+    return fields, complaints
 
 
 def try_scorer(task: Task, rows: Iterable[TrainRow | HeldOutRow], run_code: CodeRunner) -> None:
