@@ -102,9 +102,10 @@ def aligned(lines: Sequence[Sequence[str]], say: Callable[[str], object]) -> Non
 def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
     """How many training rows there are, `size` if it is given, and the first of them."""
     rows = read_all(source)
-    fields, complaints = try_reading(task, rows, ROWS_READ)
-    if complaints:
-        raise refused(complaints)
+    tried = try_reading(task, rows, ROWS_READ)
+    if tried.complaints:
+        raise refused(tried.complaints)
+    fields = tried.fields
     count = size or len(fields) + sum(1 for _ in rows)
     if not fields:
         raise InputError(f"{source}: it has no rows")

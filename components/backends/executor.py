@@ -345,7 +345,7 @@ def main(stage: Callable[[Executor], None]) -> None:
         message = sentence(e)
         _tell_kubernetes(message)
         if isinstance(e, PadaError) or (isinstance(e, PermissionError) and e.filename):
-            sys.exit(message)
+            sys.exit(f"{type(e).__name__}: {e}" if "\n" in str(e) else message)  # refused rows, a line each
         raise
     except SystemExit as e:
         if e.code in STOPPED:

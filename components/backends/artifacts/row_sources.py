@@ -12,11 +12,11 @@ openai/gsm8k:main#train[5000:]          the rows from the 5001st on; [:5000] the
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -28,19 +28,12 @@ from pada_agent.components.backends.row_files.parquet import read_parquet
 from pada_agent.components.backends.row_files.table import read_table
 from pada_agent.components.backends.row_files.text import unpacked
 from pada_agent.components.backends.store.transfer import open_store, reached
-from pada_agent.components.core.addresses import HUB_ROWS
+from pada_agent.components.core.addresses import HUB_ROWS, PACKED, ROW_ENDINGS, is_rows
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, RawRow
 
-READERS: dict[str, Callable[[BinaryIO, str], Iterator[RawRow]]] = {
-    ".jsonl": read_json,
-    ".ndjson": read_json,
-    ".json": read_json,
-    ".csv": partial(read_table, usual=","),
-    ".tsv": partial(read_table, usual="\t"),
-    ".parquet": read_parquet,
-}
-PACKED = ".gz"
+Reader = Callable[[BinaryIO, str], Iterator[RawRow]]
+READERS: dict[str, Reader] = {".csv": partial(read_table, usual=","), ".tsv": partial(read_table, usual="\t"), ".parquet": read_parquet}
 
 
 def read_rows(source: str) -> Iterator[tuple[str, Fields]]:
@@ -81,11 +74,6 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Fields]]:
             yield where, row
 
 
-def is_rows(name: str) -> bool:
-    """Whether a file of this name is read."""
-    return name.removesuffix(PACKED).endswith((*READERS,))
-
-
 def _rows(files: AbstractFileSystem, names: list[str], source: str) -> Iterator[RawRow]:
     for name in names:
         shown = source if len(names) == 1 else f"{source}/{name.rsplit('/', 1)[-1]}"
@@ -105,7 +93,7 @@ def _shards(files: AbstractFileSystem, top: str, source: str) -> list[str]:
     objects = sorted(files.find(top))
     names = [n for n in objects if is_rows(n) and not n.rsplit("/", 1)[-1].startswith((".", "_"))]
     if not names:
-        raise InputError(f"{source}: holds no file that ends in {_list(READERS)}, also with {PACKED}")
+        raise InputError(f"{source}: holds no file that ends in {_list(ROW_ENDINGS)}, also with {PACKED}")
     if len({re.sub(r"\d+", "0", n) for n in names}) > 1:
         # Otherwise a folder with train.jsonl and test.jsonl in it would be read as one training set.
         shown = _list([n.rsplit("/", 1)[-1] for n in names])
@@ -113,13 +101,11 @@ def _shards(files: AbstractFileSystem, top: str, source: str) -> list[str]:
     return names
 
 
-def _reader(name: str) -> Callable[[BinaryIO, str], Iterator[RawRow]]:
-    for ending, reader in READERS.items():
-        if name.removesuffix(PACKED).endswith(ending):
-            return reader
-    raise InputError(f"{name}: only files that end in {_list(READERS)}, also with {PACKED}, are read")
+def _reader(name: str) -> Reader:
+    if not is_rows(name):
+        raise InputError(f"{name}: only files that end in {_list(ROW_ENDINGS)}, also with {PACKED}, are read")
+    return next((reader for ending, reader in READERS.items() if name.removesuffix(PACKED).endswith(ending)), read_json)
 
 
-def _list(names: Any) -> str:
-    some = list(names)
+def _list(some: Sequence[str]) -> str:
     return ", ".join(some[:6]) + (f" and {len(some) - 6} more" if len(some) > 6 else "")

@@ -11,13 +11,14 @@ import codecs
 import gzip
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.errors import InputError
 
 BLOCK = 1 << 20  # bytes
+KEPT = 100  # runs of bytes above 127 by which the next block is judged, too
 SAVE = "save it as UTF-8 text"
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -67,6 +68,7 @@ def text_blocks(file: BinaryIO, shown: str) -> Iterator[str]:
     encoding = _marked(block)
     decoder = codecs.getincrementaldecoder(encoding or "utf-8-sig")()
     plain, mac = True, b"\r" in block and b"\n" not in block  # plain: ASCII alone so far
+    runs: list[bytes] = []  # of bytes that are not ASCII, the last ones
     while True:
         following = _read(file, shown) if block else b""
         try:
@@ -79,7 +81,7 @@ def text_blocks(file: BinaryIO, shown: str) -> Iterator[str]:
                 notice(f"{shown}: not UTF-8; read as Windows-1252 (Latin-1)")
             decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
             text = decoder.decode(e.object, final=not following)
-        if encoding == "cp1252" and not _western(block):
+        if encoding == "cp1252" and not _western(runs := runs[-KEPT:] + _HIGH.findall(block)):
             raise InputError(f"{shown}: neither UTF-8 nor Windows-1252 (Latin-1); {SAVE}")
         plain = plain and text.isascii()
         yield text.replace("\r", "\n") if mac else text
@@ -142,7 +144,6 @@ def _refuse(first: bytes, shown: str) -> None:
         raise InputError(f"{shown}: binary, perhaps encrypted or packed, and no text; decrypt or unpack it first")
 
 
-def _western(block: bytes) -> bool:
+def _western(runs: Sequence[bytes]) -> bool:
     """Whether bytes above 127 mostly stand alone, as accents between Latin letters do; those of other scripts come in rows."""
-    runs = _HIGH.findall(block)
     return sum(len(run) for run in runs if len(run) > 1) * 3 <= sum(map(len, runs))

@@ -112,10 +112,10 @@ class Custom(Rephrasable):
             raise InputError(f"task.options: {_complaint(e)}") from e
         needed = ("prompt", "answer", *(["choices"] if self.options.scorer == "multiple_choice" else []))
         self._looked_for = tuple(name for name in needed if not getattr(self.options, name))
+        self._shape: Shape = self.options.shape if {"prompt", "answer"} <= {*self._looked_for} else "columns"
         self.options = self.options.model_copy(update={name: name for name in self._looked_for})
-        bare = not re.search(r"[{}\n]", self.options.prompt)
-        self._template = f"{{{self.options.prompt}}}" if bare else self.options.prompt
-        self._slots = [self.options.prompt] if bare else list(dict.fromkeys(_SLOT.findall(self._template)))
+        self._template = self.options.prompt if re.search(r"[{}\n]", self.options.prompt) else ""
+        self._slots = list(dict.fromkeys(_SLOT.findall(self._template))) if self._template else [self.options.prompt]
         if not self._slots:
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
         if self.options.rephrase and self.options.rephrase not in self._slots:
@@ -136,7 +136,7 @@ class Custom(Rephrasable):
 
     def read(self, raw: Fields) -> Fields:
         """Raises InputError for a field that is missing and for an answer that the scorer could not read."""
-        found = plain(raw, self.options.shape, self._looked_for) if self._looked_for else None
+        found = plain(raw, self._shape, self._looked_for) if self._looked_for else None
         raw = {**raw, **found.columns} if found else raw
         inputs = {slot: text_of(raw, slot, optional=len(self._slots) > 1) for slot in self._slots}
         if not any(inputs.values()):
@@ -158,13 +158,14 @@ class Custom(Rephrasable):
         return fields | {name: value for name, value in more.items() if value}
 
     def recognised(self, raw: Fields) -> str:
-        return plain(raw, self.options.shape, self._looked_for).what if self._looked_for else ""
+        return plain(raw, self._shape, self._looked_for).what if self._looked_for else ""
 
     def group(self, raw: Fields) -> str:
         return text_of(raw, self.options.group, optional=True) if self.options.group else ""
 
     def messages(self, fields: Fields) -> list[Message]:
-        text = _SLOT.sub(lambda slot: str(fields["inputs"][slot.group(1)]), self._template)
+        inputs = fields["inputs"]
+        text = _SLOT.sub(lambda slot: str(inputs[slot[1]]), self._template) if self._template else inputs[self._slots[0]]
         if fields["choices"]:
             text = f"{text}\n\n{lettered(fields['choices'])}\n\n{INSTRUCTION}"
         instructions = self.options.system or fields.get("system", "")

@@ -5,6 +5,7 @@ trained, evaluate_slm on every row that it asks.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import islice
 
 from pada_agent.components.core.errors import InputError
@@ -14,18 +15,27 @@ from pada_agent.components.core.tasks.task import CodeRunner, Task
 SHOWN = 5
 
 
-def try_reading(task: Task, rows: Iterable[RawRow], most: int) -> tuple[list[Fields], list[InputError]]:
-    """The fields of the first rows, and why others of them cannot be used, each with its place."""
-    fields, complaints = [], []
+@dataclass
+class Tried:
+    """What came of reading rows: their fields, why others cannot be used, each with its place, and what the first was taken for."""
+
+    fields: list[Fields] = field(default_factory=list)
+    complaints: list[InputError] = field(default_factory=list)
+    what: str = ""
+
+
+def try_reading(task: Task, rows: Iterable[RawRow], most: int) -> Tried:
+    """Reads the first rows, `most` of them."""
+    tried = Tried()
     for where, raw in islice(rows, most):
         try:
             if isinstance(raw, InputError):
-                complaints.append(raw)
-            else:
-                fields.append(task.read(raw))
+                raise raw
+            tried.what = tried.what or task.recognised(raw)
+            tried.fields.append(task.read(raw))
         except InputError as e:
-            complaints.append(InputError(f"{where}: {e}"))
-    return fields, complaints
+            tried.complaints.append(e if e is raw else InputError(f"{where}: {e}"))
+    return tried
 
 
 def try_scorer(task: Task, rows: Iterable[TrainRow | HeldOutRow], run_code: CodeRunner) -> None:
