@@ -1,5 +1,6 @@
 """Intervals and tests against scipy and against the numbers of known designs."""
 
+import math
 import random
 from itertools import product
 
@@ -12,6 +13,7 @@ from scipy import stats
 
 from pada_agent.components.core.records import Prediction, Score
 from pada_agent.components.core.statistics import (
+    detectable_difference,
     Interval,
     balanced_accuracy,
     hierarchical_bootstrap,
@@ -244,3 +246,18 @@ def test_collapse(answers: str, right: int, collapsed: bool) -> None:
 def test_summary_of_nothing() -> None:
     metrics = summarise([])
     assert (metrics.n, metrics.accuracy, metrics.low, metrics.high, metrics.collapsed) == (0, 0.0, 0.0, 1.0, False)
+
+
+def test_the_least_difference_that_a_test_shows() -> None:
+    """Against simulation: with this difference four of five tests are below 0.05, with a smaller one fewer."""
+    for n in (50, 200, 1000):
+        least, rng = detectable_difference(n), random.Random(n)
+        discordant = max(round(0.2 * n), round(least * n))
+        shares = []
+        for difference in (least, 0.6 * least):
+            chance = (1 + difference * n / discordant) / 2
+            gains = [sum(rng.random() < chance for _ in range(discordant)) for _ in range(400)]
+            shares.append(sum(mcnemar_exact(g, discordant - g) <= 0.05 and 2 * g > discordant for g in gains) / len(gains))
+        assert abs(shares[0] - 0.8) < 0.08 and shares[1] < 0.65, (n, shares)
+    assert detectable_difference(1000) < detectable_difference(200) < detectable_difference(50) < 1
+    assert math.isinf(detectable_difference(5)) and detectable_difference(6) <= 1
