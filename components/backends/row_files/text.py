@@ -76,7 +76,7 @@ def text_blocks(file: BinaryIO, shown: str) -> Iterator[str]:
         except UnicodeDecodeError as e:
             if encoding:
                 raise InputError(f"{shown}: begins as {encoding} and is not ({e.reason}); {SAVE}") from e
-            encoding = "cp1252" if plain and e.object[: e.start].isascii() and _western(e.object) else "utf-8"
+            encoding = "cp1252" if plain and e.object[: e.start].isascii() and _western(_HIGH.findall(e.object)) else "utf-8"
             if encoding == "cp1252":
                 notice(f"{shown}: not UTF-8; read as Windows-1252 (Latin-1)")
             decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")

@@ -54,14 +54,14 @@ class CustomOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    shape: Shape = Field(default="auto", description="of the rows: columns, chat, sharegpt, alpaca; auto: as each row looks")
     prompt: str = Field(default="", description="template with {field}s, or the name of one field; empty: as the shape says")
     answer: str = Field(
         default="", description="field with the answer, or with a list of accepted ones; multiple choice: label, number from 0, or text"
     )
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
     description: str = Field(min_length=1, description="told to the teacher: what is asked, what a good answer is")
-    choices: str = Field(default="", description="field with the list of options, for multiple_choice")
+    shape: Shape = Field(default="auto", description="of the rows: columns, chat, sharegpt, alpaca; auto: as each row looks")
+    choices: str = Field(default="", description="field with the options, for multiple_choice; empty: found by its name")
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
     system: str = Field(default="", description="system message")
