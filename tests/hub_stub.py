@@ -66,11 +66,11 @@ def _handler(hub: HubStub) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _any(self) -> None:
-            path = unquote(urlsplit(self.path).path)
+            path = urlsplit(self.path).path
             query = dict(parse_qsl(urlsplit(self.path).query))
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            hub.asked.append(path)
-            match = _API.fullmatch(path) or _FILE.fullmatch(path)
+            hub.asked.append(unquote(path))
+            match = _API.fullmatch(path) or _FILE.fullmatch(path)  # before it is unquoted: a revision may have slashes
             if path == "/api/agent-harnesses":
                 self._send(404, b"{}")
             elif not match:
@@ -79,7 +79,7 @@ def _handler(hub: HubStub) -> type[BaseHTTPRequestHandler]:
             elif match["name"] not in hub.files or not self._may(match["name"]):
                 self._send(401, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
             elif match.re is _FILE:
-                self._file(hub.files[match["name"]], match["path"])
+                self._file(hub.files[match["name"]], unquote(match["path"]))
             else:
                 self._api(match, query, body)
 
@@ -95,7 +95,7 @@ def _handler(hub: HubStub) -> type[BaseHTTPRequestHandler]:
                 siblings = [{"rfilename": path} for path in hub.files[name]]
                 self._json({"id": name, "sha": SHA, "private": name in hub.private, "siblings": siblings, "tags": [], "downloads": 0})
             elif what == "tree":
-                below = match["path"] or ""
+                below = unquote(match["path"] or "")
                 found = hub.entries(name, below)
                 if below and not found:
                     self._send(404, b"{}", {"X-Error-Code": "EntryNotFound"})

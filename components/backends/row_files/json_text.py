@@ -13,20 +13,23 @@ from typing import Any, BinaryIO
 from pada_agent.components.backends.row_files.text import lines_of, not_text, text_blocks
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import RawRow
+from pada_agent.components.core.tasks.columns import TURNS
 
 MOST = 1 << 26  # characters of one row, or of an object that holds the rows
 FORMS = "one object a line, or an array of objects, is read"
 _BETWEEN = re.compile(r"[\s,]*")
+# An object whose first list is one of objects; what may stand before it is short.
+_HOLDER = re.compile(r'\{(?:\s*"[^"]*"\s*:\s*(?:"[^"]*"|[\w.+-]+|\{[^{}]*\}|\[[^\[\]{}]*\])\s*,)*\s*"([^"]*)"\s*:\s*\[\s*\{')
 
 
 def read_json(file: BinaryIO, shown: str) -> Iterator[RawRow]:
     """Rows of a JSON or JSONL file, with the line that each begins on."""
     blocks = text_blocks(file, shown)
     first = next(blocks, "")
-    whole = chain((first,), blocks)
-    if first.lstrip().startswith("["):
+    whole, begin = chain((first,), blocks), first.strip()
+    if begin.startswith("["):
         yield from _array(whole, shown)
-    elif not any(map(_is_json, first.lstrip().split("\n", 2)[:2])) and "\n" in first.strip():
+    elif begin.startswith("{") and _is_one_object(begin):
         yield from _object("".join(_bounded(whole, shown)), shown)
     else:
         yield from _lines(whole, shown)
@@ -50,13 +53,23 @@ def _lines(blocks: Iterable[str], shown: str) -> Iterator[RawRow]:
 
 
 def _row(value: Any, text: str) -> dict[str, Any]:
+    """`value`, which `text` spells, if it is an object and holds text alone. Raises InputError."""
     if not isinstance(value, dict):
         raise InputError(f"a row must be a JSON object, this is {type(value).__name__}")
-    if "\\ud" in text.lower() or not text.isascii():
-        # An escape may spell half a pair; bytes of another encoding came as halves.
-        if problem := not_text(json.dumps(value, ensure_ascii=False)):
-            raise InputError(problem)
+    problem = not_text(text)
+    if not problem and ("\\ud" in text or "\\uD" in text):  # an escape may spell half a pair
+        problem = not_text(json.dumps(value, ensure_ascii=False))
+    if problem:
+        raise InputError(problem)
     return value
+
+
+def _is_one_object(begin: str) -> bool:
+    """Whether a file begins as one object that holds the rows: over several lines, or with a list of objects in its only one."""
+    if "\n" in begin:
+        return not any(map(_is_json, begin.split("\n", 2)[:2]))
+    match = _HOLDER.match(begin)
+    return match is not None and match[1].lower() not in TURNS  # else a conversation alone in its file
 
 
 def _is_json(line: str) -> bool:
@@ -90,7 +103,7 @@ def _object(text: str, shown: str) -> Iterator[RawRow]:
     for number, value in enumerate(rows):
         where = f"{shown}:{key}[{number}]"
         try:
-            yield where, _row(value, text)
+            yield where, _row(value, json.dumps(value, ensure_ascii=False))
         except InputError as e:
             yield where, InputError(f"{where}: {e}")
 

@@ -26,10 +26,9 @@ def read_table(file: BinaryIO, shown: str, usual: str) -> Iterator[RawRow]:
     """
     csv.field_size_limit(CELL)
     lines = lines_of(text_blocks(file, shown))
-    first = next((line for line in lines if line.strip()), "")
-    above = 0
+    above, first = next(((n, line) for n, line in enumerate(lines) if line.strip()), (0, ""))
     if first.lower().startswith("sep="):  # Excel's own way to say it
-        usual, first, above = first.strip()[4:5] or usual, next(lines, ""), 1
+        usual, first, above = first.strip()[4:5] or usual, next(lines, ""), above + 1
     delimiter = max(usual + DELIMITERS, key=partial(_outside_quotes, first))
     reader = csv.reader(chain((first,), lines), delimiter=delimiter, strict=True)
     header = _header(reader, shown)

@@ -121,6 +121,7 @@ def options_in(row: Fields, key: Any, name: str = "") -> Options:
 
     Raises InputError for none.
     """
+    key = text_or_none(key) or key
     name = name or column(row, CHOICES)
     if not name:
         return _by_columns(row, key)

@@ -110,10 +110,11 @@ class Custom(Rephrasable):
             self.options = CustomOptions.model_validate(options)
         except ValidationError as e:
             raise InputError(f"task.options: {_complaint(e)}") from e
-        needed = ("prompt", "answer", *(["choices"] if self.options.scorer == "multiple_choice" else []))
-        self._looked_for = tuple(name for name in needed if not getattr(self.options, name))
-        self._shape: Shape = self.options.shape if {"prompt", "answer"} <= {*self._looked_for} else "columns"
-        self.options = self.options.model_copy(update={name: name for name in self._looked_for})
+        self._looked_for = tuple(name for name in ("prompt", "answer") if not getattr(self.options, name))
+        self._shape: Shape = self.options.shape if len(self._looked_for) == 2 else "columns"
+        self._choices = self.options.choices  # empty: found by its name
+        named = (*self._looked_for, *(["choices"] if self.options.scorer == "multiple_choice" and not self._choices else []))
+        self.options = self.options.model_copy(update={name: name for name in named})
         self._template = self.options.prompt if re.search(r"[{}\n]", self.options.prompt) else ""
         self._slots = list(dict.fromkeys(_SLOT.findall(self._template))) if self._template else [self.options.prompt]
         if not self._slots:
@@ -146,7 +147,7 @@ class Custom(Rephrasable):
             answer, *also = accepted(raw, self.options.answer)
             fields: Fields = {"inputs": inputs, "answer": answer, "choices": []}
         else:
-            options = options_in(raw, raw.get(self.options.answer), self.options.choices)
+            options = options_in(raw, raw.get(self.options.answer), self._choices)
             if not 2 <= len(options.texts) <= len(LETTERS) or not all(options.texts):
                 raise InputError(f"{self.options.choices}: must be a list of two to {len(LETTERS)} options, none of them empty")
             answer = _letter(options.texts, options.key, self.options.answer)
@@ -158,7 +159,11 @@ class Custom(Rephrasable):
         return fields | {name: value for name, value in more.items() if value}
 
     def recognised(self, raw: Fields) -> str:
-        return plain(raw, self._shape, self._looked_for).what if self._looked_for else ""
+        found = plain(raw, self._shape, self._looked_for) if self._looked_for else None
+        said = [found.what] if found else []
+        if self.options.choices and not self._choices:
+            said.append(f"options from {options_in({**raw, **(found.columns if found else {})}, None).where}")
+        return ", ".join(said)
 
     def group(self, raw: Fields) -> str:
         return text_of(raw, self.options.group, optional=True) if self.options.group else ""

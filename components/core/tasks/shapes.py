@@ -27,7 +27,6 @@ from pada_agent.components.core.tasks.columns import (
     TURNS,
     column,
     columns_of,
-    options_in,
     text_of,
     text_or_none,
 )
@@ -43,7 +42,7 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Plain:
-    """A row in plain columns: `prompt`, `answer` (a list where several are accepted) and, if asked for, `choices`.
+    """A row in plain columns: `prompt` and `answer` (a list where several are accepted).
 
     `before` are the turns before the prompt, `what` says in words where all this was found.
     """
@@ -63,7 +62,7 @@ def recognised(row: Fields) -> Shape:
 
 
 def plain(row: Fields, shape: Shape, wanted: Sequence[str]) -> Plain:
-    """`row`, of which the columns in `wanted` (prompt, answer, choices) are looked for. Raises InputError: what is not there."""
+    """`row`, of which the columns in `wanted` (prompt, answer) are looked for. Raises InputError: what is not there."""
     if shape == "auto":
         shape = recognised(row)
     if shape in ("chat", "sharegpt"):
@@ -76,16 +75,11 @@ def plain(row: Fields, shape: Shape, wanted: Sequence[str]) -> Plain:
 def _of_columns(row: Fields, wanted: Sequence[str]) -> Plain:
     found: Fields = {}
     said = []
-    answer = _named(row, ANSWERS, "answer") if "answer" in wanted else ""
-    if "choices" in wanted:
-        options = options_in(row, row.get(answer) if answer else None)
-        found["choices"], key = options.texts, options.key
-        said.append(f"options from {options.where}")
-    else:
-        key = row.get(answer) if answer else None
-    if answer:
-        found["answer"] = _accepted(key)
-        said.insert(0, f"answer from '{answer}'")
+    answer = ""
+    if "answer" in wanted:
+        answer = _named(row, ANSWERS, "answer")
+        found["answer"] = _accepted(row[answer])
+        said.append(f"answer from '{answer}'")
     if "prompt" in wanted:
         prompt = _named(row, PROMPTS, "prompt", but=(answer,))
         context = column(row, CONTEXTS)

@@ -37,6 +37,7 @@ WRITERS: dict[str, Callable[[Path], Any]] = {
     "one_line.json": lambda path: path.write_text(json.dumps(ROWS)),
     "array.jsonl": lambda path: path.write_text(json.dumps(ROWS)),
     "holder.json": lambda path: path.write_text(json.dumps({"version": 1, "tags": ["a"], "data": ROWS}, indent=1)),
+    "short_holder.json": lambda path: path.write_text(json.dumps({"version": 1, "tags": ["a"], "data": ROWS})),
     "t.csv": _tabular(","),
     "semicolon.csv": _tabular(";"),
     "tabs.csv": _tabular("\t"),
@@ -69,7 +70,8 @@ def test_shards_of_every_format_are_one_source(tmp_path: Path, name: str) -> Non
     ("name", "text", "lines"),
     [
         ("t.csv", 'q,a\n"one\ntwo",1\n\nthree,3\n', [2, 5]),
-        ("t.csv", "sep=;\nq;a\none;1\n", [3]),
+        ("t.csv", "\n\nsep=;\nq;a\none;1\n", [5]),
+        ("t.json", '{"id": 1, "messages": [{"role": "user", "content": "a"}]}', [1]),
         ("t.csv", "q,a\r\none,1\r\ntwo,2\r\n", [2, 3]),
         ("mac.csv", "q,a\rone,1\rtwo,2\r", [2, 3]),
         ("t.json", '[\n {"q": 1,\n  "a": 2},\n\n {"q": 3}\n]\n', [2, 5]),
