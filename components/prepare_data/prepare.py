@@ -158,9 +158,10 @@ class _DuplicateFilter:
         rest = self.without_held(split, rows)
         if not rest:
             raise InputError(f"task.{split}: the split is empty, all its {len(rows)} rows are also in {self._where_else(split)}")
-        for row in rest:
-            self._held.add(row.id, *self._compared(row))
-            self._split[row.id] = split
+        if split != "train":  # nothing comes after it that it could be held against
+            for row in rest:
+                self._held.add(row.id, *self._compared(row))
+                self._split[row.id] = split
         return rest
 
     def without_held(self, split: str, rows: list[InputRow]) -> list[InputRow]:

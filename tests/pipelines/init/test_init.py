@@ -103,7 +103,9 @@ def test_splits_that_are_there_are_taken(init, tmp_path):
 
 
 def test_columns_of_unusual_names_are_guessed_or_asked_for(init, tmp_path, monkeypatch):
-    rows = [{"was der Kunde schreibt": row["user query"], "Thema": row["Category"]} for row in columns()]
+    rows = [
+        {"was der Kunde schreibt": row["user query"], "Ort": f"Ort {n}", "Thema": row["Category"]} for n, row in enumerate(columns())
+    ]
     (tmp_path / "odd.csv").write_text(as_table(rows, ";"))
     init("odd.csv", "--yes")
     options = read_config(tmp_path / "odd.yaml").task.options
@@ -112,7 +114,7 @@ def test_columns_of_unusual_names_are_guessed_or_asked_for(init, tmp_path, monke
 
     def answer(question, proposed):
         asked.append((question, proposed))
-        return {"Which column is the answer": "was der Kunde schreibt", "Which column is the prompt": "Thema"}.get(
+        return {"Which column is the answer": "was der Kunde schreibt", "Which column is the prompt": "Ort"}.get(
             question.partition("?")[0], proposed
         )
 
@@ -120,7 +122,7 @@ def test_columns_of_unusual_names_are_guessed_or_asked_for(init, tmp_path, monke
     monkeypatch.setattr("typer.prompt", answer)
     init("odd.csv", "--output", "asked.yaml")
     options = read_config(tmp_path / "asked.yaml").task.options
-    assert (options["prompt"], options["answer"]) == ("Thema", "was der Kunde schreibt")
+    assert (options["prompt"], options["answer"]) == ("Ort", "was der Kunde schreibt")
     assert [question.partition("?")[0] for question, _ in asked] == [
         "Which column is the prompt",
         "Which column is the answer",
