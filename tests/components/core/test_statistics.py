@@ -25,6 +25,7 @@ from pada_agent.components.core.statistics import (
     summarise,
     wilson_interval,
 )
+from pada_agent.pipelines.study.statistics.power import mcnemar_power
 
 
 def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: float) -> Prediction:
@@ -248,16 +249,15 @@ def test_summary_of_nothing() -> None:
     assert (metrics.n, metrics.accuracy, metrics.low, metrics.high, metrics.collapsed) == (0, 0.0, 0.0, 1.0, False)
 
 
-def test_the_least_difference_that_a_test_shows() -> None:
-    """Against simulation: with this difference four of five tests are below 0.05, with a smaller one fewer."""
-    for n in (50, 200, 1000):
-        least, rng = detectable_difference(n), random.Random(n)
-        discordant = max(round(0.2 * n), round(least * n))
-        shares = []
-        for difference in (least, 0.6 * least):
-            chance = (1 + difference * n / discordant) / 2
-            gains = [sum(rng.random() < chance for _ in range(discordant)) for _ in range(400)]
-            shares.append(sum(mcnemar_exact(g, discordant - g) <= 0.05 and 2 * g > discordant for g in gains) / len(gains))
-        assert abs(shares[0] - 0.8) < 0.08 and shares[1] < 0.65, (n, shares)
-    assert detectable_difference(1000) < detectable_difference(200) < detectable_difference(50) < 1
-    assert math.isinf(detectable_difference(5)) and detectable_difference(6) <= 1
+@pytest.mark.parametrize("rows", [60, 100, 200, 1000])
+def test_the_least_difference_that_a_test_shows(rows: int) -> None:
+    """Against the power that studies are planned by, where how many rows differ is drawn too."""
+    least = detectable_difference(rows)
+    assert 0 < least < detectable_difference(rows // 2)
+    assert mcnemar_power(rows, 0.2, least) == pytest.approx(0.8, abs=0.06)
+    assert mcnemar_power(rows, 0.2, 0.7 * least) < 0.6
+
+
+def test_a_few_rows_show_nothing() -> None:
+    assert math.isinf(detectable_difference(5))
+    assert detectable_difference(6) == 1
