@@ -21,7 +21,16 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
@@ -95,6 +104,10 @@ class CustomRow(BaseModel):
     also: list[str] = Field(default_factory=list, description="other answers that are accepted")
     before: list[Message] = Field(default_factory=list, description="the turns of user and assistant before the prompt")
     system: str = Field(default="", description="the row's own system message")
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, whole: SerializerFunctionWrapHandler) -> Fields:
+        return {name: value for name, value in whole(self).items() if value or name in ("inputs", "answer", "choices")}
 
 
 class Custom(Rephrasable):

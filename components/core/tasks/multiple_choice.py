@@ -29,7 +29,7 @@ INSTRUCTION = "Reply with the letter of the best option in this form: The best a
 _OPENS, _CLOSES = r"[\s*_\"'(\[]*", r"[*_\"')\]]*"
 _NAMED = r"(?<!ption )(?<!hoice )(?<!etter )(?<!nswer )"
 _A = r"A(?= (?!(?:is|was|and|or|as|because|since|seems|would)\b)[a-z])"
-_I = r"I(?=['’]| (?!(?:is|was)\b)[a-z])"
+_I = r"I(?=['’][a-z]| (?!(?:is|was)\b)[a-z])"
 _LISTS_OPTIONS = re.compile(r"(?s)\bA[.)]\s.*\bB[.)]\s")
 
 
@@ -41,7 +41,7 @@ class _Patterns:
         # A small letter counts where nothing but the sentence's end follows: "the answer is a dog" names no option.
         alone = rf"{small}(?={_CLOSES}[ \t]*(?:\.(?!\w)|$))"
         self.stated = re.compile(rf"(?i:answer\s+is)\s*:?{_OPENS}((?!{_I}){large}(?![^\W_])|{alone})", re.MULTILINE)
-        self.leading = re.compile(rf"{_OPENS}({large})(?:[*_\"')\]:]|\.(?!\w)|\s*$|\s*\n)")
+        self.leading = re.compile(rf"{_OPENS}((?!{_I}){large})(?:[*_\"')\]:]|\.(?!\w)|\s*$|\s*\n)")
         self.alone = re.compile(rf"{_OPENS}({small}){_CLOSES}\.?{_CLOSES}\s*")
         # Neither degrees nor words of one letter: "A dog runs" is no answer, "A is right" is one.
         self.lone = re.compile(rf"(?<!°)\b(?!{_NAMED}(?:{_A}|{_I})){large}\b")

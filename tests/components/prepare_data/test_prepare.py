@@ -456,8 +456,10 @@ class TestBadInput:
         assert "more" not in str(e.value)
 
     def test_it_is_said_what_rows_are_taken_for(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        files = {"train": "chat.jsonl", "validation": "sharegpt.json", "test": "columns.csv"}
-        places = {split: str(shape_files.write(name, tmp_path)) for split, name in files.items()}
+        parts = {"train": shape_files.chat()[:30], "validation": shape_files.sharegpt()[30:45], "test": shape_files.columns()[45:]}
+        places = {split: str(tmp_path / f"{split}.jsonl") for split in parts}
+        for split, rows in parts.items():
+            Path(places[split]).write_text(shape_files.as_json_lines(rows))
         options = {"scorer": "exact", "description": "Name the topic."}
         run_stage({"name": "custom", "options": options, **places}, tmp_path / "out")
         said = "  rows are read as OpenAI chat: the last turn of the assistant in 'messages' is the answer\n"

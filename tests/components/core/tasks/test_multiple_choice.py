@@ -69,6 +69,7 @@ def test_the_letter_is_read(output: str, letter: str) -> None:
         ("I is right", 10, "I"),
         ("I think it is G", 10, "G"),
         ("I'd say H", 10, "H"),
+        ("'I'", 10, "I"),
         ("The answer is I think G", 10, "G"),
         ("A dog and I saw it", 10, ""),
         ("Z", 26, "Z"),
