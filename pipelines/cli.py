@@ -38,7 +38,9 @@ ATTEMPTS = links(GenerateSettings())
 
 @app.command()
 def init(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="rows: a file, a folder, gs://, s3:// or owner/name#split on the hub")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="rows: a file, a folder, gs://, s3:// or owner/name#split on the hub")
+    ],
     output: Annotated[Path | None, typer.Option("--output", help="config to write; default: <name of FILE>.yaml here")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing, take what is proposed")] = False,
     validation: Annotated[str, typer.Option("--validation", help="rows of that split; default: some of FILE")] = "",
@@ -71,7 +73,9 @@ def init(
         given,
         Models(slm, teacher, teacher_url, judge, judge_url),
     )
-    write_config(wanted, (lambda _, proposed: proposed) if yes else (lambda asked, proposed: typer.prompt(asked, proposed)), typer.echo)
+    write_config(
+        wanted, (lambda _, proposed: proposed) if yes else (lambda asked, proposed: typer.prompt(asked, proposed)), typer.echo
+    )
 
 
 @app.command()

@@ -20,7 +20,6 @@ from pada_agent.components.core.tasks.registry import task_class
 from pada_agent.pipelines.yaml_file import read_yaml, validated
 
 
-
 def read_config(file: Path, seed: int | None = None) -> Settings:
     """The settings in `file`, with `seed` in place of its own if given. Raises InputError in one line."""
     values = read_yaml(file, "--config", "task, slm, teacher, judge")

@@ -43,7 +43,9 @@ class HubStub:
         below = f"{below.strip('/')}/" if below.strip("/") else ""
         files = {path: data for path, data in self.files[name].items() if path.startswith(below)}
         folders = {path[: at.start()] for path in files for at in re.finditer("/", path) if path[: at.start()] + "/" != below}
-        found = [{"type": "directory", "oid": _oid(f.encode()), "size": 0, "path": f} for f in sorted(folders) if f.startswith(below)]
+        found = [
+            {"type": "directory", "oid": _oid(f.encode()), "size": 0, "path": f} for f in sorted(folders) if f.startswith(below)
+        ]
         return found + [{"type": "file", "oid": _oid(d), "size": len(d), "path": p} for p, d in sorted(files.items())]
 
 
@@ -93,7 +95,9 @@ def _handler(hub: HubStub) -> type[BaseHTTPRequestHandler]:
             name, what = match["name"], match["what"]
             if what in (None, "revision"):
                 siblings = [{"rfilename": path} for path in hub.files[name]]
-                self._json({"id": name, "sha": SHA, "private": name in hub.private, "siblings": siblings, "tags": [], "downloads": 0})
+                self._json(
+                    {"id": name, "sha": SHA, "private": name in hub.private, "siblings": siblings, "tags": [], "downloads": 0}
+                )
             elif what == "tree":
                 below = unquote(match["path"] or "")
                 found = hub.entries(name, below)
@@ -103,14 +107,22 @@ def _handler(hub: HubStub) -> type[BaseHTTPRequestHandler]:
                 deep = query.get("recursive", "false").lower() == "true"
                 self._json([e for e in found if deep or "/" not in e["path"][len(below) + 1 if below else 0 :]])
             else:
-                wanted = json.loads(body)["paths"] if body.startswith(b"{") else [v for k, v in parse_qsl(body.decode()) if k == "paths"]
+                wanted = (
+                    json.loads(body)["paths"]
+                    if body.startswith(b"{")
+                    else [v for k, v in parse_qsl(body.decode()) if k == "paths"]
+                )
                 self._json([e for e in hub.entries(name) if e["path"] in wanted])
 
         def _file(self, files: dict[str, bytes], path: str) -> None:
             if path not in files:
                 self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": SHA})
                 return
-            data, status, more = files[path], 200, {"X-Repo-Commit": SHA, "ETag": f'"{_oid(files[path])}"', "Accept-Ranges": "bytes"}
+            data, status, more = (
+                files[path],
+                200,
+                {"X-Repo-Commit": SHA, "ETag": f'"{_oid(files[path])}"', "Accept-Ranges": "bytes"},
+            )
             if part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
                 first, last = int(part[1]), min(int(part[2] or len(data) - 1), len(data) - 1)
                 more["Content-Range"] = f"bytes {first}-{last}/{len(data)}"

@@ -1,6 +1,6 @@
-"""Small files as people have them, one for each shape, made from a few words: what a shape, `pada init` and the doctor are tried on.
+"""Small files as people have them, one for each shape, made from a few words: to try shapes, `pada init` and the doctor on.
 
-    write("chat.jsonl", tmp_path)      ->   tmp_path / "chat.jsonl"
+write("chat.jsonl", tmp_path)      ->   tmp_path / "chat.jsonl"
 """
 
 import csv
@@ -31,7 +31,9 @@ def topic(n: int) -> str:
 
 
 def sums(n: int) -> tuple[str, int]:
-    return f"A shop in {CITIES[n % 6]} sells {n + 2} {THINGS[n % 10]}s a day. How many in {n % 4 + 2} days?", (n + 2) * (n % 4 + 2)
+    return f"A shop in {CITIES[n % 6]} sells {n + 2} {THINGS[n % 10]}s a day. How many in {n % 4 + 2} days?", (n + 2) * (
+        n % 4 + 2
+    )
 
 
 def columns() -> Rows:
@@ -40,13 +42,22 @@ def columns() -> Rows:
 
 def gaps() -> Rows:
     """A context that is often not there, numbers beside nothing, ids that repeat."""
-    rows: Rows = [{"id": n % 7, "question": complaint(n), "context": None if n % 3 else f"Case {n} is open.", "label": n % 3} for n in range(COUNT)]
+    rows: Rows = [
+        {"id": n % 7, "question": complaint(n), "context": None if n % 3 else f"Case {n} is open.", "label": n % 3}
+        for n in range(COUNT)
+    ]
     return [*rows, {"id": 3, "question": complaint(COUNT), "label": 0}]
 
 
 def chat() -> Rows:
     return [
-        {"messages": [{"role": "system", "content": "Name the topic."}, {"role": "user", "content": complaint(n)}, {"role": "assistant", "content": topic(n)}]}
+        {
+            "messages": [
+                {"role": "system", "content": "Name the topic."},
+                {"role": "user", "content": complaint(n)},
+                {"role": "assistant", "content": topic(n)},
+            ]
+        }
         for n in range(COUNT)
     ]
 
@@ -54,26 +65,41 @@ def chat() -> Rows:
 def long_chat() -> Rows:
     rows = []
     for n in range(COUNT):
-        first = [{"role": "user", "content": f"Good day, I am customer {n}."}, {"role": "assistant", "content": "What is it about?"}]
+        first = [
+            {"role": "user", "content": f"Good day, I am customer {n}."},
+            {"role": "assistant", "content": "What is it about?"},
+        ]
         last = [{"role": "user", "content": [{"type": "text", "text": complaint(n)}]}, {"role": "assistant", "content": topic(n)}]
-        rows.append({"messages": [*(first if n % 2 else []), *last, {"role": "user", "content": "Thanks."}], "thread_id": f"t{n}"})
+        rows.append(
+            {"messages": [*(first if n % 2 else []), *last, {"role": "user", "content": "Thanks."}], "thread_id": f"t{n}"}
+        )
     return rows
 
 
 def sharegpt() -> Rows:
     return [
-        {"id": f"c{n}", "conversations": [{"from": "gpt", "value": "Hello!"}, {"from": "human", "value": complaint(n)}, {"from": "gpt", "value": topic(n)}]}
+        {
+            "id": f"c{n}",
+            "conversations": [
+                {"from": "gpt", "value": "Hello!"},
+                {"from": "human", "value": complaint(n)},
+                {"from": "gpt", "value": topic(n)},
+            ],
+        }
         for n in range(COUNT)
     ]
 
 
 def alpaca() -> Rows:
-    return [{"instruction": sums(n)[0], "input": "" if n % 2 else f"It is day {n}.", "output": str(sums(n)[1])} for n in range(COUNT)]
+    return [
+        {"instruction": sums(n)[0], "input": "" if n % 2 else f"It is day {n}.", "output": str(sums(n)[1])} for n in range(COUNT)
+    ]
 
 
 def completions() -> Rows:
     return [
-        {"prompt": [{"role": "user", "content": complaint(n)}], "completion": [{"role": "assistant", "content": topic(n)}]} for n in range(COUNT)
+        {"prompt": [{"role": "user", "content": complaint(n)}], "completion": [{"role": "assistant", "content": topic(n)}]}
+        for n in range(COUNT)
     ]
 
 
@@ -87,7 +113,16 @@ def ten_options() -> Rows:
         options = [f"{sums(n)[1] + k}" for k in range(10)]
         order = options[n % 10 :] + options[: n % 10]
         at = order.index(str(sums(n)[1]))
-        rows.append({"question_id": n, "question": sums(n)[0], "options": order, "answer": "ABCDEFGHIJ"[at], "answer_index": at, "category": "math"})
+        rows.append(
+            {
+                "question_id": n,
+                "question": sums(n)[0],
+                "options": order,
+                "answer": "ABCDEFGHIJ"[at],
+                "answer_index": at,
+                "category": "math",
+            }
+        )
     return rows
 
 
@@ -101,7 +136,12 @@ def option_columns() -> Rows:
 
 def labelled_options() -> Rows:
     return [
-        {"id": f"q{n}", "question": complaint(n), "choices": {"text": list(FATES), "label": ["1", "2", "3"]}, "answerKey": str(n % 3 + 1)}
+        {
+            "id": f"q{n}",
+            "question": complaint(n),
+            "choices": {"text": list(FATES), "label": ["1", "2", "3"]},
+            "answerKey": str(n % 3 + 1),
+        }
         for n in range(COUNT)
     ]
 

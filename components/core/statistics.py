@@ -99,7 +99,7 @@ def mcnemar_exact(gains: int, losses: int) -> float:
 def detectable_difference(n: int, differing: float = 0.2, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest difference of two accuracies, 0 to 1, that the exact McNemar test on `n` rows shows with chance `power`.
 
-    `differing`: the share of rows on which the two models differ, or more where no test could show anything on so few. More than 1
+    `differing`: the share of rows on which the two models differ, or more where no test could show anything on so few. Infinite
     where `n` rows are too few for any.
     """
     for discordant in range(max(1, round(differing * n)), n + 1):

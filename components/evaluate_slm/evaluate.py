@@ -9,8 +9,8 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.slm_interface import Generate, Prompt
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
-from pada_agent.components.core.tasks.turns import system_and_chat
 from pada_agent.components.core.tasks.trial import try_scorer
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 EvaluatedRow = TrainRow | HeldOutRow
 EVALUATED_SPLITS = ("train", "validation", "selection", "test")

@@ -49,9 +49,8 @@ def run(ex: Executor) -> None:
         method.check(task)
         check_judge(whole_run.teacher, whole_run.judge, method.checked_by(whole_run.control))
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
-    rows = {split: read_all(source) for split, source in sources.items() if source}
-    rows["train"] = _told(task, rows["train"])
-    data = prepare(task, rows, settings)
+    published = {split: read_all(source) for split, source in sources.items() if source}
+    data = prepare(task, published | {"train": _told(task, published["train"])}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None
     try_scorer(task, data.train[:most], run_code)
     for rows in data.held_out.values():

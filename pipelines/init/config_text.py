@@ -55,12 +55,21 @@ def config_text(found: str, splits: Mapping[str, Split], options: Fields, models
     """YAML for `pada run`; `found` says in a line what the file was taken for, `schema` is the path of the JSON schema."""
     lines = [f"# yaml-language-server: $schema={schema}", f"# {found}"]
     lines += [f"# {note}" for note in sizes.notes]
-    lines += ["# Every setting, its bounds and its default: components/core/settings.py. Paths are relative to this file.", "task:", "  name: custom"]
+    lines += [
+        "# Every setting, its bounds and its default: components/core/settings.py. Paths are relative to this file.",
+        "task:",
+        "  name: custom",
+    ]
     width = max(len(f"{name}: {scalar(split.source)}") for name, split in splits.items())
     lines += [f"  {f'{name}: {scalar(split.source)}'.ljust(width)}  # {_use(name, split)}" for name, split in splits.items()]
     lines += ["  options:", *(f"    {name}: {scalar(value)}{_comment(name)}" for name, value in options.items())]
     length = next((tokens for tokens in LENGTHS if tokens >= 1.2 * sizes.longest), LENGTHS[-1])
-    lines += ["", "slm:", f"  model: {scalar(models.slm)}", f"  max_length: {length}  # tokens; the longest row looked at has about {sizes.longest}"]
+    lines += [
+        "",
+        "slm:",
+        f"  model: {scalar(models.slm)}",
+        f"  max_length: {length}  # tokens; the longest row looked at has about {sizes.longest}",
+    ]
     lines += ["", *_llms(models), *_generate(models, sizes)]
     return "\n".join(lines) + "\n"
 
@@ -68,7 +77,11 @@ def config_text(found: str, splits: Mapping[str, Split], options: Fields, models
 def effect(rows: int) -> str:
     """What a test on so many rows can show, in words."""
     least = detectable_difference(rows)
-    return "too few to show any difference" if math.isinf(least) else f"shows a difference of {100 * least:.0f} points or more, with 80 % chance"
+    return (
+        "too few to show any difference"
+        if math.isinf(least)
+        else f"shows a difference of {100 * least:.0f} points or more, with 80 % chance"
+    )
 
 
 def scalar(value: object) -> str:
@@ -98,16 +111,18 @@ def _comment(option: str) -> str:
 def _llms(models: Models) -> list[str]:
     if not models.teacher_url:
         return [
-            "teacher: &llm                # a small model on this machine: no account, no key, and modest data. Any endpoint that speaks",
-            f"  model: {scalar(models.teacher)}  # the OpenAI API does better: its address as base_url,",
-            f"  base_url: {EMBEDDED}         # the name of the variable with its key as api_key_env, and without the lines below",
+            "# A small model on this machine: no account, no key, and modest data. Any endpoint that speaks the OpenAI API does better:",
+            "# its address is base_url, the name of the variable with its key api_key_env, and the judge another model than the teacher.",
+            "teacher: &llm",
+            f"  model: {scalar(models.teacher)}",
+            f"  base_url: {EMBEDDED}",
             "  concurrency: 1",
             f"  max_tokens: {SMALL_REPLY}",
             "  timeout_seconds: 600",
             "  give_up_seconds: 600",
-            "judge: *llm                  # with an endpoint another model than the teacher, and without `control`",
+            "judge: *llm",
             "control:",
-            "  verdict: checks            # small models are no judges; they solve each new row without its answer",
+            "  verdict: checks  # such a model is no judge; it solves each new row without its answer. With an endpoint leave this out",
         ]
     key = LlmSettings.model_fields["api_key_env"].default
     return [
@@ -115,19 +130,19 @@ def _llms(models: Models) -> list[str]:
         f"  model: {scalar(models.teacher)}",
         f"  base_url: {scalar(models.teacher_url)}",
         f"  api_key_env: {key}  # name of the variable that holds the key",
-        "judge:                       # another model than the teacher",
+        "judge:  # another model than the teacher",
         f"  model: {scalar(models.judge)}",
         f"  base_url: {scalar(models.judge_url or models.teacher_url)}",
         f"  api_key_env: {key}",
-        "# budget: {usd: 20}          # a hard cap; `pada estimate` says what to expect",
+        "# budget: {usd: 20}  # a hard cap; `pada estimate` says what to expect",
     ]
 
 
 def _generate(models: Models, sizes: Sizes) -> list[str]:
     room = LlmSettings.model_fields["max_tokens"].default if models.teacher_url else SMALL_REPLY
     batch = max(1, min(5, int(room / (2 * (sizes.mean + 8)))))
-    lines = [] if models.teacher_url else ["  freedom: vary              # a small teacher's own inventions are often wrong", "  shots: 1"]
-    if batch < 5:
-        lines.append(f"  batch: {batch}                   # rows of a reply, which has room for {room} tokens")
-    few = [] if models.teacher_url else ["analyze: {detail: brief}     # a small teacher writes two sentences well"]
-    return [*few, *(["generate:", *lines] if lines else [])]
+    lines = [f"  batch: {batch}  # rows of a reply, which has room for {room} tokens"] if batch < 5 else []
+    if models.teacher_url:
+        return ["generate:", *lines] if lines else []
+    small = ["  freedom: vary  # a small teacher's own inventions are often wrong", "  shots: 1"]
+    return ["analyze: {detail: brief}  # a small teacher writes two sentences well", "generate:", *small, *lines]

@@ -34,7 +34,7 @@ class Wanted:
     output: Path
     splits: dict[str, str] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
-    models: Models = Models()
+    models: Models = field(default_factory=Models)
 
 
 def write_config(wanted: Wanted, ask: Ask, say: Say) -> Path:
@@ -47,7 +47,9 @@ def write_config(wanted: Wanted, ask: Ask, say: Say) -> Path:
         first = next((row for _, row in read_all(sources["train"]) if isinstance(row, InputError)), None)
         raise first or InputError(f"{sources['train']}: it has no rows")
     found = look(rows, wanted.options, ask)
-    taken = f"{wanted.source}: {len(rows):,} rows looked at, read as {found.task.recognised(rows[0]) or 'the columns named below'}"
+    taken = (
+        f"{wanted.source}: {len(rows):,} rows looked at, read as {found.task.recognised(rows[0]) or 'the columns named below'}"
+    )
     say(taken)
     models = _models(wanted.models, ask)
     splits = _divided(sources, found.task, wanted.output, say)
@@ -70,7 +72,9 @@ def _sources(wanted: Wanted) -> dict[str, str]:
         by_split = {split: [p for p in files if p.name.lower().startswith(names)] for split, names in NAMES.items()}
         if by_split["train"] and any(by_split[split] for split in HELD_OUT):
             if several := [split for split, paths in by_split.items() if len(paths) > 1]:
-                raise InputError(f"{folder}: holds several files for {several[0]}; name one for each split (--validation, --test)")
+                raise InputError(
+                    f"{folder}: holds several files for {several[0]}; name one for each split (--validation, --test)"
+                )
             sources = {split: str(paths[0]) for split, paths in by_split.items() if paths}
     return {**sources, **{split: place for split, place in wanted.splits.items() if place}}
 
@@ -95,7 +99,10 @@ def _divided(sources: dict[str, str], task: Task, output: Path, say: Say) -> dic
         say(f"Left out: {refused(complaints)}")
     split_of = assigned(sizes, missing)
     counts, groups = write_splits(read_all(sources["train"]), task, split_of, folder)
-    say(f"{sources['train']} is divided into {folder}/: " + ", ".join(f"{split} {counts[split]:,}" for split in ("train", *missing)))
+    say(
+        f"{sources['train']} is divided into {folder}/: "
+        + ", ".join(f"{split} {counts[split]:,}" for split in ("train", *missing))
+    )
     made = {split: Split(f"{folder.name}/{split}.jsonl", counts[split], groups[split]) for split in counts}
     given = {split: Split(_relative(place, output)) for split, place in sources.items() if split != "train"}
     both = made | given
@@ -128,7 +135,9 @@ def _relative(place: str, output: Path) -> str:
 def _models(given: Models, ask: Ask) -> Models:
     """Who is trained and who teaches, with what is not given asked for."""
     slm = given.slm or ask("Which small model is to be tuned? (a folder, or a hub id)", Models.slm)
-    url = given.teacher_url or ask("Address of the teacher, which speaks the OpenAI API? (empty: a small model on this machine)", "")
+    url = given.teacher_url or ask(
+        "Address of the teacher, which speaks the OpenAI API? (empty: a small model on this machine)", ""
+    )
     if not url:
         return replace(given, slm=slm, teacher=given.teacher or Models.teacher)
     teacher = given.teacher or ask("Name of the teacher's model there?", "")
@@ -145,4 +154,6 @@ def _tell(splits: dict[str, Split], found: Look, output: Path, say: Say) -> None
         say(f"The test split has {test.rows:,} rows{tied}: {effect(test.groups)}.")
     for note in found.notes:
         say(f"Note: {note}.")
-    say(f"{output} is written. Look at it, then:\n  pada doctor --config {output}\n  pada estimate --config {output}\n  pada run --config {output}")
+    say(f"{output} is written. Look at it, then:")
+    for command in ("doctor", "estimate", "run"):
+        say(f"  pada {command} --config {output}")

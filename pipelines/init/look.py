@@ -72,7 +72,9 @@ def look(rows: Sequence[Fields], given: Mapping[str, str], ask: Ask) -> Look:
         options["scorer"] = ask(f"How is an answer scored? ({', '.join(SCORERS)})", _scorer(rows, options, answers, notes))
     if "description" not in options:
         labels = sorted(set(answers)) if _are_labels(answers) and options["scorer"] == "exact" else []
-        options["description"] = ask("What is asked, and what is a good answer? The teacher reads it.", _description(labels, options))
+        options["description"] = ask(
+            "What is asked, and what is a good answer? The teacher reads it.", _description(labels, options)
+        )
     if group := options.get("group") or _group(rows, options):
         options["group"] = group
     options["max_new_tokens"] = min(4096, max(32, -(-int(2 * max(map(token_count, answers), default=16)) // 32) * 32))

@@ -47,7 +47,9 @@ def assigned(sizes: Mapping[bytes, int], missing: Iterable[str]) -> dict[bytes, 
     return result
 
 
-def write_splits(rows: Iterable[RawRow], task: Task, split_of: Mapping[bytes, str], folder: Path) -> tuple[Counter[str], Counter[str]]:
+def write_splits(
+    rows: Iterable[RawRow], task: Task, split_of: Mapping[bytes, str], folder: Path
+) -> tuple[Counter[str], Counter[str]]:
     """Write `folder`/<split>.jsonl, each row as it is, without those that cannot be used; how many rows and groups each has."""
     folder.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()

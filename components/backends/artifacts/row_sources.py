@@ -23,7 +23,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pada_agent.components.backends.patience import patient_rows
 from pada_agent.components.backends.row_files.hub import hub_files
-from pada_agent.components.backends.row_files.json_text import read_json, read_json_lines as json_lines
+from pada_agent.components.backends.row_files.json_text import read_json
+from pada_agent.components.backends.row_files.json_text import read_json_lines as json_lines
 from pada_agent.components.backends.row_files.parquet import read_parquet
 from pada_agent.components.backends.row_files.table import read_table
 from pada_agent.components.backends.row_files.text import unpacked
@@ -33,7 +34,11 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, RawRow
 
 Reader = Callable[[BinaryIO, str], Iterator[RawRow]]
-READERS: dict[str, Reader] = {".csv": partial(read_table, usual=","), ".tsv": partial(read_table, usual="\t"), ".parquet": read_parquet}
+READERS: dict[str, Reader] = {
+    ".csv": partial(read_table, usual=","),
+    ".tsv": partial(read_table, usual="\t"),
+    ".parquet": read_parquet,
+}
 
 
 def read_rows(source: str) -> Iterator[tuple[str, Fields]]:

@@ -129,7 +129,9 @@ def _array(whole: Iterable[str], shown: str) -> Iterator[RawRow]:
             value, end = decode(text, place)
         except (ValueError, RecursionError) as e:
             more = ""
-            while len(more) < len(text) - place + 1 and (block := next(blocks, "")):  # twice as much: a long row is tried but seldom
+            while len(more) < len(text) - place + 1 and (
+                block := next(blocks, "")
+            ):  # twice as much: a long row is tried but seldom
                 more += block
             if not more or len(text) - place > MOST:
                 at = upon(e.pos) if isinstance(e, json.JSONDecodeError) else upon(place)

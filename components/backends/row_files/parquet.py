@@ -16,7 +16,7 @@ BUFFER = 1 << 20  # bytes of a column at a time
 
 
 def read_parquet(file: BinaryIO, shown: str) -> Iterator[RawRow]:
-    """Rows with their numbers, counted from 1. Raises InputError where the library is not installed, or the file is not Parquet."""
+    """Rows with their numbers, counted from 1. Raises InputError without the library, and for a file that is not Parquet."""
     try:
         import pyarrow
         from pyarrow import parquet

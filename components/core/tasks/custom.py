@@ -65,7 +65,8 @@ class CustomOptions(BaseModel):
 
     prompt: str = Field(default="", description="template with {field}s, or the name of one field; empty: as the shape says")
     answer: str = Field(
-        default="", description="field with the answer, or with a list of accepted ones; multiple choice: label, number from 0, or text"
+        default="",
+        description="field with the answer, or with a list of accepted ones; multiple choice: label, number from 0, or text",
     )
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python"]
     description: str = Field(min_length=1, description="told to the teacher: what is asked, what a good answer is")
@@ -89,7 +90,9 @@ class CustomOptions(BaseModel):
         except re.error as e:
             raise ValueError(f"regex: {e}") from e
         if self.shape not in ("auto", "columns") and (self.prompt or self.answer):
-            raise ValueError(f"{'prompt' if self.prompt else 'answer'}: shape {self.shape} says where it is; leave one of them out")
+            raise ValueError(
+                f"{'prompt' if self.prompt else 'answer'}: shape {self.shape} says where it is; leave one of them out"
+            )
         if self.python and not re.fullmatch(r".+:[A-Za-z_]\w*", self.python):
             raise ValueError(f"python: '{self.python}' is not file.py:function or package.module:function")
         return self
@@ -268,7 +271,7 @@ class Custom(Rephrasable):
             raise InputError(f"answer: {problem}")
         return fields
 
-    def _written(self, fields: Fields) -> dict[str, str]:
+    def _written(self, fields: Fields) -> Fields:
         """The texts of the prompt as a teacher is shown them and writes them: of several turns a transcript."""
         if before := fields.get("before"):
             return {self._keys[0]: transcript([*before, {"role": "user", "content": fields["inputs"][self._slots[0]]}])}

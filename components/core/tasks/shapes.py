@@ -2,7 +2,7 @@
 
 columns    {"user query": "Where is my parcel?", "category": "delivery"}
            {"question": "2 + 2?", "options": ["3", "4"], "answer": "B"}
-chat       {"messages": [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hi"}, {"role": "assistant", ...}]}
+chat       {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 sharegpt   {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
 alpaca     {"instruction": "Translate into Danish.", "input": "No entry", "output": "Ingen adgang"}
 
@@ -85,7 +85,9 @@ def _of_columns(row: Fields, wanted: Sequence[str]) -> Plain:
         context = column(row, CONTEXTS)
         both = context not in ("", prompt, answer) and bool(text_or_none(row[context]))
         found["prompt"] = f"{text_of(row, context)}\n\n{text_of(row, prompt)}" if both else row[prompt]
-        said.insert(0, f"prompt from '{context}' and '{prompt}'" if context not in ("", prompt, answer) else f"prompt from '{prompt}'")
+        said.insert(
+            0, f"prompt from '{context}' and '{prompt}'" if context not in ("", prompt, answer) else f"prompt from '{prompt}'"
+        )
     return Plain(found, f"columns: {', '.join(said)}")
 
 

@@ -1,4 +1,4 @@
-"""Tries a task on rows: whether it reads them, and whether its scorer calls each row's own answer right and an empty one wrong.
+"""Tries a task on rows: whether it reads them, and whether its scorer calls a row's own answer right and an empty one wrong.
 
 A scorer that fails this would make every number of a run wrong unnoticed. prepare_data tries it before anything is paid or
 trained, evaluate_slm on every row that it asks.

@@ -30,7 +30,9 @@ def turns_of(text: str) -> list[Message]:
     roles = [turn["role"] for turn in turns]
     expected = ["user", "assistant"] * len(roles)
     if before or not roles or roles != expected[: len(roles)] or roles[-1] != "user" or not all(t["content"] for t in turns):
-        raise InputError("write the conversation as lines that begin with 'User: ' and 'Assistant: ', by turns, the user's first and last")
+        raise InputError(
+            "write the conversation as lines that begin with 'User: ' and 'Assistant: ', by turns, the user's first and last"
+        )
     return turns
 
 

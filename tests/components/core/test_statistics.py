@@ -13,9 +13,9 @@ from scipy import stats
 
 from pada_agent.components.core.records import Prediction, Score
 from pada_agent.components.core.statistics import (
-    detectable_difference,
     Interval,
     balanced_accuracy,
+    detectable_difference,
     hierarchical_bootstrap,
     holm,
     mcnemar_exact,

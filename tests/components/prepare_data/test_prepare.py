@@ -451,12 +451,25 @@ class TestBadInput:
         assert first == "26 rows cannot be used:" and more == "and 6 more"
         assert told == [f"{tmp_path / 'train.jsonl'}:{n}: answer: Input should be a valid string" for n in range(1, 21)]
         (tmp_path / "train.jsonl").write_text("{\n" + "[]\n" * 2)
-        with pytest.raises(InputError, match=r"^3 rows cannot be used:\n  .*train\.jsonl:1: not JSON .*\n  .*:2: a row must be") as e:
-            run_stage({"name": "gsm8k", **{s: str(tmp_path / f"{s}.jsonl") for s in rows if s != "test"}, "test": str(tmp_path / "validation.jsonl")}, tmp_path / "o")
+        with pytest.raises(
+            InputError, match=r"^3 rows cannot be used:\n  .*train\.jsonl:1: not JSON .*\n  .*:2: a row must be"
+        ) as e:
+            run_stage(
+                {
+                    "name": "gsm8k",
+                    **{s: str(tmp_path / f"{s}.jsonl") for s in rows if s != "test"},
+                    "test": str(tmp_path / "validation.jsonl"),
+                },
+                tmp_path / "o",
+            )
         assert "more" not in str(e.value)
 
     def test_it_is_said_what_rows_are_taken_for(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        parts = {"train": shape_files.chat()[:30], "validation": shape_files.sharegpt()[30:45], "test": shape_files.columns()[45:]}
+        parts = {
+            "train": shape_files.chat()[:30],
+            "validation": shape_files.sharegpt()[30:45],
+            "test": shape_files.columns()[45:],
+        }
         places = {split: str(tmp_path / f"{split}.jsonl") for split in parts}
         for split, rows in parts.items():
             Path(places[split]).write_text(shape_files.as_json_lines(rows))
@@ -481,7 +494,9 @@ class TestBadInput:
 
         def rows(numbers: range) -> str:
             texts = [[shape_files.complaint(n), "Is that so?", "Yes.", shape_files.topic(n)] for n in numbers]
-            return shape_files.as_json_lines([{"messages": [{"role": r, "content": t} for r, t in zip(turns, said, strict=True)]} for said in texts])
+            return shape_files.as_json_lines(
+                [{"messages": [{"role": r, "content": t} for r, t in zip(turns, said, strict=True)]} for said in texts]
+            )
 
         for split, numbers in (("train", range(20)), ("validation", range(20, 32)), ("test", range(32, 40))):
             (tmp_path / f"{split}.jsonl").write_text(rows(numbers))

@@ -52,9 +52,7 @@ def test_each_file_gets_a_config_that_is_clean(name, init, tmp_path):
     checks = {check.name: check for check in doctor._rows(settings, [a for a in doctor.addresses(settings) if a.kind == "rows"])}
     assert [str(check) for check in checks.values() if not check.well] == []
     assert f"all {len(rows['train'])} are read" in checks["train rows"].found
-    prepared = prepare(
-        task, {split: read_all(getattr(settings.task, split)) for split in SPLITS}, _Prepare(settings.task)
-    )
+    prepared = prepare(task, {split: read_all(getattr(settings.task, split)) for split in SPLITS}, _Prepare(settings.task))
     assert len(prepared.train) + sum(map(len, prepared.held_out.values())) + len(prepared.removed) == len(whole)
     assert f"The test split has {len(rows['test'])} rows" in said
     assert "rows looked at, read as " in said
@@ -104,7 +102,8 @@ def test_splits_that_are_there_are_taken(init, tmp_path):
 
 def test_columns_of_unusual_names_are_guessed_or_asked_for(init, tmp_path, monkeypatch):
     rows = [
-        {"was der Kunde schreibt": row["user query"], "Ort": f"Ort {n}", "Thema": row["Category"]} for n, row in enumerate(columns())
+        {"was der Kunde schreibt": row["user query"], "Ort": f"Ort {n}", "Thema": row["Category"]}
+        for n, row in enumerate(columns())
     ]
     (tmp_path / "odd.csv").write_text(as_table(rows, ";"))
     init("odd.csv", "--yes")
@@ -131,7 +130,19 @@ def test_columns_of_unusual_names_are_guessed_or_asked_for(init, tmp_path, monke
         "Which small model is to be tuned",
         "Address of the teacher, which speaks the OpenAI API",
     ]
-    init("odd.csv", "--output", "named.yaml", "--yes", "--prompt", "Frage: {was der Kunde schreibt}", "--answer", "Thema", "--scorer", "regex", code=1)
+    init(
+        "odd.csv",
+        "--output",
+        "named.yaml",
+        "--yes",
+        "--prompt",
+        "Frage: {was der Kunde schreibt}",
+        "--answer",
+        "Thema",
+        "--scorer",
+        "regex",
+        code=1,
+    )
     init("odd.csv", "--output", "named.yaml", "--yes", "--prompt", "Frage: {was der Kunde schreibt}", "--answer", "Thema")
     assert read_config(tmp_path / "named.yaml").task.options["prompt"] == "Frage: {was der Kunde schreibt}"
 
@@ -171,14 +182,22 @@ def test_rows_that_cannot_be_used_are_left_out_and_told(init, tmp_path):
     rows[6]["answer"] = rows[10]["answer"] = ""
     (tmp_path / "t.csv").write_text(as_table(rows))
     said = init("t.csv", "--yes")
-    assert "Left out: 2 rows cannot be used:\n  t.csv:8: answer: is empty; fill it in, or leave the row out\n  t.csv:12: answer:" in said
+    assert (
+        "Left out: 2 rows cannot be used:\n  t.csv:8: answer: is empty; fill it in, or leave the row out\n  t.csv:12: answer:"
+        in said
+    )
     task = read_config(tmp_path / "t.yaml").task
     assert sum(1 for split in SPLITS for _ in read_rows(getattr(task, split))) == 58
     for row in rows[:30]:
         row["answer"] = None
     (tmp_path / "u.csv").write_text(as_table(rows))
     said = init("u.csv", "--yes", code=1)
-    assert said.startswith("pada: 30 rows cannot be used:") and "u.csv:21:" in said and "u.csv:22:" not in said and "and 10 more" in said
+    assert (
+        said.startswith("pada: 30 rows cannot be used:")
+        and "u.csv:21:" in said
+        and "u.csv:22:" not in said
+        and "and 10 more" in said
+    )
 
 
 def test_nothing_is_overwritten_and_nobody_is_asked_without_a_terminal(init, tmp_path):

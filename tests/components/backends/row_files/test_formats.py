@@ -99,13 +99,19 @@ def told(path: Path) -> dict[str, str]:
         ("t.csv", "q,a\none,1\na,b,c\ntwo,2\nalone\n", {"3": "has 3 cells where the header has 2", "5": "has 1 cells"}),
         ("t.csv", 'q,a\n"one" x,1\ntwo,2\n', {"2": "not a row of a table"}),
         ("t.csv", 'q,a\none,1\n"two,2\nthree,3\n', {"3": "not a row of a table (unexpected end of data)"}),
-        ("t.jsonl", '{"a": 1}\n{"a": \n[1]\n{"a": 2}\n"x"\n', {"2": "not JSON", "3": "must be a JSON object, this is list", "5": "this is str"}),
+        (
+            "t.jsonl",
+            '{"a": 1}\n{"a": \n[1]\n{"a": 2}\n"x"\n',
+            {"2": "not JSON", "3": "must be a JSON object, this is list", "5": "this is str"},
+        ),
         ("t.json", '[{"a": 1},\n 7,\n {"a": 2}]', {"2": "must be a JSON object, this is int"}),
         ("t.json", '[{"a": 1},\n{"a": 2},\n{"a": }]', {"3": "not JSON (Expecting value)"}),
         ("t.json", '[{"a": 1},\n{"a": 2}', {"2": "not JSON (the array has no end)"}),
     ],
 )
-def test_each_broken_row_is_told_and_the_others_are_read(tmp_path: Path, name: str, text: str, complaints: dict[str, str]) -> None:
+def test_each_broken_row_is_told_and_the_others_are_read(
+    tmp_path: Path, name: str, text: str, complaints: dict[str, str]
+) -> None:
     (tmp_path / name).write_text(text)
     found = told(tmp_path / name)
     assert found.keys() == complaints.keys()

@@ -48,7 +48,10 @@ def test_what_is_not_western_is_not_taken_for_it(tmp_path: Path, text_: bytes) -
 
 
 def test_one_bad_byte_in_utf_8_is_that_rows_fault(tmp_path: Path) -> None:
-    for name, lines in (("t.jsonl", [b'{"a": "bl\xc3\xa5"}', b'{"a": "\xff"}', b'{"a": "\xc3\xa6"}']), ("t.csv", [b"a", b"\xc3\xa5", b"\xff", b"\xc3\xa6"])):
+    for name, lines in (
+        ("t.jsonl", [b'{"a": "bl\xc3\xa5"}', b'{"a": "\xff"}', b'{"a": "\xc3\xa6"}']),
+        ("t.csv", [b"a", b"\xc3\xa5", b"\xff", b"\xc3\xa6"]),
+    ):
         (tmp_path / name).write_bytes(b"\n".join(lines))
         rows = [row for _, row in read_all(str(tmp_path / name))]
         assert "not UTF-8 text (byte 0xff); save the file as UTF-8" in str(rows[1])

@@ -87,7 +87,9 @@ def test_a_conversation_is_context_and_its_last_answer_is_trained() -> None:
 def test_a_text_that_looks_like_a_transcript_stays_one_turn() -> None:
     own = task()
     fields = own.read({"prompt": "User: a\nAssistant: b\nUser: c", "completion": "x"})
-    assert [m["content"] for m in own.messages(own.fields_of(own.sample_of(fields), fields))] == ["User: a\nAssistant: b\nUser: c"]
+    assert [m["content"] for m in own.messages(own.fields_of(own.sample_of(fields), fields))] == [
+        "User: a\nAssistant: b\nUser: c"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +130,14 @@ def test_turns(turns: str, prompt: str, answer: str, before: list[str]) -> None:
         ),
         ({"messages": [{"role": "user", "content": " "}]}, "messages, turn 1: has no text"),
         ({"conversations": [{"from": "human", "value": "a"}, {"from": "narrator", "value": "b"}]}, "turn 2: role 'narrator'"),
-        ({"foo": "a", "bar": "b"}, "which column is the answer? there are the columns 'foo', 'bar'; name it as task.options.answer"),
-        ({"foo": "a", "label": "b"}, "which column is the prompt? there are the columns 'foo', 'label'; name it as task.options.prompt"),
+        (
+            {"foo": "a", "bar": "b"},
+            "which column is the answer? there are the columns 'foo', 'bar'; name it as task.options.answer",
+        ),
+        (
+            {"foo": "a", "label": "b"},
+            "which column is the prompt? there are the columns 'foo', 'label'; name it as task.options.prompt",
+        ),
         ({"question": "a", "answer": None}, "answer: is empty; fill it in, or leave the row out"),
         ({"question": "a", "answer": float("nan")}, "answer: is empty"),
         ({"question": "", "answer": "b"}, "prompt: is empty"),
@@ -187,7 +195,10 @@ def test_named_columns_overrule_what_is_recognised() -> None:
     assert task().read(row)["inputs"] == {"prompt": "q"}
     named = task(prompt="user query", answer="right one").read(row)
     assert named == {"inputs": {"user query": "u"}, "answer": "true", "choices": []}
-    assert task(prompt="{user query} ({question})").messages(task(prompt="{user query} ({question})").read(row))[0]["content"] == "u (q)"
+    assert (
+        task(prompt="{user query} ({question})").messages(task(prompt="{user query} ({question})").read(row))[0]["content"]
+        == "u (q)"
+    )
     chosen = task("multiple_choice", choices="my options").read(row | {"answer": "y"})
     assert (chosen["choices"], chosen["answer"]) == (["x", "y"], "B")
     both = {"instruction": "i", "output": "o", "question": "q", "answer": "a"}
