@@ -111,8 +111,8 @@ def _comment(option: str) -> str:
 def _llms(models: Models) -> list[str]:
     if not models.teacher_url:
         return [
-            "# A small model on this machine: no account, no key, and modest data. Any endpoint that speaks the OpenAI API does better:",
-            "# its address is base_url, the name of the variable with its key api_key_env, and the judge another model than the teacher.",
+            "# A small model on this machine: no account, no key, and modest data. Any endpoint that speaks the OpenAI API does",
+            "# better: its address is base_url, the name of the variable with its key api_key_env, and the judge another model.",
             "teacher: &llm",
             f"  model: {scalar(models.teacher)}",
             f"  base_url: {EMBEDDED}",
@@ -122,7 +122,7 @@ def _llms(models: Models) -> list[str]:
             "  give_up_seconds: 600",
             "judge: *llm",
             "control:",
-            "  verdict: checks  # such a model is no judge; it solves each new row without its answer. With an endpoint leave this out",
+            "  verdict: checks  # such a model is no judge, and solves each new row without its answer; not with an endpoint",
         ]
     key = LlmSettings.model_fields["api_key_env"].default
     return [

@@ -17,19 +17,17 @@ from pada_agent.components.core.records import Fields
 from pada_agent.components.core.tasks.multiple_choice import LETTERS
 
 # Each in the order of preference.
-PROMPTS = tuple(
-    """
-    prompt question query user_query problem user_prompt user_message request instruction input ctx sentence
-    text utterance message complaint review comment title article document dialogue source
-    """.split()
-)
-ANSWERS = tuple(
-    """
-    completion answer answers response output answer_key answerkey correct_answer correct_option label category class
-    intent sentiment target reference expected expected_output ground_truth gold solution answer_index answer_idx cop
-    correct translation summary highlights chosen reply value
-    """.split()
-)
+PROMPTS = (
+    "prompt", "question", "query", "user_query", "problem", "user_prompt", "user_message", "request", "instruction", "input",
+    "ctx", "sentence", "text", "utterance", "message", "complaint", "review", "comment", "title", "article", "document",
+    "dialogue", "source",
+)  # fmt: skip
+ANSWERS = (
+    "completion", "answer", "answers", "response", "output", "answer_key", "answerkey", "correct_answer", "correct_option",
+    "label", "category", "class", "intent", "sentiment", "target", "reference", "expected", "expected_output", "ground_truth",
+    "gold", "solution", "answer_index", "answer_idx", "cop", "correct", "translation", "summary", "highlights", "chosen",
+    "reply", "value",
+)  # fmt: skip
 CONTEXTS = ("context", "passage", "paragraph", "background", "support")
 INSTRUCTIONS = ("instruction", "instructions")
 INPUTS = ("input", "inputs", "context")
@@ -37,12 +35,11 @@ OUTPUTS = ("output", "outputs", "response", "completion", "answer")
 TURNS = ("messages", "conversations", "conversation", "turns", "chat", "dialog", "dialogue")
 SYSTEMS = ("system", "system_prompt", "system_message")
 CHOICES = ("choices", "options", "endings", "candidates", "alternatives", "answer_choices")
-GROUPS = tuple(
-    """
-    group group_id document_id doc_id document source_id passage_id article_id conversation_id session_id thread_id customer_id
-    user_id patient_id case_id template template_id title url file
-    """.split()
-)
+GROUPS = (
+    "group", "group_id", "document_id", "doc_id", "document", "source_id", "passage_id", "article_id", "conversation_id",
+    "session_id", "thread_id", "customer_id", "user_id", "patient_id", "case_id", "template", "template_id", "title", "url",
+    "file",
+)  # fmt: skip
 IDS = ("id", "task_id", "ind", "uid", "uuid", "idx", "index", "row_id", "question_id", "column_1")
 _OPTION = re.compile(r"(?:option|choice|answer|opt|op|ans)?_?([a-z]|\d{1,2})")
 SHOWN = 12

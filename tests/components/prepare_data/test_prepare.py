@@ -489,11 +489,11 @@ class TestBadInput:
         assert len(set(names)) == len(names) == 31 and all(name.startswith("train-") for name in names)
 
     def test_turns_before_the_last_are_part_of_what_is_compared(self, tmp_path: Path) -> None:
-        """'Yes.' after one question is not 'Yes.' after another."""
+        """The same words after one conversation are not those after another."""
         turns = ["user", "assistant", "user", "assistant"]
 
         def rows(numbers: range) -> str:
-            texts = [[shape_files.complaint(n), "Is that so?", "Yes.", shape_files.topic(n)] for n in numbers]
+            texts = [[shape_files.complaint(n), "Hm.", "Please tell me now what it is about.", shape_files.topic(n)] for n in numbers]
             return shape_files.as_json_lines(
                 [{"messages": [{"role": r, "content": t} for r, t in zip(turns, said, strict=True)]} for said in texts]
             )

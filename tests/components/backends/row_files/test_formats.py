@@ -14,6 +14,7 @@ from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
 from pada_agent.components.backends.artifacts.row_sources import read_all, read_rows
+from pada_agent.components.backends.row_files import text
 from pada_agent.components.core.errors import InputError
 
 ROWS = [
@@ -81,6 +82,17 @@ def test_shards_of_every_format_are_one_source(tmp_path: Path, name: str) -> Non
 def test_a_place_is_the_line_that_a_row_begins_on(tmp_path: Path, name: str, text: str, lines: list[int]) -> None:
     (tmp_path / name).write_bytes(text.encode())
     assert [where for where, _ in read_rows(str(tmp_path / name))] == [f"{tmp_path / name}:{line}" for line in lines]
+
+
+@pytest.mark.parametrize("block", [3, 10, 64])
+@pytest.mark.parametrize("name", ["array.json", "t.csv", "t.jsonl"])
+def test_a_place_does_not_depend_on_how_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, block: int
+) -> None:
+    WRITERS[name](tmp_path / name)
+    whole = list(read_rows(str(tmp_path / name)))
+    monkeypatch.setattr(text, "BLOCK", block)
+    assert list(read_rows(str(tmp_path / name))) == whole
 
 
 def told(path: Path) -> dict[str, str]:
