@@ -73,9 +73,7 @@ def init(
         given,
         Models(slm, teacher, teacher_url, judge, judge_url),
     )
-    write_config(
-        wanted, (lambda _, proposed: proposed) if yes else (lambda asked, proposed: typer.prompt(asked, proposed)), typer.echo
-    )
+    write_config(wanted, (lambda _, proposed: proposed) if yes else typer.prompt, typer.echo)
 
 
 @app.command()

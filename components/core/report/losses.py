@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean
 
 POINTS = 60
@@ -13,7 +14,7 @@ def thinned(losses: Sequence[float], most: int = POINTS) -> list[float]:
     """The mean loss of at most `most` spans of the steps, equal but for one step."""
     count = min(most, len(losses))
     ends = [round(i * len(losses) / count) for i in range(count + 1)] if count else []
-    return [round(fmean(losses[start:end]), 5) for start, end in zip(ends, ends[1:], strict=False)]
+    return [round(fmean(losses[start:end]), 5) for start, end in pairwise(ends)]
 
 
 def path(losses: Sequence[float], everyone: Sequence[Sequence[float]]) -> str:

@@ -1,5 +1,7 @@
 """What rows of common forms are taken for, by `custom` without named columns; and what is said of those that fit none."""
 
+import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +248,48 @@ def test_several_answers_are_all_right_and_the_first_is_trained(no_code: CodeRun
 def test_a_group_of_zero_is_a_group() -> None:
     assert task(group="customer id").group({"customer id": 0}) == "0"
     assert task(group="customer id").group({"customer id": None}) == ""
+
+
+def test_the_best_of_several_answers_counts_and_a_grade_is_by_the_nearest(no_code: CodeRunner) -> None:
+    row = {"question": "Who?", "answers": {"text": ["Ann Bell of Oslo", "Ann", "Ann Bell"], "answer_start": [0, 0, 0]}}
+    own = task("f1")
+    fields = own.read(row)
+    assert own.target(fields) == "Ann Bell of Oslo"
+    assert own.score(fields, "Ann Bell", no_code).grade == 1
+    assert own.score(fields, "Ann Smith", no_code).grade == pytest.approx(2 / 3, abs=1e-6)
+    assert own.score(fields, "", no_code).grade == 0
+    exact = task("exact")
+    fields = exact.read(row)
+    assert exact.score(fields, "ann bell", no_code).extra == {"normalised": 1}
+    assert exact.score(fields, "Bea", no_code).detail == "'Bea' instead of 'Ann Bell of Oslo'"
+    assert exact.agrees(fields, exact.Solved(answer="The ann."), no_code).correct
+    assert not exact.agrees(fields, exact.Solved(answer="Bea"), no_code).correct
+
+
+def test_a_list_is_one_answer_where_json_is_scored(no_code: CodeRunner) -> None:
+    own = task("json")
+    for answer in (["a", "b"], {"text": ["a", "b"]}):
+        fields = own.read({"question": "q", "answer": answer})
+        assert json.loads(own.target(fields)) == answer and "also" not in fields
+        assert own.score(fields, own.target(fields), no_code).correct
+    assert not own.score(fields, '["a"]', no_code).correct
+    for row, said in (({"answer": None}, "answer: is empty"), ({"answers": "{"}, "answer: '{' is not JSON")):
+        with pytest.raises(InputError, match=said):
+            own.read({"question": "q"} | row)
+
+
+def test_labels_among_shapes(no_code: CodeRunner) -> None:
+    own = task(labels=["spam", "ham", "odd"])
+    fields = own.read({"user query": "Win!", "category": ["spam", "odd"]})
+    assert own.features(fields) == {"the answer 'spam'"}
+    assert own.score(fields, "odd", no_code).correct and not own.score(fields, "ham", no_code).correct
+    assert {own.spoil(fields, random.Random(n)) for n in range(20)} == {"ham"}
+    assert [*own.Sample.model_fields] == ["answer", "prompt"]
+    with pytest.raises(InputError, match="answer: 'eggs' is none of"):
+        own.read({"user query": "Win!", "category": ["spam", "eggs"]})
+
+
+def test_thoughts_of_each_accepted_answer_are_left_out(no_code: CodeRunner) -> None:
+    fields = task().read({"question": "q", "answers": ["<think>one</think>a", "<think>two</think>b"]})
+    assert task().score(fields, "<think>well</think>b", no_code).correct
+    assert not task().score(fields, "two", no_code).correct
