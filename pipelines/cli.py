@@ -37,6 +37,46 @@ ATTEMPTS = links(GenerateSettings())
 
 
 @app.command()
+def init(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="rows: a file, a folder, gs://, s3:// or owner/name#split on the hub")
+    ],
+    output: Annotated[Path | None, typer.Option("--output", help="config to write; default: <name of FILE>.yaml here")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing, take what is proposed")] = False,
+    validation: Annotated[str, typer.Option("--validation", help="rows of that split; default: some of FILE")] = "",
+    selection: Annotated[str, typer.Option("--selection", help="the same")] = "",
+    test: Annotated[str, typer.Option("--test", help="the same")] = "",
+    prompt: Annotated[str, typer.Option("--prompt", help="column with the prompt, or a template with {column}s")] = "",
+    answer: Annotated[str, typer.Option("--answer", help="column with the answer")] = "",
+    choices: Annotated[str, typer.Option("--choices", help="column with the list of options")] = "",
+    scorer: Annotated[str, typer.Option("--scorer", help="exact, multiple_choice, numeric ...")] = "",
+    group: Annotated[str, typer.Option("--group", help="column whose values tie rows together")] = "",
+    description: Annotated[str, typer.Option("--description", help="what is asked, for the teacher")] = "",
+    slm: Annotated[str, typer.Option("--slm", help="the small model to tune")] = "",
+    teacher: Annotated[str, typer.Option("--teacher", help="the teacher's model")] = "",
+    teacher_url: Annotated[str, typer.Option("--teacher-url", help="its address; default: a small model on this machine")] = "",
+    judge: Annotated[str, typer.Option("--judge", help="the judge's model")] = "",
+    judge_url: Annotated[str, typer.Option("--judge-url", help="its address; default: the teacher's")] = "",
+) -> None:
+    """Look at a file with rows, divide it into splits, and write a config that runs."""
+    from pada_agent.pipelines.init.config_text import Models
+    from pada_agent.pipelines.init.init import Wanted, write_config
+
+    if not yes and not sys.stdin.isatty():
+        raise InputError("there is no terminal to ask at; say --yes to take what is proposed")
+    given = {"prompt": prompt, "answer": answer, "choices": choices, "scorer": scorer, "group": group, "description": description}
+    name = Path(file.partition("#")[0].rstrip("/")).name.partition(".")[0] or "config"
+    wanted = Wanted(
+        file,
+        output or Path(f"{name}.yaml"),
+        {"validation": validation, "selection": selection, "test": test},
+        given,
+        Models(slm, teacher, teacher_url, judge, judge_url),
+    )
+    write_config(wanted, (lambda _, proposed: proposed) if yes else typer.prompt, typer.echo)
+
+
+@app.command()
 def run(
     config: Config,
     run_dir: RunDir = "",

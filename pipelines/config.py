@@ -10,7 +10,7 @@ A relative path is taken from the file's own folder, so that a run can be starte
 
 from pathlib import Path
 
-from pada_agent.components.core.addresses import Address, moved
+from pada_agent.components.core.addresses import Address, is_rows, moved
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.method import check_transfer, load_method
 from pada_agent.components.core.quality.rules import check_judge
@@ -18,8 +18,6 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.answer_first import check_order
 from pada_agent.components.core.tasks.registry import task_class
 from pada_agent.pipelines.yaml_file import read_yaml, validated
-
-_DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".gz", ".csv")
 
 
 def read_config(file: Path, seed: int | None = None) -> Settings:
@@ -55,5 +53,5 @@ def _located(folder: Path, address: Address) -> str:
         return address.value
     path = folder / Path(address.value).expanduser()
     meant = address.kind in ("file", "folder", "run") or address.value.startswith(("./", "../", "~"))
-    meant = meant or (address.kind == "rows" and path.suffix in _DATA_SUFFIXES)
+    meant = meant or (address.kind == "rows" and is_rows(path.name))
     return str(path.resolve()) if meant or path.exists() else address.value

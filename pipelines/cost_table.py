@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.backends.artifacts.row_sources import read_all, read_rows
 from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import StageEstimate, estimate
-from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.errors import InputError, refused
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.trial import try_reading
 
 HEADINGS = ("stage", "calls", "tokens in", "tokens out", "USD")
 ROWS_READ = 2000  # whose sizes are measured
@@ -101,13 +101,11 @@ def aligned(lines: Sequence[Sequence[str]], say: Callable[[str], object]) -> Non
 
 def _train_rows(task: Task, source: str, size: int) -> tuple[int, list[Fields]]:
     """How many training rows there are, `size` if it is given, and the first of them."""
-    rows = read_rows(source)
-    fields = []
-    for where, raw in islice(rows, ROWS_READ):
-        try:
-            fields.append(task.read(raw))
-        except InputError as e:
-            raise InputError(f"{where}: {e}") from e
+    rows = read_all(source)
+    tried = try_reading(task, rows, ROWS_READ)
+    if tried.complaints:
+        raise refused(tried.complaints)
+    fields = tried.fields
     count = size or len(fields) + sum(1 for _ in rows)
     if not fields:
         raise InputError(f"{source}: it has no rows")

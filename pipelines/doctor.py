@@ -10,15 +10,16 @@ import shutil
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pada_agent.components.core.addresses import STORES, Address, addresses, bucket_of, speaks
-from pada_agent.components.core.errors import PadaError
+from pada_agent.components.core.errors import PadaError, refused
 from pada_agent.components.core.settings import EMBEDDED, BudgetSettings, LlmSettings, Settings
+from pada_agent.components.core.tasks.trial import try_reading
 
 GIB = 1 << 30
 PACKAGES = ("torch", "transformers", "peft", "sentence-transformers", "scikit-learn", "openai")
@@ -26,6 +27,7 @@ INSTALL = "pip install -e '.[local]'"
 TASKS_WITH_CODE = frozenset({"humaneval", "custom"})
 ROOM = 512  # tokens of that question's answer; some think first
 ENDPOINT_SECONDS = 20.0
+ROWS_READ = 1000  # of each split
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ def _checks(settings: Settings | None) -> Iterator[Check]:
     llms = {role: getattr(settings, role) for role in ("teacher", "judge")}
     if EMBEDDED in {llm.base_url for llm in llms.values()}:
         yield _package("llama-cpp-python")
-    for address in addresses(settings):
+    there = list(addresses(settings))
+    for address in there:
         yield from _lies_there(address)
+    yield from _rows(settings, [a for a in there if a.kind == "rows" and a.is_path and Path(a.value).exists()])
     for role, llm in llms.items():
         if llm.base_url != EMBEDDED:
             yield endpoint(role, llm)
@@ -159,6 +163,33 @@ def _lies_there(address: Address) -> Iterator[Check]:
     elif address.is_path:
         there = Path(value).exists()
         yield Check(key, value) if there else Check(key, f"there is nothing at {value}", "correct the path in the config")
+
+
+def _rows(settings: Settings, sources: Sequence[Address]) -> Iterator[Check]:
+    """Whether the task reads the first rows that lie on a disk, and what it takes them for."""
+    from pada_agent.components.backends.artifacts.row_sources import read_all
+    from pada_agent.components.backends.artifacts.task_files import open_task
+
+    if not sources:
+        return
+    try:
+        task = open_task(settings.task)
+    except PadaError as e:
+        yield Check.failed("task", e)
+        return
+    for source in sources:
+        name = f"{source.key.removeprefix('task.')} rows"
+        try:
+            tried = try_reading(task, read_all(source.value), ROWS_READ)
+            if tried.complaints:
+                raise refused(tried.complaints)
+        except PadaError as e:
+            yield Check.failed(name, e)
+            continue
+        count = len(tried.fields)
+        found = "there are none" if not count else f"the first {count:,} are" if count == ROWS_READ else f"all {count:,} are"
+        said = f"{found} read" + (f", as {tried.what}" if tried.what else "") if count else found
+        yield Check(name, said, "" if count else f"put rows into {source.value}")
 
 
 def prompts(key: str, address: str) -> Iterator[Check]:

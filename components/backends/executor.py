@@ -351,7 +351,7 @@ def main(stage: Callable[[Executor], None], task_name: Callable[[Executor], str]
         message = sentence(e)
         _tell_kubernetes(message)
         if isinstance(e, PadaError) or (isinstance(e, PermissionError) and e.filename):
-            sys.exit(message)
+            sys.exit(f"{type(e).__name__}: {e}" if "\n" in str(e) else message)  # refused rows, a line each
         raise
     except SystemExit as e:
         if e.code in STOPPED:

@@ -14,6 +14,7 @@ from pada_agent.components.core.records import Batch, Fields, Sample, Strategy, 
 from pada_agent.components.core.separation.duplicates import NearDuplicates
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings
 from pada_agent.components.core.tasks.task import CodeRunner, Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 METHOD = Method()  # one without rules of its own
 
@@ -110,7 +111,7 @@ class _Seen:
 
     def _identity(self, fields: Fields) -> tuple[str, str]:
         """Question and all that the SLM is shown: one question about two passages is two rows."""
-        return self._task.question(fields), self._task.messages(fields)[-1]["content"]
+        return self._task.question(fields), system_and_chat(self._task.messages(fields))[1]
 
 
 def _seen(task: Task, batches: Sequence[Batch], known: Known, settings: ControlSettings, method: Method) -> _Seen:

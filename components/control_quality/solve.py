@@ -15,6 +15,7 @@ from pada_agent.components.core.records import Fields, RejectionKind, Score, Syn
 from pada_agent.components.core.separation.nearest import NearestRows
 from pada_agent.components.core.settings import ControlSettings
 from pada_agent.components.core.tasks.task import CodeRunner, Solution, Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 STAGE = "control_quality"
 VOTE_TEMPERATURE = 0.7  # of the further answers of a vote: at 0 they would be the first one again
@@ -64,13 +65,13 @@ def solve_request(
 
     Its value is a `Solution`.
     """
-    *instructions, prompt = [m["content"] for m in task.messages(row.fields)]
+    instructions, prompt = system_and_chat(task.messages(row.fields))
     labels = task.options_of(row.fields)
     reply = _reply(task, tuple(labels))
     form = [{"name": name, "description": field.description} for name, field in task.Solved.model_fields.items()]
-    examples = [{"prompt": task.messages(f)[-1]["content"], "answer": task.reference(f)} for f in shown]
-    asked = {"instructions": instructions, "prompt": prompt, "labels": labels, "form": form, "examples": examples}
-    messages = task.prompts.render(STAGE, "solve", task=task.description, **asked)
+    examples = [{"prompt": system_and_chat(task.messages(f))[1], "answer": task.reference(f)} for f in shown]
+    given = {"instructions": instructions, "prompt": prompt, "labels": labels, "form": form, "examples": examples}
+    messages = task.prompts.render(STAGE, "solve", task=task.description, **given)
     if not vote:
         return LlmRequest.of(reply, f"solve/{row.id}", messages, settings.temperature)
     return LlmRequest.of(reply, f"solve/{row.id}/{vote}", messages, max(settings.temperature, VOTE_TEMPERATURE), f"vote {vote}")

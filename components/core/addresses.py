@@ -22,6 +22,9 @@ STORES = {"gs": "gs", "s3": "s3", "minio": "s3"}
 HUB_ROWS = re.compile(
     r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?#(?P<split>[\w.-]+)(?:\[(?P<start>\d*):(?P<stop>\d*)\])?"
 )
+# Of files with rows; each also packed.
+ROW_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+PACKED = ".gz"
 _FIXED: tuple[tuple[str, Kind, tuple[str, ...]], ...] = (
     ("task.train", "rows", ("prepare_data",)),
     ("task.validation", "rows", ("prepare_data",)),
@@ -80,6 +83,11 @@ def moved(settings: Settings, to: Callable[[Address], str]) -> Settings:
     for address in addresses(settings):
         _section(values, address.key)[address.key.rpartition(".")[2]] = to(address) + address.rest
     return Settings.model_validate(values)
+
+
+def is_rows(name: str) -> bool:
+    """Whether a file of this name is read as rows."""
+    return name.removesuffix(PACKED).endswith(ROW_ENDINGS)
 
 
 def speaks(uri: str) -> str:

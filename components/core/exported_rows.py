@@ -15,6 +15,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, SyntheticRow, TrainingError, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 Row = dict[str, Any]
 PROVENANCE = (
@@ -58,9 +59,10 @@ def chat_row(task: Task, row: TrainRow | SyntheticRow) -> Row:
 
 
 def alpaca_row(task: Task, row: TrainRow | SyntheticRow) -> Row:
-    """The same as instruction and output; a system message is the first paragraph of the instruction."""
+    """The same as instruction and output; a system message is the first paragraph of the instruction, turns a transcript."""
+    system, turns = system_and_chat(task.messages(row.fields))
     return {
-        "instruction": "\n\n".join(message["content"] for message in task.messages(row.fields)),
+        "instruction": "\n\n".join([*system, turns]),
         "input": "",
         "output": task.target(row.fields),
         **provenance(row),

@@ -47,7 +47,7 @@ class Field:
 _ROWS = "URI in a store, owner/name#split on the hub, or path on a mounted volume"
 FIELDS: dict[str, Field] = {
     "task": Field("task.name", "squad, arc_challenge, hellaswag, gsm8k, humaneval, text_to_sql or custom"),
-    "train": Field("task.train", f"training rows, JSONL or Parquet: {_ROWS}"),
+    "train": Field("task.train", f"training rows, JSONL, JSON, CSV, TSV or Parquet: {_ROWS}"),
     "validation": Field("task.validation", "validation rows, given as `train` is; the patterns of failure are found there"),
     "test": Field("task.test", "test rows, given as `train` is; only the report reads what is answered there"),
     "train_size": Field("task.train_size", "how many training rows are used; 0 is all"),

@@ -11,7 +11,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pada_agent.components.core.errors import InputError
+
 Fields = dict[str, Any]
+RawRow = tuple[str, Fields | InputError]  # its place, 'file:line'; the row as published, or why it cannot be read
 Share = Annotated[float, Field(ge=0, le=1)]
 HeldOutSplit = Literal["validation", "selection", "test"]
 Branch = Literal["pattern", "error", "row"]  # written against a pattern, a training error, or from any training row

@@ -24,7 +24,7 @@ class TaskSettings(Section):
     """Which task, and where its rows are."""
 
     name: str = Field(description="squad, arc_challenge, hellaswag, gsm8k, humaneval, text_to_sql or custom")
-    train: str = Field(description="path, gs://, s3://, minio:// or hub id#split, also #split[:500]; JSONL or Parquet")
+    train: str = Field(description="path, gs://, s3://, minio:// or hub id#split, also #split[:500]")
     validation: str
     selection: str = Field(default="", description="empty: the first half of the validation rows' groups is set aside")
     test: str

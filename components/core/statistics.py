@@ -149,6 +149,35 @@ def mcnemar_exact(gains: int, losses: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
+def detectable_difference(n: int, differing: float = 0.2, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest difference of two accuracies, 0 to 1, that the exact McNemar test on `n` rows shows with chance `power`.
+
+    `differing`: the share of rows on which the two models differ, or more where no test could show anything on so few. Infinite
+    where `n` rows are too few for any.
+    """
+    for discordant in range(max(1, round(differing * n)), n + 1):
+        needed = next((g for g in range(discordant // 2 + 1, discordant + 1) if mcnemar_exact(g, discordant - g) <= alpha), None)
+        if needed is None:
+            continue
+        low, high = 0.5, 1.0  # chance that a row on which they differ is a gain
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (low, middle) if _at_least(needed, discordant, middle) >= power else (middle, high)
+        return (2 * high - 1) * discordant / n
+    return math.inf
+
+
+def _at_least(successes: int, trials: int, chance: float) -> float:
+    """The chance of so many successes or more. By logarithms: a thousand trials have binomials beyond any float."""
+    if chance >= 1:
+        return 1.0
+    up, down, whole = math.log(chance), math.log1p(-chance), math.lgamma(trials + 1)
+    return sum(
+        math.exp(whole - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + k * up + (trials - k) * down)
+        for k in range(successes, trials + 1)
+    )
+
+
 @dataclass(frozen=True)
 class Paired:
     """Two models on the same rows. `gains` and `losses` count rows that the second scores higher and lower.

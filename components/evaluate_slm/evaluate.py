@@ -10,6 +10,7 @@ from pada_agent.components.core.records import HeldOutRow, Prediction, Score, Tr
 from pada_agent.components.core.slm_interface import Generate, Prompt
 from pada_agent.components.core.tasks.task import CodeRunner, Message, Task
 from pada_agent.components.core.tasks.trial import try_scorer
+from pada_agent.components.core.tasks.turns import system_and_chat
 from pada_agent.components.core.thoughts import without_thoughts
 
 EvaluatedRow = TrainRow | HeldOutRow
@@ -57,11 +58,12 @@ def _prediction(
         score = Score(correct=False, valid=False, detail=f"it was still thinking after {room} tokens, where it was cut")
     else:
         score = task.score(row.fields, answer, run_code)
+    system, turns = system_and_chat(chat)
     return Prediction.model_validate(
         {
             "id": row.id,
             "split": split,
-            "prompt": "\n\n".join(message["content"] for message in chat),
+            "prompt": "\n\n".join([*system, turns]),
             "output": (answer or "").strip() if answer != output else output,
             "with_thoughts": output if answer != output else "",
             "reference": task.reference(row.fields),

@@ -2,17 +2,19 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from pada_agent.components.backends.artifacts.row_sources import read_rows
+from pada_agent.components.backends.artifacts.row_sources import read_all
 from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.backends.executor import SETTINGS_FILE, Executor, main
 from pada_agent.components.backends.files import whole_directory, write_atomic
+from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import records_sha256, write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.backends.store.versions import check_versions
@@ -20,6 +22,7 @@ from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.method import load_method
 from pada_agent.components.core.prompts import FOLDER
 from pada_agent.components.core.quality.rules import check_judge
+from pada_agent.components.core.records import RawRow
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE
 from pada_agent.components.core.settings import PrepareData
 from pada_agent.components.core.tasks.answer_first import check_order
@@ -46,7 +49,8 @@ def run(ex: Executor) -> None:
         method.check(task)
         check_judge(whole_run.teacher, whole_run.judge, method.checked_by(whole_run.control))
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
-    data = prepare(task, {split: read_rows(source) for split, source in sources.items() if source}, settings)
+    published = {split: read_all(source) for split, source in sources.items() if source}
+    data = prepare(task, published | {"train": _told(task, published["train"])}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None
     try_scorer(task, data.train[:most], run_code)
     for rows in data.held_out.values():
@@ -74,6 +78,18 @@ def run(ex: Executor) -> None:
     ex.set_metadata("heldout_data", **{split: len(rows) for split, rows in data.held_out.items()})
     ex.set_parameter("train_rows", len(data.train))
     ex.finish()
+
+
+def _told(task: Task, rows: Iterable[RawRow]) -> Iterator[RawRow]:
+    """The rows; it is said what the first one was taken for."""
+    said = False
+    for where, raw in rows:
+        if not said and not isinstance(raw, InputError):
+            said = True
+            with suppress(InputError):  # the row is refused in a moment, with its place
+                if what := task.recognised(raw):
+                    notice(f"rows are read as {what}")
+        yield where, raw
 
 
 def _check_iterations(asked: int, most: int) -> None:

@@ -11,17 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.records import Fields, HeldOutRow, HeldOutSplit, Record, TrainRow
+from pada_agent.components.core.errors import InputError, refused
+from pada_agent.components.core.records import Fields, HeldOutRow, HeldOutSplit, RawRow, Record, TrainRow
 from pada_agent.components.core.separation.duplicates import NearDuplicates
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import PrepareData
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 HELD_OUT: tuple[HeldOutSplit, ...] = ("validation", "selection", "test")
 ID_KEYS = ("id", "task_id", "ind")
 _OPTION_LETTER = re.compile(r"^\s*\(?[A-Z1-9][.):]\s+")
-RawRows = Iterable[tuple[str, Fields]]
+RawRows = Iterable[RawRow]
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,13 @@ class Prepared:
 def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -> Prepared:
     """`sources`: for train, validation, test and perhaps selection, the raw rows, each with its place.
 
-    Raises InputError for a row that the task refuses, for an empty split, and for a training row that is also held out where
-    duplicates are to be refused.
+    Raises InputError for all rows that cannot be read or that the task refuses, for an empty split, and for a training row that
+    is also held out where duplicates are to be refused.
     """
-    read = {split: _read(task, split, rows) for split, rows in sources.items()}
+    complaints: list[InputError] = []
+    read = {split: _read(task, split, rows, complaints) for split, rows in sources.items()}
+    if complaints:
+        raise refused(complaints)
     splits = {split: _in_order(rows, split, settings.task.split_seed) for split, rows in _distinct_ids(read).items()}
     counts = {split: {"read": len(rows)} for split, rows in splits.items()}
     duplicates = _DuplicateFilter(task, settings)
@@ -92,16 +96,22 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
     )
 
 
-def _read(task: Task, split: str, source: RawRows) -> list[InputRow]:
+def _read(task: Task, split: str, source: RawRows, complaints: list[InputError]) -> list[InputRow]:
+    """The rows of a split; why others cannot be used is added to `complaints`."""
     rows, ids = [], []
+    before = len(complaints)
     for where, raw in source:
+        if isinstance(raw, InputError):
+            complaints.append(raw)
+            continue
         try:
-            fields = task.read(raw)
+            fields, group = task.read(raw), task.group(raw)
         except InputError as e:
-            raise InputError(f"{where}: {e}") from e
-        rows.append(InputRow(_content_id(split, fields), fields, task.group(raw), where))
+            complaints.append(InputError(f"{where}: {e}"))
+            continue
+        rows.append(InputRow(_content_id(split, fields), fields, group, where))
         ids.append(next((str(raw[k]) for k in ID_KEYS if isinstance(raw.get(k), str | int) and raw[k] != ""), ""))
-    if not rows:
+    if not rows and len(complaints) == before:
         raise InputError(f"task.{split}: the split is empty")
     if all(ids) and len(set(ids)) == len(ids):
         rows = [InputRow(i, r.fields, r.group, r.where) for i, r in zip(ids, rows, strict=True)]
@@ -148,9 +158,10 @@ class _DuplicateFilter:
         rest = self.without_held(split, rows)
         if not rest:
             raise InputError(f"task.{split}: the split is empty, all its {len(rows)} rows are also in {self._where_else(split)}")
-        for row in rest:
-            self._held.add(row.id, *self._compared(row))
-            self._split[row.id] = split
+        if split != "train":  # nothing comes after it that it could be held against
+            for row in rest:
+                self._held.add(row.id, *self._compared(row))
+                self._split[row.id] = split
         return rest
 
     def without_held(self, split: str, rows: list[InputRow]) -> list[InputRow]:
@@ -174,7 +185,7 @@ class _DuplicateFilter:
 
     def _compared(self, row: InputRow) -> tuple[str, str]:
         """The row's first private text, and all that the SLM is shown, in which options may stand in any order."""
-        shown = self._task.messages(row.fields)[-1]["content"].splitlines()
+        shown = system_and_chat(self._task.messages(row.fields))[1].splitlines()
         return self._task.private_texts(row.fields)[0], "\n".join(sorted(_OPTION_LETTER.sub("", line) for line in shown))
 
     def _where_else(self, split: str) -> str:

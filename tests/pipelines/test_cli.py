@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 from finished_runs import state as finished
+from shape_files import write
 
 from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.records import Pattern
+from pada_agent.components.core.settings import TaskSettings
 from pada_agent.components.core.state import IterationRecord
 from pada_agent.pipelines import doctor
 from pada_agent.pipelines.cli import default_run_dir
@@ -108,6 +110,28 @@ def test_doctor_names_what_a_run_lacks(config, pada, tmp_path, monkeypatch):
     assert found["task.test"].startswith("MISSING") and str(tmp_path / "test.jsonl") in found["task.test"]
     assert found["slm"].startswith("MISSING") and "org/slm" in found["slm"]
     assert found["teacher"].startswith("MISSING") and "127.0.0.1:1" in found["teacher"]
+
+
+def test_doctor_reads_the_first_rows_and_says_what_they_are(settings, tmp_path):
+    write("sharegpt.json", tmp_path)
+    (tmp_path / "bad.csv").write_text("question,answer\n" + "a,\n" * 25)
+    options = {"scorer": "exact", "description": "d"}
+    task = {
+        "name": "custom",
+        "options": options,
+        "train": str(tmp_path / "sharegpt.json"),
+        "validation": str(tmp_path / "bad.csv"),
+    }
+    own = settings.model_copy(update={"task": TaskSettings(**task, test="owner/name#test")})
+    good, bad = doctor._rows(own, [a for a in addresses(own) if a.is_path and a.kind == "rows"])
+    said = "all 60 are read, as ShareGPT: the last turn of the assistant in 'conversations' is the answer"
+    assert str(good) == f"ok       {'train rows':<21} {said}"
+    assert (
+        not bad.well
+        and "25 rows cannot be used:\n  " in str(bad)
+        and "bad.csv:2: answer: is empty" in str(bad)
+        and "and 5 more" in str(bad)
+    )
 
 
 def test_doctor_says_how_many_patterns_another_run_left(tmp_path, settings):

@@ -15,6 +15,7 @@ from pada_agent.components.core.separation.duplicates import NearDuplicates
 from pada_agent.components.core.separation.leakage import FINGERPRINTS_FILE, Fingerprints
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 
 def write_unsplit(folder: Path, task: Task, known: Iterable[KnownRow], answers: Sequence[Prediction], settings: Settings) -> int:
@@ -41,4 +42,4 @@ def write_unsplit(folder: Path, task: Task, known: Iterable[KnownRow], answers: 
 
 
 def _compared(task: Task, fields: Fields) -> tuple[str, str]:
-    return task.private_texts(fields)[0], str(task.messages(fields)[-1]["content"])
+    return task.private_texts(fields)[0], system_and_chat(task.messages(fields))[1]

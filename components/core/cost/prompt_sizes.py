@@ -19,6 +19,7 @@ from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import ControlSettings, GenerateSettings
 from pada_agent.components.core.tasks.answer_first import answer_first
 from pada_agent.components.core.tasks.task import Message, Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 MISSING = 1 / 2  # of the rows of a batch that goes back, see estimate.py
 DOUBTFUL = 1 / 2  # of the refused rows, where they are solved: they are told with both answers. A guess
@@ -143,10 +144,10 @@ class PromptSizes:
         form = [{"name": name, "description": f.description} for name, f in self._task.Solved.model_fields.items()]
 
         def size(fields: Fields) -> float:
-            *instructions, prompt = [m["content"] for m in self._task.messages(fields)]
-            asked = {"instructions": instructions, "prompt": prompt, "labels": self._task.options_of(fields), "form": form}
+            instructions, prompt = system_and_chat(self._task.messages(fields))
+            given = {"instructions": instructions, "prompt": prompt, "labels": self._task.options_of(fields), "form": form}
             examples = [{"prompt": prompt, "answer": self._task.reference(fields)}] * self._control.solve_shots
-            return self._size("control_quality", "solve", **asked, examples=examples)
+            return self._size("control_quality", "solve", **given, examples=examples)
 
         return fmean(size(f) for f in self._chosen)
 

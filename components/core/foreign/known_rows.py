@@ -6,6 +6,7 @@ from typing import Literal
 
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.tasks.task import Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 Split = Literal["train", "validation"]
 
@@ -49,8 +50,11 @@ class KnownRows:
 
     def _asked(self, fields: Fields) -> list[str]:
         """What a prompt may be: the question alone, with all that belongs to it, or as this project asks it."""
-        messages = [m["content"] for m in self._task.messages(fields)]
-        return [self._task.private_texts(fields)[0], self._task.question(fields), messages[-1], "\n".join(messages)]
+        messages = self._task.messages(fields)
+        whole = "\n".join(m["content"] for m in messages)
+        asked = [self._task.question(fields), system_and_chat(messages)[1], whole]
+        several = sum(m["role"] == "user" for m in messages) > 1  # the last turn of a conversation is not all that was asked
+        return asked if several else [self._task.private_texts(fields)[0], *asked]
 
 
 def _bare(text: str) -> str:

@@ -15,6 +15,7 @@ from pada_agent.components.core.foreign.lm_eval import of_lm_eval
 from pada_agent.components.core.foreign.plain import of_plain
 from pada_agent.components.core.records import Fields, Prediction, Score
 from pada_agent.components.core.tasks.task import CodeRunner, Task
+from pada_agent.components.core.tasks.turns import system_and_chat
 
 ANALYSED_SPLITS: tuple[Split, ...] = ("train", "validation")
 _NO_ANSWER = ("", "[invalid]", "[no answer]")  # lm-eval's regex filters give the second
@@ -74,7 +75,7 @@ class Reader:
         return Prediction(
             id=a.id or row.id or f"{split}-{number}",
             split=row.split,
-            prompt=a.prompt or self.task.messages(row.fields)[-1]["content"],
+            prompt=a.prompt or system_and_chat(self.task.messages(row.fields))[1],
             output=a.output,
             reference=a.reference or self.task.reference(row.fields),
             score=self._theirs(a, verdict) if verdict else self._ours(a, row.fields),

@@ -12,6 +12,7 @@ import random
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,29 +22,44 @@ from pada_agent.components.core.records import Fields, Score
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.task import CodeRunner, Message
 
-LETTERS = "ABCDE"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+USUAL = 5  # options, of most data; with fewer a letter up to E is read all the same, and is then none of theirs
 INSTRUCTION = "Reply with the letter of the best option in this form: The best answer is X."
 
 _OPENS, _CLOSES = r"[\s*_\"'(\[]*", r"[*_\"')\]]*"
-# A small letter counts where nothing but the sentence's end follows: "the answer is a dog" names no option.
-_SMALL = rf"[a-e](?={_CLOSES}[ \t]*(?:\.(?!\w)|$))"
-_STATED = re.compile(rf"(?i:answer\s+is)\s*:?{_OPENS}([A-E](?![^\W_])|{_SMALL})", re.MULTILINE)
-_LEADING = re.compile(rf"{_OPENS}([A-E])(?:[*_\"')\]:]|\.(?!\w)|\s*$|\s*\n)")
-_ALONE = re.compile(rf"{_OPENS}([a-e]){_CLOSES}\.?{_CLOSES}\s*")
-# Neither degrees nor the article: "A dog runs" is no answer, "A is right" is one.
-_ARTICLE = r"(?<!ption )(?<!hoice )(?<!etter )(?<!nswer )A(?= (?!(?:is|was|and|or|as|because|since|seems|would)\b)[a-z])"
-_LONE = re.compile(rf"(?<!°)\b(?!{_ARTICLE})[A-E]\b")
-_LETTER = re.compile(r"(?<![^\W_])[A-E](?![^\W_])")
-_LABEL = re.compile(r"^\(?[A-E][.):]\s+")
-_NAMES_LETTERS = re.compile(r"\b[A-E] (?:and|or) [A-E]\b")
+_NAMED = r"(?<!ption )(?<!hoice )(?<!etter )(?<!nswer )"
+_A = r"A(?= (?!(?:is|was|and|or|as|because|since|seems|would)\b)[a-z])"
+_I = r"I(?=['’][a-z]| (?!(?:is|was)\b)[a-z])"
 _LISTS_OPTIONS = re.compile(r"(?s)\bA[.)]\s.*\bB[.)]\s")
 
 
+class _Patterns:
+    """How letters from A to `last` are found."""
+
+    def __init__(self, last: str) -> None:
+        small, large = f"[a-{last.lower()}]", f"[A-{last}]"
+        # A small letter counts where nothing but the sentence's end follows: "the answer is a dog" names no option.
+        alone = rf"{small}(?={_CLOSES}[ \t]*(?:\.(?!\w)|$))"
+        self.stated = re.compile(rf"(?i:answer\s+is)\s*:?{_OPENS}((?!{_I}){large}(?![^\W_])|{alone})", re.MULTILINE)
+        self.leading = re.compile(rf"{_OPENS}((?!{_I}){large})(?:[*_\"')\]:]|\.(?!\w)|\s*$|\s*\n)")
+        self.alone = re.compile(rf"{_OPENS}({small}){_CLOSES}\.?{_CLOSES}\s*")
+        # Neither degrees nor words of one letter: "A dog runs" is no answer, "A is right" is one.
+        self.lone = re.compile(rf"(?<!°)\b(?!{_NAMED}(?:{_A}|{_I})){large}\b")
+        self.letter = re.compile(rf"(?<![^\W_]){large}(?![^\W_])")
+        self.label = re.compile(rf"^\(?{large}[.):]\s+")
+        self.names_letters = re.compile(rf"\b{large} (?:and|or) {large}\b")
+
+
+@cache
+def _patterns(options: int = USUAL) -> _Patterns:
+    return _Patterns(LETTERS[max(options, USUAL) - 1])
+
+
 class MultipleChoiceRow(BaseModel):
-    """A question with up to five options; the answer is the letter of one."""
+    """A question with up to 26 options; the answer is the letter of one."""
 
     question: str = Field(min_length=1)
-    options: list[str] = Field(min_length=2, max_length=5)
+    options: list[str] = Field(min_length=2, max_length=len(LETTERS))
     answer: str
 
 
@@ -57,15 +73,16 @@ class MultipleChoiceSample(BaseModel):
     wrong: list[str]
 
 
-def read_letter(output: str) -> str:
-    """The option letter A to E that an output settles on, '' if none."""
-    stated = _STATED.findall(output)
+def read_letter(output: str, options: int = USUAL) -> str:
+    """The letter of one of so many options that an output settles on, '' if none."""
+    find = _patterns(options)
+    stated = find.stated.findall(output)
     if stated:
         return str(stated[-1]).upper()
-    leading = _LEADING.match(output) or _ALONE.fullmatch(output)
+    leading = find.leading.match(output) or find.alone.fullmatch(output)
     if leading:
         return leading.group(1).upper()
-    lone = set(_LONE.findall(output))
+    lone = set(find.lone.findall(output))
     return lone.pop() if len(lone) == 1 else ""
 
 
@@ -84,7 +101,7 @@ def letter_of(labels: Sequence[Any], key: Any) -> str:
 
 def score_letter(options: Sequence[str], answer: str, output: str) -> Score:
     """The verdict on an output. A letter without an option is no answer, nor is one that stands in an option's own words."""
-    letter = read_letter(_without_texts(options, output))
+    letter = read_letter(_without_texts(options, output), len(options))
     labels = LETTERS[: len(options)]
     if not letter or letter not in labels:
         return Score(correct=False, valid=False, detail=f"names none of the options {', '.join(labels)}")
@@ -97,7 +114,7 @@ def score_letter(options: Sequence[str], answer: str, output: str) -> Score:
 def _without_texts(options: Sequence[str], output: str) -> str:
     """The output without repeated options that hold a letter of their own, as 'vitamin C' does."""
     for option in sorted(options, key=len, reverse=True):
-        if " " in option and _LETTER.search(option):
+        if " " in option and _patterns(len(options)).letter.search(option):
             output = output.replace(option, " ")
     return output
 
@@ -109,14 +126,15 @@ def stated(letter: str) -> str:
 
 def arrange(correct: str, wrong: Sequence[str], key: str) -> tuple[list[str], str]:
     """Options in an order drawn from `key`, and the letter of the right one. Raises InputError, as feedback."""
-    options = [_LABEL.sub("", " ".join(text.split())) for text in (correct, *wrong)]
+    find = _patterns(len(wrong) + 1)
+    options = [find.label.sub("", " ".join(text.split())) for text in (correct, *wrong)]
     right = options[0]
     for number, option in enumerate(options):
         if not option:
             raise InputError("wrong: an option is empty")
         if option in options[:number]:  # capitals count: 'Cc' and 'CC' are different genes
             raise InputError(f"wrong: '{option}' stands there twice; every option must be different")
-        if _NAMES_LETTERS.search(option):
+        if find.names_letters.search(option):
             raise InputError(f"wrong: '{option}' names other options by letter; each must stand alone")
     random.Random(key).shuffle(options)
     options.sort(key=lambda option: "of the above" in option.casefold())

@@ -76,6 +76,10 @@ class Task(ABC):
             first = e.errors()[0]
             raise InputError(f"{'.'.join(map(str, first['loc'])) or 'row'}: {first['msg']}") from e
 
+    def recognised(self, raw: Fields) -> str:
+        """In a line what a row as published was taken for, '' where the options say it all. Raises InputError as `read` does."""
+        return ""
+
     def group(self, raw: Fields) -> str:
         """Rows of one group are not independent and never stand in two held-out splits. Default: each its own."""
         return ""

@@ -1,5 +1,6 @@
 """Intervals and tests against scipy and against the numbers of known designs."""
 
+import math
 import random
 from itertools import product
 
@@ -15,6 +16,7 @@ from pada_agent.components.core.statistics import (
     ALL_WAYS,
     Interval,
     balanced_accuracy,
+    detectable_difference,
     hierarchical_bootstrap,
     holm,
     mcnemar_exact,
@@ -25,6 +27,7 @@ from pada_agent.components.core.statistics import (
     summarise,
     wilson_interval,
 )
+from pada_agent.pipelines.study.statistics.power import mcnemar_power
 
 
 def prediction(number: int, correct: bool, predicted: str = "", valid: bool = True, **extra: float) -> Prediction:
@@ -306,3 +309,17 @@ def test_a_graded_split_is_measured_by_its_mean() -> None:
     assert found.main.low < 0.425 < found.main.high
     plain = summarise([prediction(0, True), prediction(1, False)])
     assert plain.grade is None and plain.measure == "accuracy" and plain.main == Interval(plain.accuracy, plain.low, plain.high)
+
+
+@pytest.mark.parametrize("rows", [60, 100, 200, 1000])
+def test_the_least_difference_that_a_test_shows(rows: int) -> None:
+    """Against the power that studies are planned by, where how many rows differ is drawn too."""
+    least = detectable_difference(rows)
+    assert 0 < least < detectable_difference(rows // 2)
+    assert mcnemar_power(rows, 0.2, least) == pytest.approx(0.8, abs=0.06)
+    assert mcnemar_power(rows, 0.2, 0.7 * least) < 0.6
+
+
+def test_a_few_rows_show_nothing() -> None:
+    assert math.isinf(detectable_difference(5))
+    assert detectable_difference(6) == 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow
 import pytest
+import shape_files
 from pyarrow import parquet
 
 from pada_agent.components.backends.executor import Executor
@@ -438,6 +439,71 @@ class TestBadInput:
     def test_an_empty_split(self, prepare: Callable[..., Path], split: str) -> None:
         with pytest.raises(InputError, match=rf"task\.{split}: the split is empty"):
             prepare("gsm8k", {**gsm8k(), split: []})
+
+    def test_all_rows_that_cannot_be_used_are_told_at_once(self, prepare: Callable[..., Path], tmp_path: Path) -> None:
+        rows = gsm8k()
+        for row in rows["train"][:25]:
+            row["answer"] = None
+        del rows["test"][3]["question"]
+        with pytest.raises(InputError) as e:
+            prepare("gsm8k", rows)
+        first, *told, more = str(e.value).split("\n  ")
+        assert first == "26 rows cannot be used:" and more == "and 6 more"
+        assert told == [f"{tmp_path / 'train.jsonl'}:{n}: answer: Input should be a valid string" for n in range(1, 21)]
+        (tmp_path / "train.jsonl").write_text("{\n" + "[]\n" * 2)
+        with pytest.raises(
+            InputError, match=r"^3 rows cannot be used:\n  .*train\.jsonl:1: not JSON .*\n  .*:2: a row must be"
+        ) as e:
+            run_stage(
+                {
+                    "name": "gsm8k",
+                    **{s: str(tmp_path / f"{s}.jsonl") for s in rows if s != "test"},
+                    "test": str(tmp_path / "validation.jsonl"),
+                },
+                tmp_path / "o",
+            )
+        assert "more" not in str(e.value)
+
+    def test_it_is_said_what_rows_are_taken_for(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        parts = {
+            "train": shape_files.chat()[:30],
+            "validation": shape_files.sharegpt()[30:45],
+            "test": shape_files.columns()[45:],
+        }
+        places = {split: str(tmp_path / f"{split}.jsonl") for split in parts}
+        for split, rows in parts.items():
+            Path(places[split]).write_text(shape_files.as_json_lines(rows))
+        options = {"scorer": "exact", "description": "Name the topic."}
+        run_stage({"name": "custom", "options": options, **places}, tmp_path / "out")
+        said = "  rows are read as OpenAI chat: the last turn of the assistant in 'messages' is the answer\n"
+        assert capsys.readouterr().err.count(said) == 1
+
+    def test_ids_that_repeat_are_no_ids(self, tmp_path: Path) -> None:
+        shape_files.write("gaps.jsonl", tmp_path)
+        rows = shape_files.gaps()
+        for split, part in (("train", rows[:30]), ("validation", rows[30:45]), ("test", rows[45:])):
+            (tmp_path / f"{split}.jsonl").write_text(shape_files.as_json_lines([*part, part[0]]))
+        places = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}
+        out = run_stage({"name": "custom", "options": {"scorer": "exact", "description": "d"}, **places}, tmp_path / "out")
+        names = ids(train_of(out))
+        assert len(set(names)) == len(names) == 31 and all(name.startswith("train-") for name in names)
+
+    def test_turns_before_the_last_are_part_of_what_is_compared(self, tmp_path: Path) -> None:
+        """The same words after one conversation are not those after another."""
+        turns = ["user", "assistant", "user", "assistant"]
+
+        def rows(numbers: range) -> str:
+            asked = "Please tell me now what it is about."
+            texts = [[shape_files.complaint(n), "Hm.", asked, shape_files.topic(n)] for n in numbers]
+            return shape_files.as_json_lines(
+                [{"messages": [{"role": r, "content": t} for r, t in zip(turns, said, strict=True)]} for said in texts]
+            )
+
+        for split, numbers in (("train", range(20)), ("validation", range(20, 32)), ("test", range(32, 40))):
+            (tmp_path / f"{split}.jsonl").write_text(rows(numbers))
+        places = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "validation", "test")}
+        out = run_stage({"name": "custom", "options": {"scorer": "exact", "description": "d"}, **places}, tmp_path / "out")
+        assert len(train_of(out)) == 20
 
     def test_a_broken_line(self, prepare: Callable[..., Path], tmp_path: Path) -> None:
         (tmp_path / "broken.jsonl").write_text(json.dumps(word_problem(1)) + '\n{"question": "How')

@@ -4,6 +4,7 @@ from typing import Any
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.columns import options_in
 from pada_agent.components.core.tasks.multiple_choice import LETTERS, letter_of, score_letter
 from pada_agent.components.core.tasks.scorers.scorer import Scorer
 from pada_agent.components.core.tasks.task import CodeRunner
@@ -13,11 +14,11 @@ class Choice(Scorer):
     """`choices` are the options' texts, `answer` is the letter."""
 
     def read(self, raw: Fields, key: str) -> Fields:
-        choices = raw.get(self.options.choices)
-        if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
-            raise InputError(f"{self.options.choices}: must be a list of two to five options")
-        texts = [str(choice) for choice in choices]
-        return {"answer": _letter(texts, raw.get(key), key), "choices": texts}
+        options = options_in(raw, raw.get(key), self.options.choices)
+        if not 2 <= len(options.texts) <= len(LETTERS) or not all(options.texts):
+            name = self.options.choices or "choices"
+            raise InputError(f"{name}: must be a list of two to {len(LETTERS)} options, none of them empty")
+        return {"answer": _letter(options.texts, options.key, key), "choices": options.texts}
 
     def complaint(self, fields: Fields) -> str:
         return ""

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, field_validator
 
-from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.columns import text_of
 from pada_agent.components.core.tasks.scorers.f1 import word_f1
 from pada_agent.components.core.tasks.scorers.json_values import Call, Unreadable, all_calls, answer, calls, parsed, values
 from pada_agent.components.core.tasks.scorers.scorer import Scorer
@@ -43,9 +43,8 @@ class Json(Scorer):
     Solved: ClassVar[type[Solution]] = JsonSolution
 
     def read(self, raw: Fields, key: str) -> Fields:
-        if raw.get(key) is None:
-            raise InputError(f"{key}: is missing")
-        return {"answer": as_text(raw[key]), "choices": []}
+        value = raw.get(key)  # a list is one answer here
+        return {"answer": text_of(raw, key) if value is None else as_text(value), "choices": []}
 
     def complaint(self, fields: Fields) -> str:
         try:

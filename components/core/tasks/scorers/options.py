@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-NEEDS = {"choices": "multiple_choice", "regex": "regex", "python": "python"}  # option -> the scorer that needs it
+NEEDS = {"regex": "regex", "python": "python"}  # option -> the scorer that needs it
 TAKES = {  # option -> the scorers that may be given it
+    "choices": ("multiple_choice",),
     "labels": ("exact",),
     "fractions": ("numeric",),
     "threshold": ("f1", "rouge", "json"),
@@ -32,7 +33,7 @@ class ScorerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python", "f1", "rouge", "json"]
-    choices: str = Field(default="", description="field with the list of options, for multiple_choice")
+    choices: str = Field(default="", description="field with the options, for multiple_choice; empty: found by its name")
     labels: Annotated[dict[str, str], BeforeValidator(_without_meaning)] = Field(
         default={}, description="all answers there are, where exact sorts rows into a few kinds; or a mapping: answer to meaning"
     )

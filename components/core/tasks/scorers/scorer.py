@@ -1,14 +1,15 @@
 """What a scorer of the custom task is: how an answer is read from a row, found in an output, and compared.
 
-Every file beside this one holds one. `fields` are a row's, with `answer` and `choices` as `read` left them.
+Every file beside this one holds one. `fields` are a row's, with `answer` and `choices` as `read` left them; against which of
+several accepted answers an output is scored, the task says (`accepted`).
 """
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields, Score
+from pada_agent.components.core.tasks.columns import accepted
 from pada_agent.components.core.tasks.scorers.options import ScorerOptions
 from pada_agent.components.core.tasks.task import CodeRunner, Solution
 
@@ -25,8 +26,12 @@ class Scorer(ABC):
         self.options = options
 
     def read(self, raw: Fields, key: str) -> Fields:
-        """`answer` and `choices` of a row as published, whose answer is at `key`. Raises InputError that names the field."""
-        return {"answer": text_at(raw, key), "choices": []}
+        """`answer` and `choices` of a row as published, whose answer is at `key`; in `also` what is accepted beside it.
+
+        Raises InputError that names the field.
+        """
+        answer, *also = accepted(raw, key)
+        return {"answer": answer, "choices": []} | ({"also": also} if also else {})
 
     @abstractmethod
     def complaint(self, fields: Fields) -> str:
@@ -69,11 +74,3 @@ class Finding(Scorer):
 def verdict(found: str, gold: str, correct: bool, **more: Any) -> Score:
     """Of an answer that was found."""
     return Score(correct=correct, valid=True, predicted=found, detail="" if correct else f"'{found}' instead of '{gold}'", **more)
-
-
-def text_at(raw: Fields, key: str) -> str:
-    """A field of a row as text. Raises InputError that names it."""
-    value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise InputError(f"{key}: {'is missing' if value is None else 'must be a text or a number'}")
-    return str(value)

@@ -60,6 +60,36 @@ def test_the_letter_is_read(output: str, letter: str) -> None:
     assert read_letter(output) == letter
 
 
+@pytest.mark.parametrize(
+    ("output", "options", "letter"),
+    [
+        ("The best answer is J.", 10, "J"),
+        ("the answer is (i)", 10, "I"),
+        ("I", 10, "I"),
+        ("I is right", 10, "I"),
+        ("I think it is G", 10, "G"),
+        ("I'd say H", 10, "H"),
+        ("'I'", 10, "I"),
+        ("The answer is I think G", 10, "G"),
+        ("A dog and I saw it", 10, ""),
+        ("Z", 26, "Z"),
+        ("The best answer is J.", 4, ""),
+        ("K", 10, ""),
+        ("I would take option C here", 10, "C"),
+    ],
+)
+def test_letters_of_more_options(output: str, options: int, letter: str) -> None:
+    assert read_letter(output, options) == letter
+
+
+def test_as_many_options_as_there_are_letters() -> None:
+    options = [f"item {n}" for n in range(26)]
+    assert score_letter(options, "Z", "The best answer is Z.").correct
+    written, letter = arrange("J. jam", [f"{'ABCDEFGHI'[n]}. item {n}" for n in range(9)], "key")
+    assert sorted(written) == ["item 0", "item 1", "item 2", "item 3", "item 4", "item 5", "item 6", "item 7", "item 8", "jam"]
+    assert written["ABCDEFGHIJ".index(letter)] == "jam"
+
+
 @given(st.text(max_size=40), st.sampled_from("ABCDE"))
 def test_a_stated_answer_wins_over_what_stands_before(before: str, letter: str) -> None:
     assert read_letter(f"{before}\nThe best answer is {letter}.") == letter
