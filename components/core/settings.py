@@ -49,6 +49,13 @@ class SlmSettings(Section):
     max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantization: Literal["none", "nf4"] = Field(
+        default="none",
+        description="nf4: weights of 4 bits by bitsandbytes, in training (QLoRA, arXiv 2305.14314) and in evaluation; needs CUDA",
+    )
+
+
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
 
 
 class TrainSettings(Section):
@@ -63,6 +70,18 @@ class TrainSettings(Section):
     accumulate: int = Field(default=4, ge=1, description="micro batches per optimizer step")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     clip: float = Field(default=1.0, gt=0)
+    target_modules: Literal["all-linear"] | Annotated[tuple[ModuleName, ...], Field(min_length=1)] = Field(
+        default="all-linear", description="linear layers that get an adapter, by name, e.g. [q_proj, v_proj]"
+    )
+    use_dora: bool = Field(
+        default=False, description="DoRA, arXiv 2402.09353: directions and magnitudes apart; slower, and vLLM serves no such adapter"
+    )
+    use_rslora: bool = Field(
+        default=False, description="scale adapters by alpha / sqrt(rank) in place of alpha / rank, arXiv 2312.03732"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations again in the backward pass: less memory, a third more time, same losses"
+    )
     checkpoints: int = Field(default=5, ge=0, description="checkpoints per run, for resuming; 0 is none")
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from pada_agent.components.core.records import Record
+from pada_agent.components.core.settings import TrainSettings
 from pada_agent.components.core.tasks.task import Message
 
 ADAPTER_FILE = "adapter_config.json"  # in every PEFT adapter; of ours it is published last
@@ -33,6 +34,9 @@ class Training(BaseModel):
     source: str = Field(description="where the base model came from, and its hash")
     device: str
     dtype: str
+    quantization: str = Field(default="none", description="of the base model's weights, as slm.quantization")
+    train: TrainSettings
+    processes: int = Field(default=1, description="that shared each step's rows, one for each GPU")
     seed: int
     steps: int = Field(description="optimizer steps")
     epochs: float = Field(description="passes over the rows that were trained on")

@@ -35,6 +35,11 @@ from pada_agent.pipelines.local.held_folder import held
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
 _REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_seconds", "mode", "batch_discount"})
+# Settings that came later, by section: at their default they are as if they were not there, and a run begun before goes on.
+_LATER = {
+    "slm": {"quantization": "none"},
+    "train": {"target_modules": "all-linear", "use_dora": False, "use_rslora": False, "gradient_checkpointing": False},
+}
 _BLOCK = 1 << 20
 
 
@@ -69,6 +74,9 @@ def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
     What is left empty is not there, so that a run begun before there was such a setting goes on.
     """
     kept = dict(settings)
+    for section, later in _LATER.items():
+        if isinstance(kept.get(section), dict):
+            kept[section] = {key: value for key, value in kept[section].items() if key not in later or value != later[key]}
     for role in ("teacher", "judge"):
         if isinstance(kept.get(role), dict):
             kept[role] = {key: value for key, value in kept[role].items() if key not in _REACH and value not in ("", {}, None)}

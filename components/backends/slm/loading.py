@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
     dtype = _dtype(settings.dtype, device)
     folder = dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path
     check_fits(settings.model, folder, dtype)
+    quantized = four_bits(device, dtype) if settings.quantization == "nf4" else {}
     try:
-        model, tokenizer = _load(folder, dtype, device)
+        model, tokenizer = _load(folder, dtype, device, quantized)
         stops = getattr(model.generation_config, "eos_token_id", None)
         chat = ChatFormat(tokenizer, [] if stops is None else [stops] if isinstance(stops, int) else stops)
     except PadaError as e:
@@ -58,7 +60,7 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.decode([chat.end_of_turn])
     if adapter is not None:
-        model = _with_adapter(model, adapter, settings.model)
+        model = _with_adapter(model, adapter, settings)
     return Slm(model.eval(), chat, source, device, dtype)
 
 
@@ -128,23 +130,47 @@ def _no_bars() -> None:
     quiet()
 
 
-def _load(folder: Path, dtype: str, device: str) -> tuple[Any, Any]:
+def _load(folder: Path, dtype: str, device: str, quantized: dict[str, Any]) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _no_bars()
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
-    return model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, **quantized)
+    return model if quantized else model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _with_adapter(model: Any, adapter: Path, name: str) -> Any:
+def four_bits(device: str, dtype: str) -> dict[str, Any]:
+    """How transformers is told to load weights in NF4, quantised twice as in QLoRA. Raises ModelError where it cannot."""
+    import torch
+
+    if device != "cuda":
+        raise ModelError("slm.quantization is nf4, but there is no CUDA device here, or slm.device is cpu; leave quantization out")
+    if find_spec("bitsandbytes") is None:
+        raise ModelError("slm.quantization: nf4 needs bitsandbytes; install it with: pip install 'pada-agent[qlora]'")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def _with_adapter(model: Any, adapter: Path, settings: SlmSettings) -> Any:
     from peft import PeftModel
 
-    facts = adapter / "train.json"
+    file, name = adapter / "train.json", settings.model
     try:
-        trained_on = json.loads(facts.read_text()).get("base_model", name) if facts.exists() else name
-        if trained_on != name:
+        facts = json.loads(file.read_text()) if file.exists() else {}
+        if (trained_on := facts.get("base_model", name)) != name:
             raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
+        if (trained_as := facts.get("quantization", "none")) != settings.quantization and facts:
+            raise ModelError(
+                f"adapter {adapter}: trained with slm.quantization: {trained_as}, which is {settings.quantization} now; "
+                "it was fitted to the rounded weights"
+            )
         return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, KeyError, RuntimeError) as e:
         raise ModelError(f"adapter {adapter}: does not fit {name} ({_first_line(e)})") from e

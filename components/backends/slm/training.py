@@ -17,18 +17,15 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from pada_agent.components.backends.files import room_at
 from pada_agent.components.backends.progress import track
-from pada_agent.components.backends.record_files import read_json, write_json
+from pada_agent.components.backends.slm.adapters import name_base, prove_change, with_lora
 from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
-from pada_agent.components.backends.slm.cpu.causal_attention import use_causal_blocks
-from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
-from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.cpu.packed_rows import PACKED, can_pack, pack
 from pada_agent.components.backends.slm.loading import Slm, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import TrainLora
-from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Training
+from pada_agent.components.core.slm_interface import Example, Training
 
 
 def fit(
@@ -46,7 +43,7 @@ def fit(
     batch = settings.train.micro_batch * settings.train.accumulate
     steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
     order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
-    model = _with_lora(slm, settings)
+    model = with_lora(slm, settings.train)
     resume = checkpoints.resume(_identity(rows, settings, steps, slm))
     trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
     watch = Watch(checkpoints)
@@ -60,13 +57,16 @@ def fit(
         raise ModelError(f"training diverged: the loss is not a number at step {_first_bad(losses)}; lower train.learning_rate")
     if trainer.args.should_save:
         model.save_pretrained(adapter)
-        _name_base(adapter, settings.slm.model)
-        _prove_change(slm, model, rows, adapter)
+        name_base(adapter, settings.slm.model)
+        prove_change(slm, model, rows, adapter)
     return Training(
         base_model=settings.slm.model,
         source=str(slm.source),
         device=slm.device,
         dtype=slm.dtype,
+        quantization=settings.slm.quantization,
+        train=settings.train,
+        processes=trainer.args.world_size,
         seed=settings.seed,
         steps=steps,
         epochs=round(len(order) / len(rows), 3),
@@ -77,15 +77,6 @@ def fit(
         dropped_too_long=dropped,
         changed_outputs=True,
     )
-
-
-def _name_base(adapter: Path, name: str) -> None:
-    """PEFT writes where the base model lay on this machine; who takes the adapter on needs its name.
-
-    Not before it saves: it would ask the hub for a model of that name, at each checkpoint too.
-    """
-    config = adapter / ADAPTER_FILE
-    write_json(config, {**read_json(config), "base_model_name_or_path": name})
 
 
 def _first_bad(losses: Sequence[float]) -> int:
@@ -106,8 +97,9 @@ class CompletionTrainer(Trainer):
         self._rows = len(rows)
         self._checkpoints = checkpoints
         # One process only: DistributedDataParallel expects one forward pass for each backward.
-        self._share = arguments.world_size == 1 and can_share(model)
-        self._pack = self._share and slm.device == "cpu" and can_pack(model)
+        sharing = arguments.world_size == 1 and can_share(model)
+        self._share = sharing and not arguments.gradient_checkpointing  # which keeps no keys and values for a second pass
+        self._pack = sharing and slm.device == "cpu" and can_pack(model)
         self._positions: Any = None
         slm.model.get_output_embeddings().register_forward_pre_hook(self._select)
 
@@ -118,9 +110,11 @@ class CompletionTrainer(Trainer):
         """Sum of the cross entropy at the positions that predict a completion token, over the step's completion tokens."""
         targets = inputs["labels"][:, 1:]
         wanted = targets != NO_LOSS
-        prefix = int(inputs["prefix"]) if self._share else 0
+        prefix, (rows, length) = int(inputs["prefix"]), inputs["labels"].shape
+        packed = self._pack and prefix > 0 and prefix + rows * (length - prefix) <= PACKED
+        prefix = prefix if packed or self._share else 0
         own = functional.pad(wanted, (0, 1))[:, prefix:]
-        if prefix and self._pack and prefix + own.numel() <= PACKED:
+        if packed:
             call = pack(inputs["input_ids"], prefix)
             self._positions = functional.pad(own.flatten(), (prefix, 0))[None]
         else:
@@ -158,22 +152,6 @@ def _after_prefix(model: Any, tokens: Any, prefix: int) -> dict[str, Any]:
     return {"input_ids": tokens[:, prefix:], cache_word(model): cache, "position_ids": positions}
 
 
-def _with_lora(slm: Slm, settings: TrainLora) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    if slm.device == "cpu":
-        use_causal_blocks(slm.model)
-        slm.model.requires_grad_(False)
-        use_lean_blocks(slm.model)
-    train = settings.train
-    lora = LoraConfig(
-        r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    model = get_peft_model(slm.model, lora)
-    use_lean_layers(model)
-    return model
-
-
 def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
     train = settings.train
     arguments = TrainingArguments(
@@ -186,6 +164,8 @@ def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoin
         warmup_steps=int(train.warmup * steps),
         weight_decay=0.0,
         max_grad_norm=train.clip,
+        gradient_checkpointing=train.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},  # the other kind wants gradients of the frozen embeddings
         optim="adamw_torch",
         seed=settings.seed,
         save_strategy="steps" if train.checkpoints else "no",
@@ -218,24 +198,3 @@ def _identity(rows: Sequence[TokenRow], settings: TrainLora, steps: int, slm: Sl
     """What must be the same for a checkpoint to be of this run."""
     parts = [settings.model_dump_json(), str(steps), str(slm.source), slm.dtype, *(f"{r.id}{r.tokens}" for r in rows)]
     return "\n".join(parts)
-
-
-def _prove_change(slm: Slm, model: Any, rows: Sequence[TokenRow], adapter: Path) -> None:
-    """Load the adapter as evaluate_slm will and compare logits with the base model's. Raises ModelError if they agree."""
-    from peft import load_peft_weights, set_peft_model_state_dict
-
-    set_peft_model_state_dict(model, load_peft_weights(str(adapter), device=slm.device))
-    model.eval()
-    with torch.inference_mode():
-        for row in rows[:4]:
-            tokens = torch.tensor([row.tokens[: row.prompt]], device=slm.device)
-            tuned = model(input_ids=tokens).logits[:, -1].float()
-            with model.disable_adapter():
-                base = model(input_ids=tokens).logits[:, -1].float()
-            if not torch.isfinite(tuned).all():
-                raise ModelError(
-                    f"the trained adapter gives logits that are not numbers (row {row.id}); lower train.learning_rate"
-                )
-            if (tuned - base).abs().max() > 1e-3:
-                return
-    raise ModelError("the trained adapter does not change the model's outputs; check train.learning_rate and train.epochs")

@@ -84,7 +84,7 @@ def test_fit_gets_chats_and_answers_of_all_rows(settings, data):
     def fit(examples):
         seen.extend(examples)
         common = {"base_model": "m", "source": "s", "device": "cpu", "dtype": "float32", "seed": 0, "steps": 1, "epochs": 1.0}
-        return Training(**common, losses=[1.0], seconds=1, trained_tokens=1, changed_outputs=True)
+        return Training(**common, train=settings.train, losses=[1.0], seconds=1, trained_tokens=1, changed_outputs=True)
 
     facts = train("a", task, rows, [synthetic(NEW)], None, fit)
     assert [e.id for e in seen] == [*(r.id for r in rows), "s-1"]

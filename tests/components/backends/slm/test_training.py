@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from pada_agent.components.backends.record_files import read_json, write_json
-from pada_agent.components.backends.slm import training as lora_training
+from pada_agent.components.backends.slm import adapters
 from pada_agent.components.backends.slm.checkpoints import Checkpoints
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import load_slm
@@ -46,11 +46,10 @@ def settings(model: Path, **train) -> TrainLora:
 SQUAD = {"name": "squad", "train": "-", "validation": "-", "test": "-"}
 
 
-def run(tmp_path: Path, model: Path, rows=None, name="a", max_steps=0, **train):
-    adapter = tmp_path / name
-    made = fit(
-        rows or examples(), settings(model, **train), adapter, Checkpoints(str(tmp_path / f"{name}.checkpoints")), max_steps
-    )
+def run(tmp_path: Path, model: Path, rows=None, name="a", max_steps=0, slm=None, **train):
+    adapter, chosen = tmp_path / name, settings(model, **train)
+    chosen = chosen.model_copy(update={"slm": slm or chosen.slm})
+    made = fit(rows or examples(), chosen, adapter, Checkpoints(str(tmp_path / f"{name}.checkpoints")), max_steps)
     return made, adapter
 
 
@@ -62,7 +61,9 @@ def plain_losses(model: Path, chosen: TrainLora, rows: list[TokenRow], steps: in
     train = chosen.train
     set_seed(chosen.seed)
     slm = load_slm(chosen.slm)
-    lora = LoraConfig(r=train.rank, lora_alpha=train.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    which = train.target_modules if isinstance(train.target_modules, str) else list(train.target_modules)
+    kind = {"use_dora": train.use_dora, "use_rslora": train.use_rslora, "target_modules": which, "task_type": "CAUSAL_LM"}
+    lora = LoraConfig(r=train.rank, lora_alpha=train.alpha, lora_dropout=0.0, **kind)
     peft = get_peft_model(slm.model, lora).train()
     weights = [p for p in peft.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=train.learning_rate, weight_decay=0.0)
@@ -102,8 +103,8 @@ def test_without_attention_in_blocks_losses_are_the_same(tmp_path, tiny_slm, mon
     for system in (SYSTEM, None):
         blocks, _ = run(tmp_path, tiny_slm, examples(system), name=f"blocks-{bool(system)}")
         with monkeypatch.context() as patched:  # as on a GPU
-            patched.setattr(lora_training, "use_causal_blocks", lambda model: None)
-            patched.setattr(lora_training, "use_lean_blocks", lambda model: None)
+            patched.setattr(adapters, "use_causal_blocks", lambda model: None)
+            patched.setattr(adapters, "use_lean_blocks", lambda model: None)
             plain, _ = run(tmp_path, tiny_slm, examples(system), name=f"plain-{bool(system)}")
         assert blocks.losses == pytest.approx(plain.losses, rel=2e-5)
 
