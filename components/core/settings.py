@@ -42,19 +42,6 @@ class TaskSettings(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="options of the task, e.g. the database of text_to_sql")
 
 
-class SlmSettings(Section):
-    """The small language model."""
-
-    model: str = Field(description="directory, .gguf file, gs://, s3:// or minio:// URI, or hub id")
-    max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    quantization: Literal["none", "nf4"] = Field(
-        default="none",
-        description="nf4: weights of 4 bits by bitsandbytes, in training (QLoRA, arXiv 2305.14314) and in evaluation; needs CUDA",
-    )
-
-
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
 
 
@@ -88,6 +75,9 @@ class TrainSettings(Section):
 class EvaluateSettings(Section):
     """Greedy generation and scoring."""
 
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="what answers here; vllm: vLLM on a GPU, where it is installed, with other rounding"
+    )
     batch: int = Field(default=16, ge=1, description="rows generated at once")
     max_new_tokens: int = Field(default=0, ge=0, description="0: as the task says")
     collapse_share: float = Field(
@@ -200,6 +190,44 @@ def whole_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [whole_numbers(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+class SlmEndpoint(LlmSettings):
+    """A server with the SLM, asked in plain text and greedily. It answers for the untuned model; for adapters, see below."""
+
+    adapter_folder: str = Field(
+        default="",
+        description="folder that vLLM's server sees at the same absolute path: adapters are put there and loaded by its "
+        "/v1/load_lora_adapter; empty: adapters answer here",
+    )
+
+    @model_validator(mode="after")
+    def _a_server_of_its_own(self) -> "SlmEndpoint":
+        if self.base_url in ("", EMBEDDED):
+            raise ValueError("base_url: give the URL of the server that has the SLM, e.g. http://127.0.0.1:8000/v1")
+        if self.mode == "batch":
+            raise ValueError("mode: batch is for teacher and judge; leave it out here")
+        if self.max_tokens != LlmSettings.model_fields["max_tokens"].default:
+            raise ValueError("max_tokens: answers are as long as evaluate.max_new_tokens says; leave it out here")
+        if self.adapter_folder and not self.adapter_folder.startswith("/"):
+            raise ValueError(f"adapter_folder: {self.adapter_folder} is no absolute path, by which two machines may see one folder")
+        return self
+
+
+class SlmSettings(Section):
+    """The small language model."""
+
+    model: str = Field(description="directory, .gguf file, gs://, s3:// or minio:// URI, or hub id")
+    max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantization: Literal["none", "nf4"] = Field(
+        default="none",
+        description="nf4: weights of 4 bits by bitsandbytes, in training (QLoRA, arXiv 2305.14314) and in evaluation; needs CUDA",
+    )
+    endpoint: SlmEndpoint | None = Field(
+        default=None, description="a server that has `model` answers for it in evaluation; trained is `model` itself, here"
+    )
 
 
 class AnalyzeSettings(Section):
@@ -369,6 +397,18 @@ class Settings(Section):
         default="",
         description="an earlier run, named as in analyze.patterns_from: the report says what became of its patterns",
     )
+
+    @model_validator(mode="after")
+    def _student_fits(self) -> "Settings":
+        served = "slm.endpoint.adapter_folder" if self.slm.endpoint and self.slm.endpoint.adapter_folder else ""
+        on_vllm = "evaluate.engine: vllm" if self.evaluate.engine == "vllm" else served
+        if on_vllm and self.train.use_dora:
+            raise ValueError(f"train.use_dora: vLLM serves no such adapter; leave it out, or {on_vllm}")
+        if self.evaluate.engine == "vllm" and self.slm.quantization != "none":
+            raise ValueError(f"slm.quantization: {self.slm.quantization} is rounded otherwise by vLLM; leave it out, or {on_vllm}")
+        if self.evaluate.engine == "vllm" and self.slm.device == "cpu":
+            raise ValueError("slm.device: cpu, but evaluate.engine: vllm needs a GPU; leave one of them out")
+        return self
 
 
 class PrepareData(Section):

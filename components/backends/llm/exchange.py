@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pada_agent.components.backends.llm.ledger.calls import Call, call_key
-from pada_agent.components.backends.llm.reply import CUT_OFF, Reading, read_reply
+from pada_agent.components.backends.llm.reply import CUT_OFF, MISPLACED, Reading, read_reply
 from pada_agent.components.backends.llm.thoughts import without_thoughts
 from pada_agent.components.core.llm_interface import LlmReply, LlmRequest
 from pada_agent.components.core.tasks.task import Message
@@ -54,6 +54,8 @@ class Exchange(Generic[T]):
 
     def hear(self, call: Call) -> Reading[T]:
         """Take a reply: either the exchange is over and has its `reply`, or there is more to ask."""
+        if not self.schema:
+            return self._hear_text(call)
         reading = read_reply(call.text, call.finish, self.schema, self.request.parse, call.reasoning)
         if reading.kind:
             self.troubles.append(reading.kind)
@@ -65,6 +67,21 @@ class Exchange(Generic[T]):
             self.fail(f"{times}; the last: {reading.error}{room}")
         else:
             self._ask_again(call.reasoning or call.text, reading)
+        return reading
+
+    def _hear_text(self, call: Call) -> Reading[T]:
+        """Whatever came is the answer, also if it is empty or as long as it may be; a thought in its place is none."""
+        error = MISPLACED if call.reasoning and not call.text.strip() else ""
+        if call.finish in CUT_OFF and call.output_tokens < self.max_tokens // 2:  # half: some servers do not count, and it is a guess
+            error = (
+                f"the server cut the answer after {call.output_tokens} of {self.max_tokens} tokens: its context is full; give it "
+                "a longer one, or lower evaluate.max_new_tokens"
+            )
+        if error:
+            self.fail(error)
+            return Reading(kind="cut off", error=error)
+        reading = Reading(self.request.parse(call.text), fits=True)
+        self.reply = LlmReply(reading.value, self.key)
         return reading
 
     def fail(self, error: str, unasked: bool = False) -> None:

@@ -1,6 +1,5 @@
 """Loads the small language model: weights, tokenizer, chat format, on the device and in the type that suit the machine."""
 
-import json
 import os
 import sys
 from contextlib import suppress
@@ -12,10 +11,11 @@ from typing import Any
 from pada_agent.components.backends.files import whole_directory
 from pada_agent.components.backends.models.sources import ModelSource, cache_root, content_hash, find_model
 from pada_agent.components.backends.progress import notice
+from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.slm.chat_format import ChatFormat
 from pada_agent.components.backends.slm.memory import check_fits
 from pada_agent.components.backends.temporary import OwnFolder, remove_leftovers
-from pada_agent.components.core.errors import ModelError, PadaError
+from pada_agent.components.core.errors import InputError, ModelError, PadaError
 from pada_agent.components.core.settings import SlmSettings
 
 
@@ -32,8 +32,7 @@ class Slm:
     @property
     def context(self) -> int:
         """Tokens that prompt and answer may have together."""
-        config = self.model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", 0) or sys.maxsize)
+        return _context(self.model.config)
 
 
 def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
@@ -43,25 +42,69 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
     """
     import torch
 
-    source = find_model(settings.model)
-    device = _device(settings.device)
-    dtype = _dtype(settings.dtype, device)
-    folder = dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path
+    source, folder, device, dtype = _located(settings)
     check_fits(settings.model, folder, dtype)
     quantized = four_bits(device, dtype) if settings.quantization == "nf4" else {}
     try:
         model, tokenizer = _load(folder, dtype, device, quantized)
-        stops = getattr(model.generation_config, "eos_token_id", None)
-        chat = ChatFormat(tokenizer, [] if stops is None else [stops] if isinstance(stops, int) else stops)
+        chat = _chat(tokenizer, model.generation_config)
     except PadaError as e:
         raise type(e)(f"model {settings.model}: {e}") from e
     except (OSError, ValueError, KeyError, RuntimeError, torch.OutOfMemoryError) as e:
         raise ModelError(f"model {settings.model}: cannot be loaded from {folder} ({_first_line(e)})") from e
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.decode([chat.end_of_turn])
     if adapter is not None:
         model = _with_adapter(model, adapter, settings)
     return Slm(model.eval(), chat, source, device, dtype)
+
+
+@dataclass(frozen=True)
+class Chat:
+    """What another engine needs of a model: its folder, type and context, and how chats are written as tokens for it."""
+
+    chat: ChatFormat
+    source: ModelSource
+    folder: Path
+    dtype: str
+    context: int
+
+
+def load_chat(settings: SlmSettings) -> Chat:
+    """The model of `settings` without its weights. Raises ModelError."""
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    source, folder, _, dtype = _located(settings)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        try:
+            ends = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        except OSError:  # there is none: then transformers too takes what the model's own says
+            ends = GenerationConfig.from_model_config(config)
+        chat = _chat(AutoTokenizer.from_pretrained(folder, local_files_only=True), ends)
+    except PadaError as e:
+        raise type(e)(f"model {settings.model}: {e}") from e
+    except (OSError, ValueError, KeyError) as e:
+        raise ModelError(f"model {settings.model}: cannot be read from {folder} ({_first_line(e)})") from e
+    return Chat(chat, source, folder, dtype, _context(config))
+
+
+def _located(settings: SlmSettings) -> tuple[ModelSource, Path, str, str]:
+    """Where the model came from, the folder of its weights, device and type."""
+    source = find_model(settings.model)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device)
+    return source, dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path, device, dtype
+
+
+def _chat(tokenizer: Any, generation: Any) -> ChatFormat:
+    stops = getattr(generation, "eos_token_id", None)
+    chat = ChatFormat(tokenizer, [] if stops is None else [stops] if isinstance(stops, int) else stops)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.decode([chat.end_of_turn])
+    return chat
+
+
+def _context(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or sys.maxsize)
 
 
 def dense_folder(source: ModelSource, dtype: str) -> Path:
@@ -158,22 +201,27 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
+def check_adapter(adapter: Path, settings: SlmSettings) -> None:
+    """Raises ModelError for an adapter that was trained on another model than that of `settings`, or on other weights of it."""
+    file, name = adapter / "train.json", settings.model
+    facts = read_json(file) if file.exists() else {}
+    if (trained_on := facts.get("base_model", name)) != name:
+        raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
+    if facts and (trained_as := facts.get("quantization", "none")) != settings.quantization:
+        raise ModelError(
+            f"adapter {adapter}: trained with slm.quantization: {trained_as}, which is {settings.quantization} now; "
+            "it was fitted to the rounded weights"
+        )
+
+
 def _with_adapter(model: Any, adapter: Path, settings: SlmSettings) -> Any:
     from peft import PeftModel
 
-    file, name = adapter / "train.json", settings.model
     try:
-        facts = json.loads(file.read_text()) if file.exists() else {}
-        if (trained_on := facts.get("base_model", name)) != name:
-            raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
-        if (trained_as := facts.get("quantization", "none")) != settings.quantization and facts:
-            raise ModelError(
-                f"adapter {adapter}: trained with slm.quantization: {trained_as}, which is {settings.quantization} now; "
-                "it was fitted to the rounded weights"
-            )
+        check_adapter(adapter, settings)
         return PeftModel.from_pretrained(model, str(adapter))
-    except (OSError, ValueError, KeyError, RuntimeError) as e:
-        raise ModelError(f"adapter {adapter}: does not fit {name} ({_first_line(e)})") from e
+    except (InputError, OSError, ValueError, KeyError, RuntimeError) as e:
+        raise ModelError(f"adapter {adapter}: does not fit {settings.model} ({_first_line(e)})") from e
 
 
 def _device(wanted: str) -> str:
