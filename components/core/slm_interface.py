@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Record
 from pada_agent.components.core.settings import TrainSettings
 from pada_agent.components.core.tasks.task import Message
@@ -46,6 +47,21 @@ class Training(BaseModel):
     trained_tokens: int = Field(description="completion tokens with loss, over all steps")
     dropped_too_long: list[str] = Field(default_factory=list, description="ids of rows above slm.max_length")
     changed_outputs: bool = Field(description="the saved adapter changes the logits; a run that proves it not is an error")
+
+
+def step_shares(train: TrainSettings, processes: int) -> tuple[int, int]:
+    """Micro batch and micro batches a step of each of so many processes, which together have the step's rows and no more.
+
+    Raises InputError where they cannot have equally many.
+    """
+    rows, rest = divmod(train.micro_batch * train.accumulate, processes)
+    if rest:
+        raise InputError(
+            f"train.micro_batch x train.accumulate is {train.micro_batch} x {train.accumulate} rows a step, which {processes} "
+            "processes, one for each GPU, cannot share equally; take a multiple, or fewer GPUs for train_lora"
+        )
+    micro = max(size for size in range(1, train.micro_batch + 1) if rows % size == 0)
+    return micro, rows // micro
 
 
 class Fit(Protocol):

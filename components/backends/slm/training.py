@@ -23,9 +23,9 @@ from pada_agent.components.backends.slm.cpu.packed_rows import PACKED, can_pack,
 from pada_agent.components.backends.slm.loading import Slm, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
-from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import TrainLora
-from pada_agent.components.core.slm_interface import Example, Training
+from pada_agent.components.core.slm_interface import Example, Training, step_shares
 
 
 def fit(
@@ -154,11 +154,12 @@ def _after_prefix(model: Any, tokens: Any, prefix: int) -> dict[str, Any]:
 
 def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
     train = settings.train
+    micro, accumulate = step_shares(train, int(os.environ.get("WORLD_SIZE", "1")))
     arguments = TrainingArguments(
         output_dir=str(checkpoints.folder),
         max_steps=steps,
-        per_device_train_batch_size=train.micro_batch,
-        gradient_accumulation_steps=_accumulate(train.accumulate),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulate,
         learning_rate=train.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(train.warmup * steps),
@@ -184,14 +185,6 @@ def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoin
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # more GPUs are used under torchrun; DataParallel in one process is slower than one GPU
     return arguments
-
-
-def _accumulate(wanted: int) -> int:
-    """Micro batches of one process a step, so that the step has as many rows however many processes share it."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if wanted % processes:
-        raise InputError(f"train.accumulate is {wanted}, not a multiple of the {processes} processes of torchrun")
-    return wanted // processes
 
 
 def _identity(rows: Sequence[TokenRow], settings: TrainLora, steps: int, slm: Slm) -> str:
