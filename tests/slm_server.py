@@ -18,6 +18,8 @@ from pada_agent.components.backends.slm.inference import Generator
 from pada_agent.components.core.slm_interface import Prompt
 
 BASE = "base"
+QUESTIONS = ["How many customers live in Oslo?", "city = 'Oslo'", "0123", "SELECT COUNT(*) FROM", "How many live?"]
+PROMPTS = [Prompt(id=f"test/{i}", messages=[{"role": "user", "content": text}]) for i, text in enumerate(QUESTIONS)]
 
 
 class SlmServer:

@@ -14,7 +14,7 @@ TEXT = [
 ]
 
 
-def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0) -> Path:
+def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0, width: int = 48) -> Path:
     """Write model and tokenizer as a hub folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -32,8 +32,8 @@ def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -46,8 +46,13 @@ ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
 
 
 class TrainSettings(Section):
-    """LoRA fine-tuning."""
+    """Fine-tuning, by LoRA or of all weights."""
 
+    method: Literal["lora", "full"] = Field(
+        default="lora",
+        description="full: all weights, with 16 bytes of memory for each; the model is shipped as a whole. It wants a lower "
+        "learning_rate, about 2e-5, and no rank, alpha or dropout",
+    )
     rank: int = Field(default=16, ge=1, le=512)
     alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.05, ge=0, lt=1, description="paper")
@@ -70,6 +75,13 @@ class TrainSettings(Section):
         default=False, description="compute activations again in the backward pass: less memory, a third more time, same losses"
     )
     checkpoints: int = Field(default=5, ge=0, description="checkpoints per run, for resuming; 0 is none")
+
+    @model_validator(mode="after")
+    def _adapters_alone(self) -> "TrainSettings":
+        for name in ("target_modules", "use_dora", "use_rslora"):
+            if self.method == "full" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: is of adapters, and method: full trains none; leave it out")
+        return self
 
 
 class EvaluateSettings(Section):
@@ -402,6 +414,7 @@ class Settings(Section):
     def _student_fits(self) -> "Settings":
         served = "slm.endpoint.adapter_folder" if self.slm.endpoint and self.slm.endpoint.adapter_folder else ""
         on_vllm = "evaluate.engine: vllm" if self.evaluate.engine == "vllm" else served
+        check_whole(self.train, self.slm)
         if on_vllm and self.train.use_dora:
             raise ValueError(f"train.use_dora: vLLM serves no such adapter; leave it out, or {on_vllm}")
         if self.evaluate.engine == "vllm" and self.slm.quantization != "none":
@@ -420,6 +433,14 @@ class PrepareData(Section):
     prompts: str = ""
 
 
+def check_whole(train: TrainSettings, slm: SlmSettings) -> None:
+    """Raises ValueError where all weights are to be trained and cannot be."""
+    if train.method == "full" and slm.quantization != "none":
+        raise ValueError(f"slm.quantization: weights of {slm.quantization} cannot be trained; leave it out, or train.method: full")
+    if train.method == "full" and slm.endpoint and slm.endpoint.adapter_folder:
+        raise ValueError("slm.endpoint.adapter_folder: train.method: full makes no adapters to be loaded; leave one of them out")
+
+
 class TrainLora(Section):
     """Settings of train_lora."""
 
@@ -427,6 +448,11 @@ class TrainLora(Section):
     slm: SlmSettings
     train: TrainSettings
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _trainable(self) -> "TrainLora":
+        check_whole(self.train, self.slm)
+        return self
 
 
 class EvaluateSlm(Section):

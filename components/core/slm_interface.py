@@ -11,6 +11,13 @@ from pada_agent.components.core.settings import TrainSettings
 from pada_agent.components.core.tasks.task import Message
 
 ADAPTER_FILE = "adapter_config.json"  # in every PEFT adapter; of ours it is published last
+MODEL_FILE = "config.json"  # the same of a model that was fine-tuned as a whole, which stands in the place of an adapter
+TRAINED_FILES = (ADAPTER_FILE, MODEL_FILE)
+
+
+def trained_file(train: TrainSettings) -> str:
+    """The file by which readers know that what a training left is whole."""
+    return ADAPTER_FILE if train.method == "lora" else MODEL_FILE
 
 
 class Prompt(Record):

@@ -10,7 +10,7 @@ from pada_agent.components.backends.record_files import read_records, write_json
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.settings import EvaluateSettings, EvaluateSlm
-from pada_agent.components.core.slm_interface import ADAPTER_FILE
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, MODEL_FILE
 from pada_agent.components.core.statistics import summarise
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult
@@ -34,8 +34,7 @@ def run(ex: Executor) -> None:
     def run_limited(program: str, seconds: float) -> CodeResult:
         return run_code(program, settings.evaluate.code_seconds)
 
-    adapter = ex.optional_input("adapter", ADAPTER_FILE)
-    with student(settings.slm, settings.evaluate, adapter, _ledger(ex)) as slm:
+    with student(settings.slm, settings.evaluate, _trained(ex), _ledger(ex)) as slm:
         predictions = evaluate(task, rows, slm.generate, run_limited, settings.evaluate.max_new_tokens)
     facts = {
         "name": ex.parameter("name", "") or "model",
@@ -53,6 +52,12 @@ def run(ex: Executor) -> None:
     validation = predictions.get("validation", [])
     ex.set_parameter("validation_accuracy", _accuracy(validation) if validation else NOT_EVALUATED)
     ex.finish()
+
+
+def _trained(ex: Executor) -> Path | None:
+    """The adapter, or the model that was fine-tuned as a whole in its place."""
+    folder = ex.optional_input("adapter")
+    return folder if folder and (folder / MODEL_FILE).is_file() else ex.optional_input("adapter", ADAPTER_FILE)
 
 
 def _ledger(ex: Executor) -> str:

@@ -39,7 +39,13 @@ _REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_second
 _LATER = {
     "slm": {"quantization": "none", "endpoint": None},
     "evaluate": {"engine": "transformers"},
-    "train": {"target_modules": "all-linear", "use_dora": False, "use_rslora": False, "gradient_checkpointing": False},
+    "train": {
+        "method": "lora",
+        "target_modules": "all-linear",
+        "use_dora": False,
+        "use_rslora": False,
+        "gradient_checkpointing": False,
+    },
 }
 _BLOCK = 1 << 20
 

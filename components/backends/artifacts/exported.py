@@ -79,7 +79,13 @@ def read_exported(uri: str) -> Exported:
         raise InputError(
             f"{uri}: {STATE_FILE} is not of the run that exported {pointer['folder']}; try again when that has ended"
         )
-    config, training = (_json(f"{uri}/{pointer['folder']}/{file}") for file in (ADAPTER_FILE, TRAINING))
+    training = _json(f"{uri}/{pointer['folder']}/{TRAINING}")
+    if training.get("train", {}).get("method") == "full":
+        raise InputError(
+            f"{uri}/{pointer['folder']}: a model that was fine-tuned as a whole (train.method: full), no adapter on "
+            f"{training.get('base_model')}: serve or register this folder itself as a model"
+        )
+    config = _json(f"{uri}/{pointer['folder']}/{ADAPTER_FILE}")
     return Exported(uri, name, pointer["folder"], facts, state, config, training)
 
 

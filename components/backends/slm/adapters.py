@@ -13,7 +13,7 @@ from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import Slm
 from pada_agent.components.backends.slm.training_rows import TokenRow
 from pada_agent.components.core.errors import ModelError
-from pada_agent.components.core.settings import TrainSettings
+from pada_agent.components.core.settings import TrainLora, TrainSettings
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
 
 
@@ -57,7 +57,21 @@ def _linear_layers(slm: Slm, names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def name_base(adapter: Path, name: str) -> None:
+class Adapter:
+    """A LoRA adapter on the model of `slm` is trained, and nothing else."""
+
+    def __init__(self, slm: Slm, rows: Sequence[TokenRow], settings: TrainLora) -> None:
+        self.model = with_lora(slm, settings.train)
+        self._slm, self._rows, self._base = slm, rows, settings.slm.model
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter. Raises ModelError if what was written changes nothing."""
+        self.model.save_pretrained(folder)
+        _name_base(folder, self._base)
+        _prove_change(self._slm, self.model, self._rows, folder)
+
+
+def _name_base(adapter: Path, name: str) -> None:
     """PEFT writes where the base model lay on this machine; who takes the adapter on needs its name.
 
     Not before it saves: it would ask the hub for a model of that name, at each checkpoint too.
@@ -66,7 +80,7 @@ def name_base(adapter: Path, name: str) -> None:
     write_json(config, {**read_json(config), "base_model_name_or_path": name})
 
 
-def prove_change(slm: Slm, model: Any, rows: Sequence[TokenRow], adapter: Path) -> None:
+def _prove_change(slm: Slm, model: Any, rows: Sequence[TokenRow], adapter: Path) -> None:
     """Load the adapter as evaluate_slm will and compare logits with the base model's. Raises ModelError if they agree."""
     from peft import load_peft_weights, set_peft_model_state_dict
 

@@ -17,6 +17,7 @@ from pada_agent.components.backends.slm.memory import check_fits
 from pada_agent.components.backends.temporary import OwnFolder, remove_leftovers
 from pada_agent.components.core.errors import InputError, ModelError, PadaError
 from pada_agent.components.core.settings import SlmSettings
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, MODEL_FILE
 
 
 @dataclass
@@ -36,13 +37,18 @@ class Slm:
 
 
 def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
-    """The model of `settings`, with a LoRA adapter if one is given. Raises ModelError.
+    """The model of `settings`, with a LoRA adapter if one is given, or the whole model that stands in its place.
+
+    Raises ModelError.
 
     `auto` takes CUDA where it is, and bfloat16 where the processor has instructions for it, else float32.
     """
     import torch
 
     source, folder, device, dtype = _located(settings)
+    if adapter is not None:
+        check_adapter(adapter, settings)
+        folder = adapter if is_whole(adapter) else folder
     check_fits(settings.model, folder, dtype)
     quantized = four_bits(device, dtype) if settings.quantization == "nf4" else {}
     try:
@@ -52,7 +58,7 @@ def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
         raise type(e)(f"model {settings.model}: {e}") from e
     except (OSError, ValueError, KeyError, RuntimeError, torch.OutOfMemoryError) as e:
         raise ModelError(f"model {settings.model}: cannot be loaded from {folder} ({_first_line(e)})") from e
-    if adapter is not None:
+    if adapter is not None and not is_whole(adapter):
         model = _with_adapter(model, adapter, settings)
     return Slm(model.eval(), chat, source, device, dtype)
 
@@ -68,11 +74,12 @@ class Chat:
     context: int
 
 
-def load_chat(settings: SlmSettings) -> Chat:
-    """The model of `settings` without its weights. Raises ModelError."""
+def load_chat(settings: SlmSettings, adapter: Path | None = None) -> Chat:
+    """The same as `load_slm`, but without weights. Raises ModelError."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     source, folder, _, dtype = _located(settings)
+    folder = adapter if adapter and is_whole(adapter) else folder
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         try:
@@ -85,6 +92,16 @@ def load_chat(settings: SlmSettings) -> Chat:
     except (OSError, ValueError, KeyError) as e:
         raise ModelError(f"model {settings.model}: cannot be read from {folder} ({_first_line(e)})") from e
     return Chat(chat, source, folder, dtype, _context(config))
+
+
+def is_whole(adapter: Path) -> bool:
+    """Whether this is no adapter, but a model that was fine-tuned as a whole."""
+    return (adapter / MODEL_FILE).is_file() and not (adapter / ADAPTER_FILE).is_file()
+
+
+def chosen_type(settings: SlmSettings) -> str:
+    """The type of weights that `settings` ask for, float32 or bfloat16. Raises ModelError."""
+    return _dtype(settings.dtype, _device(settings.device))
 
 
 def _located(settings: SlmSettings) -> tuple[ModelSource, Path, str, str]:
@@ -204,7 +221,10 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
 def check_adapter(adapter: Path, settings: SlmSettings) -> None:
     """Raises ModelError for an adapter that was trained on another model than that of `settings`, or on other weights of it."""
     file, name = adapter / "train.json", settings.model
-    facts = read_json(file) if file.exists() else {}
+    try:
+        facts = read_json(file) if file.exists() else {}
+    except InputError as e:
+        raise ModelError(f"adapter {adapter}: {e}") from e
     if (trained_on := facts.get("base_model", name)) != name:
         raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
     if facts and (trained_as := facts.get("quantization", "none")) != settings.quantization:
@@ -218,9 +238,8 @@ def _with_adapter(model: Any, adapter: Path, settings: SlmSettings) -> Any:
     from peft import PeftModel
 
     try:
-        check_adapter(adapter, settings)
         return PeftModel.from_pretrained(model, str(adapter))
-    except (InputError, OSError, ValueError, KeyError, RuntimeError) as e:
+    except (OSError, ValueError, KeyError, RuntimeError) as e:
         raise ModelError(f"adapter {adapter}: does not fit {settings.model} ({_first_line(e)})") from e
 
 

@@ -16,7 +16,7 @@ from pada_agent.components.backends.llm.client import OpenAiLlm, open_llm
 from pada_agent.components.backends.llm.lora_adapters import load_adapter, unload_adapter
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_json
-from pada_agent.components.backends.slm.loading import check_adapter
+from pada_agent.components.backends.slm.loading import check_adapter, is_whole
 from pada_agent.components.core.errors import EndpointError, InputError, ModelError
 from pada_agent.components.core.llm_interface import LlmRequest
 from pada_agent.components.core.settings import BudgetSettings, SlmEndpoint, SlmSettings
@@ -71,6 +71,8 @@ def _as_it_is(endpoint: SlmEndpoint) -> Iterator[str]:
 def _loaded(settings: SlmSettings, endpoint: SlmEndpoint, adapter: Path) -> Iterator[str]:
     """The name by which the server has the adapter: by its content, so that the ledger knows its answers again."""
     check_adapter(adapter, settings)
+    if is_whole(adapter):
+        raise ModelError(f"adapter {adapter}: it is a whole model, which no server loads so; leave slm.endpoint.adapter_folder out")
     if read_json(adapter / ADAPTER_FILE).get("use_dora"):
         raise ModelError(f"adapter {adapter}: it is a DoRA, which vLLM does not serve; leave slm.endpoint.adapter_folder out")
     files = sorted([adapter / ADAPTER_FILE, *adapter.glob("adapter_model.*")])

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
+"""Fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
 
 Added here is what it lacks: logits only where there is loss, no pass for what a batch has in common, and proof that the
 end-of-turn token is trained and that the saved adapter changes the model.
@@ -17,12 +17,13 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from pada_agent.components.backends.files import room_at
 from pada_agent.components.backends.progress import track
-from pada_agent.components.backends.slm.adapters import name_base, prove_change, with_lora
+from pada_agent.components.backends.slm.adapters import Adapter
 from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
 from pada_agent.components.backends.slm.cpu.packed_rows import PACKED, can_pack, pack
-from pada_agent.components.backends.slm.loading import Slm, load_slm
+from pada_agent.components.backends.slm.loading import Slm, chosen_type, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
+from pada_agent.components.backends.slm.whole import Whole
 from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import TrainLora
 from pada_agent.components.core.slm_interface import Example, Training, step_shares
@@ -31,21 +32,24 @@ from pada_agent.components.core.slm_interface import Example, Training, step_sha
 def fit(
     examples: Sequence[Example], settings: TrainLora, adapter: Path, checkpoints: Checkpoints, max_steps: int = 0
 ) -> Training:
-    """Fine-tune and write the adapter into the folder `adapter`. `max_steps` 0: as many as the epochs take.
+    """Fine-tune and write the adapter, or the model, into the folder `adapter`. `max_steps` 0: as many as the epochs take.
 
     Goes on from the last whole checkpoint of the same run. On SIGTERM it saves one and raises SystemExit.
     Raises InputError when no row fits slm.max_length, ModelError when the model or its template cannot be trained.
     """
     started = time.monotonic()
     set_seed(settings.seed)
-    slm = load_slm(settings.slm)
+    whole, dtype = settings.train.method == "full", chosen_type(settings.slm)
+    # In bfloat16 most steps of all weights are too small to change them.
+    slm = load_slm(settings.slm.model_copy(update={"dtype": "float32"} if whole else {}))
     rows, dropped = tokenise(examples, slm, settings.slm.max_length)
     batch = settings.train.micro_batch * settings.train.accumulate
     steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
     order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
-    model = with_lora(slm, settings.train)
+    trained = Whole(slm, rows, dtype) if whole else Adapter(slm, rows, settings)
     resume = checkpoints.resume(_identity(rows, settings, steps, slm))
-    trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
+    arguments = _arguments(settings, slm, dtype, steps, checkpoints)
+    trainer = CompletionTrainer(slm, trained.model, [rows[i] for i in order], arguments, checkpoints)
     watch = Watch(checkpoints)
     trainer.add_callback(watch)
     with track("training steps", steps) as progress, watch.signals():
@@ -56,14 +60,12 @@ def fit(
     if not all(map(math.isfinite, losses)):
         raise ModelError(f"training diverged: the loss is not a number at step {_first_bad(losses)}; lower train.learning_rate")
     if trainer.args.should_save:
-        model.save_pretrained(adapter)
-        name_base(adapter, settings.slm.model)
-        prove_change(slm, model, rows, adapter)
+        trained.save(adapter)
     return Training(
         base_model=settings.slm.model,
         source=str(slm.source),
         device=slm.device,
-        dtype=slm.dtype,
+        dtype=dtype,
         quantization=settings.slm.quantization,
         train=settings.train,
         processes=trainer.args.world_size,
@@ -152,7 +154,7 @@ def _after_prefix(model: Any, tokens: Any, prefix: int) -> dict[str, Any]:
     return {"input_ids": tokens[:, prefix:], cache_word(model): cache, "position_ids": positions}
 
 
-def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
+def _arguments(settings: TrainLora, slm: Slm, dtype: str, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
     train = settings.train
     micro, accumulate = step_shares(train, int(os.environ.get("WORLD_SIZE", "1")))
     arguments = TrainingArguments(
@@ -168,6 +170,7 @@ def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoin
         gradient_checkpointing=train.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},  # the other kind wants gradients of the frozen embeddings
         optim="adamw_torch",
+        bf16=slm.dtype != dtype and slm.device == "cuda",  # all weights are trained in float32, with products in bfloat16
         seed=settings.seed,
         save_strategy="steps" if train.checkpoints else "no",
         save_steps=max(1, -(-steps // (train.checkpoints + 1))),

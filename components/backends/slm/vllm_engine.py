@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.record_files import read_json
-from pada_agent.components.backends.slm.loading import check_adapter, load_chat
+from pada_agent.components.backends.slm.loading import check_adapter, is_whole, load_chat
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import SlmSettings
 from pada_agent.components.core.slm_interface import ADAPTER_FILE, Prompt
@@ -28,9 +28,11 @@ class VllmGenerator:
         check_engine()
         if settings.quantization != "none":
             raise ModelError(f"slm.quantization: {settings.quantization} is rounded otherwise by vLLM; leave evaluate.engine out")
-        self._model = load_chat(settings)
-        self._lora = _lora(settings, adapter) if adapter else {}
-        self._adapter = adapter
+        if adapter:
+            check_adapter(adapter, settings)
+        self._model = load_chat(settings, adapter)
+        self._adapter = adapter if adapter and not is_whole(adapter) else None
+        self._lora = _lora(self._adapter) if self._adapter else {}
         self._vllm: Any = importlib.import_module("vllm")
         self._llm: Any = None
         self.source, self.engine = self._model.source, f"vllm {self._vllm.__version__}"
@@ -82,8 +84,7 @@ def check_engine() -> None:
         raise ModelError("evaluate.engine: vllm needs a CUDA device, and this machine has none; leave engine out")
 
 
-def _lora(settings: SlmSettings, adapter: Path) -> dict[str, Any]:
-    check_adapter(adapter, settings)
+def _lora(adapter: Path) -> dict[str, Any]:
     config = read_json(adapter / ADAPTER_FILE)
     if config.get("use_dora"):
         raise ModelError(f"adapter {adapter}: it is a DoRA, which vLLM does not serve; use evaluate.engine: transformers")

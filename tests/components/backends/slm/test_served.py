@@ -5,9 +5,8 @@ import json
 import pytest
 import slm_server
 import tiny_slm as tiny
-import torch
-from peft import LoraConfig, get_peft_model
 from pydantic import ValidationError
+from slm_server import PROMPTS
 
 from pada_agent.components.backends.llm.embedded.server import embedded_server
 from pada_agent.components.backends.llm.lora_adapters import check_loads
@@ -17,10 +16,6 @@ from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.core.errors import EndpointError, InputError, ModelError
 from pada_agent.components.core.settings import EvaluateSettings, SlmEndpoint, SlmSettings
 from pada_agent.components.core.slm_interface import Prompt
-
-QUESTIONS = ["How many customers live in Oslo?", "city = 'Oslo'", "0123", "SELECT COUNT(*) FROM", "How many live?"]
-PROMPTS = [Prompt(id=f"test/{i}", messages=[{"role": "user", "content": text}]) for i, text in enumerate(QUESTIONS)]
-
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -134,21 +129,6 @@ def test_llama_cpp_answers_as_transformers_does_from_the_same_file(tmp_path, mon
 
 
 # adapters
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory, tiny_slm):
-    """One that changes answers."""
-    folder = tmp_path_factory.mktemp("adapter")
-    slm = load_slm(SlmSettings(model=str(tiny_slm), dtype="float32", device="cpu"))
-    tuned = get_peft_model(slm.model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-    torch.manual_seed(1)
-    for name, parameter in tuned.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
-    tuned.save_pretrained(folder)
-    (folder / "train.json").write_text(json.dumps({"base_model": str(tiny_slm)}))
-    return folder
 
 
 def test_an_adapter_is_served_while_it_is_asked_and_answers_as_it_does_here(tmp_path, tiny_slm, adapter, capsys):

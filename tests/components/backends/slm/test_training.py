@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional
+from city_rows import SYSTEM, examples, plain_losses, run, settings
 
 from pada_agent.components.backends.record_files import read_json, write_json
 from pada_agent.components.backends.slm import adapters
@@ -17,75 +17,9 @@ from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.slm.shared_prefix import shared_length
 from pada_agent.components.backends.slm.training import CompletionTrainer, fit
-from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, TokenRow, row_order, tokenise
+from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
-from pada_agent.components.core.settings import SlmSettings, TrainLora
-from pada_agent.components.core.slm_interface import Example
-
-CITIES = ["Oslo", "Bergen", "Malmo", "Turku", "Riga", "Tartu", "Narva", "Vilnius", "Kaunas", "Gdansk", "Poznan"]
-SYSTEM = {"role": "system", "content": "Write one query. customers(id, name, city)"}
-
-
-def examples(system=SYSTEM):
-    return [
-        Example(
-            id=f"row-{city}",
-            messages=[*([system] if system else []), {"role": "user", "content": f"How many {'very ' * i}live in {city}?"}],
-            target=f"SELECT COUNT(*) FROM customers WHERE city = '{city}'",
-        )
-        for i, city in enumerate(CITIES)
-    ]
-
-
-def settings(model: Path, **train) -> TrainLora:
-    own = {"epochs": 2, "micro_batch": 2, "accumulate": 2, "learning_rate": 0.01, "dropout": 0.0, "rank": 4, "alpha": 8}
-    slm = {"model": str(model), "dtype": "float32", "device": "cpu"}
-    return TrainLora.model_validate({"task": SQUAD, "slm": slm, "train": {**own, **train}})
-
-
-SQUAD = {"name": "squad", "train": "-", "validation": "-", "test": "-"}
-
-
-def run(tmp_path: Path, model: Path, rows=None, name="a", max_steps=0, slm=None, **train):
-    adapter, chosen = tmp_path / name, settings(model, **train)
-    chosen = chosen.model_copy(update={"slm": slm or chosen.slm})
-    made = fit(rows or examples(), chosen, adapter, Checkpoints(str(tmp_path / f"{name}.checkpoints")), max_steps)
-    return made, adapter
-
-
-def plain_losses(model: Path, chosen: TrainLora, rows: list[TokenRow], steps: int) -> list[float]:
-    """The same run in the plainest way: PEFT's own layers, logits of all positions, one row at a time, no Trainer."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import get_cosine_schedule_with_warmup, set_seed
-
-    train = chosen.train
-    set_seed(chosen.seed)
-    slm = load_slm(chosen.slm)
-    which = train.target_modules if isinstance(train.target_modules, str) else list(train.target_modules)
-    kind = {"use_dora": train.use_dora, "use_rslora": train.use_rslora, "target_modules": which, "task_type": "CAUSAL_LM"}
-    lora = LoraConfig(r=train.rank, lora_alpha=train.alpha, lora_dropout=0.0, **kind)
-    peft = get_peft_model(slm.model, lora).train()
-    weights = [p for p in peft.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=train.learning_rate, weight_decay=0.0)
-    schedule = get_cosine_schedule_with_warmup(optimizer, int(train.warmup * steps), steps)
-    order = row_order([len(r.tokens) for r in rows], steps, train.micro_batch, train.accumulate, chosen.seed)
-    batch, losses = train.micro_batch * train.accumulate, []
-    for step in range(steps):
-        group = [rows[i] for i in order[step * batch : (step + 1) * batch]]
-        count = sum(len(r.tokens) - r.prompt for r in group)
-        total = 0.0
-        for row in group:
-            logits = peft(input_ids=torch.tensor([row.tokens])).logits[0, row.prompt - 1 : -1]
-            loss = functional.cross_entropy(logits, torch.tensor(row.tokens[row.prompt :]), reduction="sum") / count
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(weights, train.clip)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(total)
-    return losses
-
+from pada_agent.components.core.settings import SlmSettings
 
 @pytest.mark.parametrize("system", [SYSTEM, None], ids=["rows with a common beginning", "rows with little in common"])
 def test_losses_are_those_of_a_plain_loop(tmp_path, tiny_slm, system):
@@ -262,13 +196,14 @@ def test_checkpoints_in_an_object_store(tmp_path, tiny_slm):
     assert (again.resumed_from, again.losses) == (made.steps, made.losses)
 
 
+TESTS = Path(__file__).parents[3]
 PROGRAM = """
     import sys
     sys.path.insert(0, {tests!r})
     import torch; torch.set_num_threads(1)
     from pathlib import Path
     from pada_agent.components.backends import progress
-    from test_training import run
+    from city_rows import run
     progress.SOONEST = 0.1
     made, _ = run(Path({tmp!r}), Path({model!r}), name="a", max_steps=3000, checkpoints=1)
     print(made.resumed_from)
@@ -276,7 +211,7 @@ PROGRAM = """
 
 
 def test_sigterm_saves_a_checkpoint_to_go_on_from(tmp_path, tiny_slm):
-    text = textwrap.dedent(PROGRAM.format(tests=str(Path(__file__).parent), tmp=str(tmp_path), model=str(tiny_slm)))
+    text = textwrap.dedent(PROGRAM.format(tests=str(TESTS), tmp=str(tmp_path), model=str(tiny_slm)))
     child = subprocess.Popen(
         [sys.executable, "-c", text], stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -370,8 +305,8 @@ def test_two_processes_train_as_one_does(tmp_path, tiny_slm):
     one, _ = run(tmp_path, tiny_slm, examples(None), name="one")
     program = tmp_path / "program.py"
     line = "made, _ = run(Path({tmp!r}), Path({model!r}), examples(None), name='two'); print('losses', made.losses)"
-    text = PROGRAM.split("    from pada_agent", maxsplit=1)[0] + f"    from test_training import run, examples\n    {line}\n"
-    program.write_text(textwrap.dedent(text.format(tests=str(Path(__file__).parent), tmp=str(tmp_path), model=str(tiny_slm))))
+    text = PROGRAM.split("    from pada_agent", maxsplit=1)[0] + f"    from city_rows import run, examples\n    {line}\n"
+    program.write_text(textwrap.dedent(text.format(tests=str(TESTS), tmp=str(tmp_path), model=str(tiny_slm))))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
@@ -379,7 +314,7 @@ def test_two_processes_train_as_one_does(tmp_path, tiny_slm):
     assert len(printed) == 2, done.stderr
     for losses in printed:
         assert losses == pytest.approx(one.losses, rel=2e-5)
-    with pytest.raises(InputError, match=r"train\.accumulate is 2, not a multiple of the 3 processes"):
+    with pytest.raises(InputError, match=r"2 x 2 rows a step, which 3 processes, one for each GPU, cannot share equally"):
         os.environ["WORLD_SIZE"] = "3"
         try:
             run(tmp_path, tiny_slm)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import vllm_stand_in
-from test_served import PROMPTS, adapter  # noqa: F401 - a fixture
+from slm_server import PROMPTS
 
 from pada_agent.components.backends.slm.answering import student
 from pada_agent.components.backends.slm.inference import Generator
@@ -19,7 +19,7 @@ def settings(model) -> SlmSettings:
     return SlmSettings(model=str(model), dtype="float32", device="cpu")
 
 
-def test_it_answers_as_transformers_does(tiny_slm, adapter, monkeypatch):  # noqa: F811
+def test_it_answers_as_transformers_does(tiny_slm, adapter, monkeypatch):
     here = [Generator(load_slm(settings(tiny_slm), which), 1)(PROMPTS, 9) for which in (None, adapter)]
     vllm_stand_in.install(monkeypatch)
     for which, expected in zip((None, adapter), here, strict=True):
@@ -37,7 +37,7 @@ def test_it_answers_as_transformers_does(tiny_slm, adapter, monkeypatch):  # noq
         assert made.rows == 6
 
 
-def test_what_it_cannot_do_is_told(tiny_slm, adapter, tmp_path, monkeypatch):  # noqa: F811
+def test_what_it_cannot_do_is_told(tiny_slm, adapter, tmp_path, monkeypatch):
     def start(slm, which=None, prompts=PROMPTS, most=4):
         with student(slm, ENGINE, which, "") as who:
             return who.generate(prompts, most)
