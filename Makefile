@@ -81,7 +81,7 @@ push:  ## Push the three images to REGISTRY; their digests go into DIGESTS, for 
 locks: lock  ## Choose all package versions anew, with uv; CPU_TORCH=... is a page or folder with PyTorch's CPU builds
 	$(call lock,agents,agents/requirements.lock)
 	$(call lock,analysis,analysis/requirements.lock,--find-links $(CPU_TORCH))
-	$(call lock,slm,slm/requirements.lock)
+	$(call lock,slm --extra qlora,slm/requirements.lock)
 	sed -i 's/^torch==*/torch===/' images/slm/requirements.lock  # two signs would let a build for CPUs pass for the same version
 	$(call lock,slm,slm/requirements.cpu.lock,--find-links $(CPU_TORCH))
 	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile - -c images/slm/requirements.lock $(FOR_IMAGES) -o images/build.lock

@@ -163,6 +163,55 @@ def test_a_file_says_what_vertex_trains_on_unless_a_run_does():
     assert spec["deploymentSpec"]["executors"]["exec-generate-data"]["container"]["resources"]["resourceMemoryLimit"] == "3G"
 
 
+def with_gpus(count, stage="train_lora"):
+    return Kubernetes(Placement.model_validate({"stages": {stage: {"gpu": {"count": count}}}}))
+
+
+def test_several_gpus_get_a_process_each_and_one_gets_no_launcher(tmp_path):
+    for count in (1, 4):
+        spec = check_package(compile_loop(Shape(2, 1), with_gpus(count)), "kubernetes")
+        commands = [e["container"]["command"] for e in spec["deploymentSpec"]["executors"].values()]
+        launched = [c for c in commands if "accelerate.commands.launch" in c]
+        assert len(launched) == (count > 1), "all trainings have one container, and nothing else is launched so"
+        for command in launched:
+            assert command[:3] == ["python", "-m", "accelerate.commands.launch"]
+            assert command[-4:] == ["--num_processes", "4", "-m", "pada_agent.components.train_lora"]
+        of_training = [e["container"] for e in spec["deploymentSpec"]["executors"].values() if stage_of(e["container"]) == "train_lora"]
+        assert {c["resources"]["accelerator"]["resourceCount"] for c in of_training} == {str(count)}
+
+
+def test_a_stage_that_shares_no_work_is_not_started_twice():
+    text = compile_loop(Shape(1, 1), with_gpus(2)).replace("components.train_lora", "components.evaluate_slm")
+    with pytest.raises(InputError, match="evaluate_slm is started 2 times, and they would not share its work"):
+        check_package(text, "kubernetes")
+    damaged = compile_loop(Shape(1, 1), with_gpus(2)).replace("--multi_gpu", "--multi-gpu")
+    with pytest.raises(InputError, match="its command is .*, not python -m"):
+        check_package(damaged, "kubernetes")
+
+
+def test_a_config_whose_steps_the_gpus_cannot_share_is_told_before_it_runs(tmp_path):
+    file = tmp_path / "loop.yaml"
+    file.write_text(compile_loop(Shape(3, 1), with_gpus(8)))
+    package = read_package(file, "kubernetes")
+    assert package.processes == 8
+    rows = dict.fromkeys(("train", "validation", "test"), "gs://data/rows.jsonl")
+    changes = {"task": rows, "slm": {"model": "a/b"}}
+    check_settings(package, read_config(write_config(tmp_path / "config.yaml", changes)))
+    uneven = {**changes, "train": {"micro_batch": 3, "accumulate": 3}}
+    with pytest.raises(InputError, match=r"3 x 3 rows a step, which 8 processes, one for each GPU, cannot share equally"):
+        check_settings(package, read_config(write_config(tmp_path / "config.yaml", uneven)))
+
+
+def test_a_server_of_the_slm_is_out_of_reach_on_a_cluster(tmp_path):
+    file = tmp_path / "loop.yaml"
+    file.write_text(compile_loop(Shape(3, 1), Kubernetes()))
+    endpoint = {"model": "m", "base_url": "https://slm.example/v1"}
+    rows = dict.fromkeys(("train", "validation", "test"), "gs://data/rows.jsonl")
+    config = read_config(write_config(tmp_path / "config.yaml", {"task": rows, "slm": {"model": "a/b", "endpoint": endpoint}}))
+    with pytest.raises(InputError, match=r"slm\.endpoint: evaluate_slm runs code that a model wrote"):
+        check_settings(read_package(file, "kubernetes"), config)
+
+
 def test_the_readme_of_the_room_names_every_file():
     text = (Path(FOLDER) / "README.md").read_text()
     assert all(f"{name}.yaml" in text for name in SHIPPED)
