@@ -23,10 +23,13 @@ PROMPTS = [Prompt(id=f"test/{i}", messages=[{"role": "user", "content": text}]) 
 
 
 class SlmServer:
-    """`loads` false is a server without routes for adapters. `asked` are the bodies of chats, `adapters` what is loaded."""
+    """`loads` false is a server without routes for adapters, a `blind` one does not see the folder with them.
+
+    `asked` are the bodies of chats, `adapters` what is loaded.
+    """
 
     def __init__(self, slm: Any, loads: bool = True) -> None:
-        self.loads, self.asked, self.adapters = loads, [], {}
+        self.loads, self.asked, self.adapters, self.blind = loads, [], {}, False
         self._slm, self._answer, self._lock = slm, Generator(slm, 1), threading.Lock()
         self.url = ""
 
@@ -62,7 +65,7 @@ class SlmServer:
             wrong = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in place, set it."
         if wrong:
             return 400, {"error": {"message": wrong, "type": "InvalidUserInput", "code": 400}}
-        if not Path(path).exists():
+        if self.blind or not Path(path).exists():
             said = f"Loading lora {name} failed: No adapter found for {path}"
             return 404, {"error": {"message": said, "type": "NotFoundError", "code": 404}}
         base = AutoModelForCausalLM.from_pretrained(self._slm.source.path, dtype="float32")

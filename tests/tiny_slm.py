@@ -52,14 +52,15 @@ def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int
     return folder
 
 
-def build_gguf(folder: Path) -> Path:
-    """The same as one .gguf file in `folder`, float32."""
+def build_gguf(folder: Path, hub: Path | None = None) -> Path:
+    """The same, or the model in `hub`, as one .gguf file in `folder`, float32."""
     import json
 
     from gguf import MODEL_ARCH, GGUFWriter, TokenType, get_tensor_name_map
     from transformers import AutoModelForCausalLM
 
-    hub = build(folder / "hub")
+    hub = hub or build(folder / "hub")
+    folder.mkdir(exist_ok=True)
     model = AutoModelForCausalLM.from_pretrained(hub)
     config, vocabulary = model.config, json.loads((hub / "tokenizer.json").read_text())
     tokens = sorted(vocabulary["model"]["vocab"], key=vocabulary["model"]["vocab"].get)

@@ -88,6 +88,7 @@ class ModelRecord(Record):
     dropped_rows: int = Field(default=0, description="longer than the maximum length, not trained on")
     train_seconds: float = 0
     evaluate_seconds: float = 0
+    engine: str = Field(default="", description="what answered in evaluation: transformers, vllm 0.33.0 or a server's model")
     metrics: dict[str, SplitMetrics] = Field(description="by split")
     outcomes: dict[str, dict[str, bool]] = Field(description="by split: row id -> correct")
 

@@ -69,20 +69,28 @@ class Exchange(Generic[T]):
             self._ask_again(call.reasoning or call.text, reading)
         return reading
 
+    def replays(self, call: Call) -> bool:
+        """Whether a reply of an earlier start is heard again. A text that was none is asked for anew: the server may be mended."""
+        return bool(self.schema) or not self._wrong(call)
+
     def _hear_text(self, call: Call) -> Reading[T]:
-        """Whatever came is the answer, also if it is empty or as long as it may be; a thought in its place is none."""
-        error = MISPLACED if call.reasoning and not call.text.strip() else ""
-        if call.finish in CUT_OFF and call.output_tokens < self.max_tokens // 2:  # half: some servers do not count, and it is a guess
-            error = (
-                f"the server cut the answer after {call.output_tokens} of {self.max_tokens} tokens: its context is full; give it "
-                "a longer one, or lower evaluate.max_new_tokens"
-            )
-        if error:
-            self.fail(error)
-            return Reading(kind="cut off", error=error)
+        if wrong := self._wrong(call):
+            self.fail(wrong)
+            return Reading(kind="cut off", error=wrong)
         reading = Reading(self.request.parse(call.text), fits=True)
         self.reply = LlmReply(reading.value, self.key)
         return reading
+
+    def _wrong(self, call: Call) -> str:
+        """Why a text is no answer. Whatever came is one, also if it is empty or as long as it may be."""
+        if call.reasoning and not call.text.strip():
+            return MISPLACED
+        if call.finish in CUT_OFF and call.output_tokens < self.max_tokens // 2:  # half: where a server does not count, it is a guess
+            return (
+                f"the server cut the answer after {call.output_tokens} of {self.max_tokens} tokens: its context is full; give it "
+                "a longer one, or lower evaluate.max_new_tokens"
+            )
+        return ""
 
     def fail(self, error: str, unasked: bool = False) -> None:
         """End without a value."""

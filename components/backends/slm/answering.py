@@ -28,7 +28,7 @@ def student(slm: SlmSettings, evaluate: EvaluateSettings, adapter: Path | None, 
         from pada_agent.components.backends.slm.served import served
 
         with served(slm, endpoint, adapter, ledger) as generate:
-            yield Student(generate, str(generate.llm.endpoint), f"endpoint {endpoint.base_url}", generate.llm.bill)
+            yield Student(generate, str(generate.llm.endpoint), f"server, model {endpoint.model}", generate.llm.bill)
     elif evaluate.engine == "vllm":
         from pada_agent.components.backends.slm.vllm_engine import VllmGenerator
 

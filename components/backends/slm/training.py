@@ -29,6 +29,12 @@ from pada_agent.components.core.settings import TrainLora
 from pada_agent.components.core.slm_interface import Example, Training, step_shares
 
 
+# What transformers calls gradient checkpointing: newer releases warn of the second name.
+CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in TrainingArguments.__dataclass_fields__
+)
+
+
 def fit(
     examples: Sequence[Example], settings: TrainLora, adapter: Path, checkpoints: Checkpoints, max_steps: int = 0
 ) -> Training:
@@ -100,7 +106,7 @@ class CompletionTrainer(Trainer):
         self._checkpoints = checkpoints
         # One process only: DistributedDataParallel expects one forward pass for each backward.
         sharing = arguments.world_size == 1 and can_share(model)
-        self._share = sharing and not arguments.gradient_checkpointing  # which keeps no keys and values for a second pass
+        self._share = sharing and not getattr(arguments, CHECKPOINTING)  # which keeps no keys and values for a second pass
         self._pack = sharing and slm.device == "cpu" and can_pack(model)
         self._positions: Any = None
         slm.model.get_output_embeddings().register_forward_pre_hook(self._select)
@@ -167,8 +173,8 @@ def _arguments(settings: TrainLora, slm: Slm, dtype: str, steps: int, checkpoint
         warmup_steps=int(train.warmup * steps),
         weight_decay=0.0,
         max_grad_norm=train.clip,
-        gradient_checkpointing=train.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},  # the other kind wants gradients of the frozen embeddings
+        # The reentrant kind wants gradients of the frozen embeddings.
+        **{CHECKPOINTING: train.gradient_checkpointing, f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}},
         optim="adamw_torch",
         bf16=slm.dtype != dtype and slm.device == "cuda",  # all weights are trained in float32, with products in bfloat16
         seed=settings.seed,

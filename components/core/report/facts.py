@@ -51,6 +51,7 @@ class ModelFacts(Record):
     dropped_rows: int
     train_seconds: float
     evaluate_seconds: float
+    engine: str = ""
     label: str
     shipped: bool
     test: ReportedMetrics | None
