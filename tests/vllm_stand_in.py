@@ -70,11 +70,17 @@ class LLM:
         tokenization_kwargs: Any = None,
         mm_processor_kwargs: Any = None,
     ) -> list[Any]:
+        import pytest
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torch.cuda.is_available", lambda: False)  # the truth again: what follows would use a GPU
+            return self._generate(prompts, sampling_params, lora_request)
+
+    def _generate(self, prompts: Any, sampling_params: SamplingParams, lora_request: Any) -> list[Any]:
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
-        torch.cuda.is_available = lambda: False  # the truth again: what follows would use one
         model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=getattr(torch, self.said["dtype"]))
         if lora_request is not None:
             assert self.said.get("enable_lora"), "Call to add_lora failed: LoRA is not enabled."
