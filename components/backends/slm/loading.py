@@ -204,7 +204,9 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
     import torch
 
     if device != "cuda":
-        raise ModelError("slm.quantization is nf4, but there is no CUDA device here, or slm.device is cpu; leave quantization out")
+        raise ModelError(
+            "slm.quantization is nf4, but there is no CUDA device here, or slm.device is cpu; leave quantization out"
+        )
     if find_spec("bitsandbytes") is None:
         raise ModelError("slm.quantization: nf4 needs bitsandbytes; install it with: pip install 'pada-agent[qlora]'")
     from transformers import BitsAndBytesConfig
@@ -216,6 +218,13 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def check_quantization(settings: SlmSettings) -> None:
+    """Raises ModelError where the weights of `settings` cannot be quantised on this machine."""
+    if settings.quantization == "nf4":
+        device = _device(settings.device)
+        four_bits(device, _dtype(settings.dtype, device))
 
 
 def check_adapter(adapter: Path, settings: SlmSettings) -> None:

@@ -133,10 +133,17 @@ def started_for_each_gpu(settings, data, folder, processes=2, **parameters):
     artifact = {"artifacts": [{"name": "adapter", "uri": str(folder / "run-1" / "01-train" / "adapter")}]}
     doc = {
         "inputs": {
-            "parameterValues": {"settings": STAGES["train_lora"].sections(settings), "work_uri": str(folder / "run-1"), **parameters},
+            "parameterValues": {
+                "settings": STAGES["train_lora"].sections(settings),
+                "work_uri": str(folder / "run-1"),
+                **parameters,
+            },
             "artifacts": {"train_data": {"artifacts": [{"name": "train_data", "uri": str(data["train_data"])}]}},
         },
-        "outputs": {"artifacts": {"adapter": artifact}, "outputFile": str(folder / "run-1" / "01-train" / "executor_output.json")},
+        "outputs": {
+            "artifacts": {"adapter": artifact},
+            "outputFile": str(folder / "run-1" / "01-train" / "executor_output.json"),
+        },
     }
     _, *command = launched(["python", "-m", "pada_agent.components.train_lora"], processes)
     return subprocess.Popen(
@@ -193,7 +200,15 @@ def second_of(launcher):
 
 @pytest.mark.parametrize(
     ("micro", "accumulate", "processes", "each"),
-    [(4, 4, 1, (4, 4)), (4, 4, 2, (4, 2)), (4, 4, 8, (2, 1)), (3, 2, 2, (3, 1)), (6, 2, 4, (3, 1)), (1, 8, 8, (1, 1)), (5, 4, 10, (2, 1))],
+    [
+        (4, 4, 1, (4, 4)),
+        (4, 4, 2, (4, 2)),
+        (4, 4, 8, (2, 1)),
+        (3, 2, 2, (3, 1)),
+        (6, 2, 4, (3, 1)),
+        (1, 8, 8, (1, 1)),
+        (5, 4, 10, (2, 1)),
+    ],
 )
 def test_a_step_has_as_many_rows_however_many_share_it(micro, accumulate, processes, each):
     assert step_shares(TrainSettings(micro_batch=micro, accumulate=accumulate), processes) == each

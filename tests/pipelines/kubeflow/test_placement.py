@@ -184,7 +184,10 @@ def test_several_gpus_get_a_process_each_and_one_gets_no_launcher():
 @pytest.mark.parametrize(
     ("instead", "said"),
     [
-        (("components.train_lora", "components.evaluate_slm"), "evaluate_slm is started 4 times, and they would not share its work"),
+        (
+            ("components.train_lora", "components.evaluate_slm"),
+            "evaluate_slm is started 4 times, and they would not share its work",
+        ),
         (("--multi_gpu", "--multi-gpu"), "its command is .*, not python -m"),
     ],
 )

@@ -21,6 +21,7 @@ from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, 
 from pada_agent.components.core.errors import InputError, ModelError
 from pada_agent.components.core.settings import SlmSettings
 
+
 @pytest.mark.parametrize("system", [SYSTEM, None], ids=["rows with a common beginning", "rows with little in common"])
 def test_losses_are_those_of_a_plain_loop(tmp_path, tiny_slm, system):
     rows = examples(system)
