@@ -2,8 +2,8 @@
 
 Why half of the answers must be equal, letter by letter: two programs that compute the same model in bfloat16 were measured to
 give the same text to two thirds of SQuAD's rows at the worst, since rounding decides between nearly equal words, and fewer bits
-round more. Without its adapter a model gave none of the quickstart's answers (0 of 1000); with another adapter for the same task 58 to
-70 %, which is why right answers are counted too: significantly fewer than the adapter's own are refused whatever is equal.
+round more. Without its adapter a model gave none of the quickstart's answers (0 of 1000); with another one for the same task 58
+to 70 %, which is why right answers are counted too: significantly fewer than the adapter's own are refused whatever is equal.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,6 @@
 """The loss curve of a training, small enough for a state, and as the path of an SVG."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from statistics import fmean
@@ -13,7 +14,7 @@ def thinned(losses: Sequence[float], most: int = POINTS) -> list[float]:
     """The mean loss of at most `most` spans of the steps, equal but for one step."""
     count = min(most, len(losses))
     ends = [round(i * len(losses) / count) for i in range(count + 1)] if count else []
-    return [round(fmean(losses[start:end]), 5) for start, end in zip(ends, ends[1:], strict=False)]
+    return [round(fmean(losses[start:end]), 5) for start, end in itertools.pairwise(ends)]
 
 
 def path(losses: Sequence[float], everyone: Sequence[Sequence[float]]) -> str:

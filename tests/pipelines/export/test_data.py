@@ -20,7 +20,7 @@ def lines(file):
 
 
 def test_chats_say_where_they_come_from(pada, tiny_run, tmp_path):
-    code, out, said = pada("export", "--run-dir", tiny_run, "--out", tmp_path, "--data", "chat")
+    code, _out, said = pada("export", "--run-dir", tiny_run, "--out", tmp_path, "--data", "chat")
     assert code == 0, said
     given, written = lines(tmp_path / "data" / "given.jsonl"), lines(tmp_path / "data" / "synthetic.jsonl")
     assert given[0]["messages"] == [{"role": "user", "content": "Letters of: sun"}, {"role": "assistant", "content": "3333"}]
