@@ -85,8 +85,8 @@ push:  ## Push the four images to REGISTRY; their digests go into DIGESTS, for `
 locks: lock  ## Choose all package versions anew, with uv; CPU_TORCH=... is a page or folder with PyTorch's CPU builds
 	$(call lock,agents,agents/requirements.lock)
 	$(call lock,analysis,analysis/requirements.lock,--find-links $(CPU_TORCH))
-	$(call lock,slm,slm/requirements.lock)
-	$(call lock,study,study/requirements.lock,-c images/slm/requirements.lock)
+	$(call lock,slm --extra qlora,slm/requirements.lock)
+	$(call lock,study --extra qlora,study/requirements.lock,-c images/slm/requirements.lock)
 	sed -i 's/^torch==*/torch===/' images/slm/requirements.lock images/study/requirements.lock  # two signs would let a build for CPUs pass for the same version
 	$(call lock,slm,slm/requirements.cpu.lock,--find-links $(CPU_TORCH))
 	$(call lock,study,study/requirements.cpu.lock,-c images/slm/requirements.cpu.lock --find-links $(CPU_TORCH))

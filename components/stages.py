@@ -74,6 +74,7 @@ class Stage:
     models: bool = False  # it loads models: the model cache is mounted
     checkpoints: bool = False  # it takes `checkpoint_uri`
     exports: bool = False  # it takes `export_uri`
+    by_gpu: bool = False  # it may be started once for each GPU, and they share the work
     unread: tuple[str, ...] = ()  # what is in its inputs for others; a folder ends with a slash
     retry: Retry = Retry()
     looks: bool = False  # it asks the store what is there already
@@ -142,6 +143,7 @@ STAGES: dict[str, Stage] = {
         hub=True,
         models=True,
         checkpoints=True,
+        by_gpu=True,
         unread=_FOR_AGENTS,
     ),
     "evaluate_slm": Stage(

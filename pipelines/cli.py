@@ -142,14 +142,16 @@ def watch(
 @app.command()
 def estimate(config: Config, seed: Seed = None) -> None:
     """Say what a run, or a study, will ask of the LLMs, and what that costs at most, before anything is spent."""
-    from pada_agent.pipelines.cost_table import show_estimate
+    from pada_agent.pipelines.cost_table import show_estimate, show_training
     from pada_agent.pipelines.study.estimate import show_study_estimate
     from pada_agent.pipelines.study.study_file import is_study, read_study
 
     if is_study(config):
         show_study_estimate(read_study(config, () if seed is None else [seed]))
     else:
-        show_estimate(read_config(config, seed))
+        settings = read_config(config, seed)
+        show_estimate(settings)
+        show_training(settings)
 
 
 @app.command()

@@ -1,13 +1,14 @@
 """`pada estimate`: what a run will ask of the LLMs, as a table, from the config and its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pada_agent.components.backends.artifacts.row_sources import read_all, read_rows
 from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import StageEstimate, estimate
-from pada_agent.components.core.errors import InputError, refused
+from pada_agent.components.core.errors import InputError, PadaError, refused
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings
 from pada_agent.components.core.tasks.task import Task
@@ -36,6 +37,17 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
         if llm.mode == "batch":
             say(f"The {role} is asked in batches, {llm.batch_discount:.0%} off its prices; each step may take up to a day.")
+
+
+def show_training(settings: Settings, say: Callable[[str], object] = print) -> None:
+    """Print what is known of the SLM's side: memory of training, and who answers for it."""
+    from pada_agent.components.backends.slm.sizes import training_memory
+
+    with suppress(PadaError, OSError, ValueError):  # `pada doctor` says what is wrong with the model
+        if memory := training_memory(settings.slm, settings.train):
+            say(f"Training takes {memory.said(settings.train)}.")
+    if settings.slm.endpoint:
+        say(f"What {settings.slm.endpoint.base_url} is asked for the SLM is not in this table.")
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,9 @@ def _checks(settings: Settings | None) -> Iterator[Check]:
     for role, llm in llms.items():
         if llm.base_url != EMBEDDED:
             yield endpoint(role, llm)
+    from pada_agent.pipelines.student_checks import student_checks  # which has its checks from here
+
+    yield from student_checks(settings)
 
 
 def _python() -> Check:

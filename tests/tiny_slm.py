@@ -16,7 +16,9 @@ TEXT = [
 ]
 
 
-def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0, byte_tokens: bool = False) -> Path:
+def build(
+    folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int = 0, byte_tokens: bool = False, width: int = 48
+) -> Path:
     """Write model and tokenizer as a hub folder; with `byte_tokens` the tokenizer is one that llama.cpp's converter knows."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -29,8 +31,8 @@ def build(folder: Path, template: str = TEMPLATE, context: int = 1024, seed: int
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -74,14 +76,15 @@ def _bytes() -> Any:
     return raw
 
 
-def build_gguf(folder: Path) -> Path:
-    """The same as one .gguf file in `folder`, float32."""
+def build_gguf(folder: Path, hub: Path | None = None) -> Path:
+    """The same, or the model in `hub`, as one .gguf file in `folder`, float32."""
     import json
 
     from gguf import MODEL_ARCH, GGUFWriter, TokenType, get_tensor_name_map
     from transformers import AutoModelForCausalLM
 
-    hub = build(folder / "hub")
+    hub = hub or build(folder / "hub")
+    folder.mkdir(exist_ok=True)
     model = AutoModelForCausalLM.from_pretrained(hub)
     config, vocabulary = model.config, json.loads((hub / "tokenizer.json").read_text())
     tokens = sorted(vocabulary["model"]["vocab"], key=vocabulary["model"]["vocab"].get)
@@ -97,6 +100,7 @@ def build_gguf(folder: Path) -> Path:
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
     writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])

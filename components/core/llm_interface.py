@@ -43,7 +43,7 @@ class Reply(BaseModel):
 
 @dataclass(frozen=True)
 class LlmRequest(Generic[T]):
-    """One question to an LLM whose answer is JSON.
+    """One question to an LLM whose answer is JSON; without a `schema` any text, as the model ends it or `max_tokens` cuts it.
 
     `key` names it in logs (analyse/it1/val-017). `parse` turns the JSON value into what the stage wants and raises ValueError
     with a one-line reason that the model is told when it is asked again. `salt` tells apart requests that read the same, e.g.
@@ -62,6 +62,11 @@ class LlmRequest(Generic[T]):
     def of(reply: type[R], key: str, messages: Sequence[Message], temperature: float, salt: str = "") -> "LlmRequest[R]":
         """Asks for a `reply`."""
         return LlmRequest(key, messages, reply.schema_asked(), reply.read, temperature, salt)
+
+    @staticmethod
+    def text(key: str, messages: Sequence[Message], max_tokens: int, salt: str = "") -> "LlmRequest[str]":
+        """Asks for the likeliest text of at most `max_tokens` tokens."""
+        return LlmRequest(key, messages, {}, str, 0.0, salt, max_tokens)
 
 
 @dataclass(frozen=True)

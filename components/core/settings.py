@@ -42,23 +42,17 @@ class TaskSettings(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="options of the task, e.g. the database of text_to_sql")
 
 
-class SlmSettings(Section):
-    """The small language model."""
-
-    model: str = Field(description="directory, .gguf file, gs://, s3:// or minio:// URI, or hub id")
-    max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    thinking: bool = Field(
-        default=False,
-        description="whether its chat template lets it think before it answers, in training too; thoughts are never scored. "
-        "They need room: evaluate.max_new_tokens",
-    )
+ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
 
 
 class TrainSettings(Section):
-    """LoRA fine-tuning."""
+    """Fine-tuning, by LoRA or of all weights."""
 
+    method: Literal["lora", "full"] = Field(
+        default="lora",
+        description="full: all weights, with 16 bytes of memory for each; the model is shipped as a whole. It wants a lower "
+        "learning_rate, about 2e-5, and no rank, alpha or dropout",
+    )
     rank: int = Field(default=16, ge=1, le=512)
     alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.05, ge=0, lt=1, description="paper")
@@ -68,12 +62,35 @@ class TrainSettings(Section):
     accumulate: int = Field(default=4, ge=1, description="micro batches per optimizer step")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
     clip: float = Field(default=1.0, gt=0)
+    target_modules: Literal["all-linear"] | Annotated[tuple[ModuleName, ...], Field(min_length=1)] = Field(
+        default="all-linear", description="linear layers that get an adapter, by name, e.g. [q_proj, v_proj]"
+    )
+    use_dora: bool = Field(
+        default=False,
+        description="DoRA, arXiv 2402.09353: directions and magnitudes apart; slower, and vLLM serves no such adapter",
+    )
+    use_rslora: bool = Field(
+        default=False, description="scale adapters by alpha / sqrt(rank) in place of alpha / rank, arXiv 2312.03732"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute activations again in the backward pass: less memory, a third more time, same losses"
+    )
     checkpoints: int = Field(default=5, ge=0, description="checkpoints per run, for resuming; 0 is none")
+
+    @model_validator(mode="after")
+    def _adapters_alone(self) -> "TrainSettings":
+        for name in ("target_modules", "use_dora", "use_rslora"):
+            if self.method == "full" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: is of adapters, and method: full trains none; leave it out")
+        return self
 
 
 class EvaluateSettings(Section):
     """Greedy generation and scoring."""
 
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="what answers here; vllm: vLLM on a GPU, where it is installed, with other rounding"
+    )
     batch: int = Field(default=16, ge=1, description="rows generated at once")
     max_new_tokens: int = Field(default=0, ge=0, description="0: as the task says")
     collapse_share: float = Field(
@@ -186,6 +203,51 @@ def whole_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [whole_numbers(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+class SlmEndpoint(LlmSettings):
+    """A server with the SLM, asked in plain text and greedily. It answers for the untuned model; for adapters, see below."""
+
+    adapter_folder: str = Field(
+        default="",
+        description="folder that vLLM's server sees at the same absolute path: adapters are put there and loaded by its "
+        "/v1/load_lora_adapter; empty: adapters answer here",
+    )
+
+    @model_validator(mode="after")
+    def _a_server_of_its_own(self) -> "SlmEndpoint":
+        if self.base_url in ("", EMBEDDED):
+            raise ValueError("base_url: give the URL of the server that has the SLM, e.g. http://127.0.0.1:8000/v1")
+        if self.mode == "batch":
+            raise ValueError("mode: batch is for teacher and judge; leave it out here")
+        if self.max_tokens != LlmSettings.model_fields["max_tokens"].default:
+            raise ValueError("max_tokens: answers are as long as evaluate.max_new_tokens says; leave it out here")
+        if self.adapter_folder and not self.adapter_folder.startswith("/"):
+            raise ValueError(
+                f"adapter_folder: {self.adapter_folder} is no absolute path, by which two machines may see one folder"
+            )
+        return self
+
+
+class SlmSettings(Section):
+    """The small language model."""
+
+    model: str = Field(description="directory, .gguf file, gs://, s3:// or minio:// URI, or hub id")
+    max_length: int = Field(default=1024, ge=32, description="prompt and completion, tokens; longer rows are counted and dropped")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    quantization: Literal["none", "nf4"] = Field(
+        default="none",
+        description="nf4: weights of 4 bits by bitsandbytes, in training (QLoRA, arXiv 2305.14314) and in evaluation; needs CUDA",
+    )
+    thinking: bool = Field(
+        default=False,
+        description="whether its chat template lets it think before it answers, in training too; thoughts are never scored. "
+        "They need room: evaluate.max_new_tokens",
+    )
+    endpoint: SlmEndpoint | None = Field(
+        default=None, description="a server that has `model` answers for it in evaluation; trained is `model` itself, here"
+    )
 
 
 class AnalyzeSettings(Section):
@@ -365,8 +427,19 @@ class Settings(Section):
     )
 
     @model_validator(mode="after")
-    def _fitting(self) -> "Settings":
+    def _student_fits(self) -> "Settings":
         _room_to_think(self.slm, self.evaluate)
+        served = "slm.endpoint.adapter_folder" if self.slm.endpoint and self.slm.endpoint.adapter_folder else ""
+        on_vllm = "evaluate.engine: vllm" if self.evaluate.engine == "vllm" else served
+        check_whole(self.train, self.slm)
+        if on_vllm and self.train.use_dora:
+            raise ValueError(f"train.use_dora: vLLM serves no such adapter; leave it out, or {on_vllm}")
+        if self.evaluate.engine == "vllm" and self.slm.quantization != "none":
+            raise ValueError(
+                f"slm.quantization: {self.slm.quantization} is rounded otherwise by vLLM; leave it out, or {on_vllm}"
+            )
+        if self.evaluate.engine == "vllm" and self.slm.device == "cpu":
+            raise ValueError("slm.device: cpu, but evaluate.engine: vllm needs a GPU; leave one of them out")
         return self
 
 
@@ -379,6 +452,16 @@ class PrepareData(Section):
     prompts: str = ""
 
 
+def check_whole(train: TrainSettings, slm: SlmSettings) -> None:
+    """Raises ValueError where all weights are to be trained and cannot be."""
+    if train.method == "full" and slm.quantization != "none":
+        raise ValueError(
+            f"slm.quantization: weights of {slm.quantization} cannot be trained; leave it out, or train.method: full"
+        )
+    if train.method == "full" and slm.endpoint and slm.endpoint.adapter_folder:
+        raise ValueError("slm.endpoint.adapter_folder: train.method: full makes no adapters to be loaded; leave one of them out")
+
+
 class TrainLora(Section):
     """Settings of train_lora."""
 
@@ -386,6 +469,11 @@ class TrainLora(Section):
     slm: SlmSettings
     train: TrainSettings
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _trainable(self) -> "TrainLora":
+        check_whole(self.train, self.slm)
+        return self
 
 
 class EvaluateSlm(Section):

@@ -92,6 +92,7 @@ class ModelRecord(Record):
     train_seconds: float = 0
     evaluate_seconds: float = 0
     losses: list[float] = Field(default_factory=list, description="of its training, thinned: see core/report/losses.py")
+    engine: str = Field(default="", description="what answered in evaluation: transformers, vllm 0.33.0 or a server's model")
     metrics: dict[str, SplitMetrics] = Field(description="by split")
     outcomes: dict[str, dict[str, bool]] = Field(description="by split: row id -> correct")
     grades: dict[str, dict[str, float]] = Field(default_factory=dict, description="by split, of a graded task: row id -> grade")

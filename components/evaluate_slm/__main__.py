@@ -10,7 +10,7 @@ from pada_agent.components.backends.record_files import read_records, write_json
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.settings import EvaluateSettings, EvaluateSlm
-from pada_agent.components.core.slm_interface import ADAPTER_FILE
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, MODEL_FILE
 from pada_agent.components.core.statistics import summarise
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeResult
@@ -22,8 +22,7 @@ NOT_EVALUATED = -1.0
 
 def run(ex: Executor) -> None:
     """Read, generate, score, write."""
-    from pada_agent.components.backends.slm.inference import Generator
-    from pada_agent.components.backends.slm.loading import load_slm
+    from pada_agent.components.backends.slm.answering import student
 
     settings = ex.settings(EvaluateSlm)
     data = ex.input("train_data", "train.jsonl")
@@ -31,16 +30,17 @@ def run(ex: Executor) -> None:
     splits = parse_splits(str(ex.parameter("splits", "train,validation,selection,test")))
     rows = {split: _read(ex, data, split) for split in splits}
     started = time.monotonic()
-    slm = load_slm(settings.slm, ex.optional_input("adapter", ADAPTER_FILE))
 
     def run_limited(program: str, seconds: float) -> CodeResult:
         return run_code(program, settings.evaluate.code_seconds)
 
-    predictions = evaluate(task, rows, Generator(slm, settings.evaluate.batch), run_limited, settings.evaluate.max_new_tokens)
+    with student(settings.slm, settings.evaluate, _trained(ex), _ledger(ex)) as slm:
+        predictions = evaluate(task, rows, slm.generate, run_limited, settings.evaluate.max_new_tokens)
     facts = {
         "name": ex.parameter("name", "") or "model",
         "seconds": round(time.monotonic() - started, 1),
-        "model": str(slm.source),
+        "model": slm.source,
+        "engine": slm.engine,
     }
     for output, members in OUTPUTS.items():
         if ex.has_output(output):
@@ -48,9 +48,22 @@ def run(ex: Executor) -> None:
             accuracies = _write(ex.output(output, "metrics.json"), chosen, facts, settings.evaluate)
             ex.set_metadata(output, **accuracies)
     ex.say_numbers({split: f"{100 * _accuracy(part):.1f} % of {len(part)}" for split, part in predictions.items()})
+    ex.say_numbers(slm.bill())
     validation = predictions.get("validation", [])
     ex.set_parameter("validation_accuracy", _accuracy(validation) if validation else NOT_EVALUATED)
     ex.finish()
+
+
+def _trained(ex: Executor) -> Path | None:
+    """The adapter, or the model that was fine-tuned as a whole in its place."""
+    folder = ex.optional_input("adapter")
+    return folder if folder and (folder / MODEL_FILE).is_file() else ex.optional_input("adapter", ADAPTER_FILE)
+
+
+def _ledger(ex: Executor) -> str:
+    """Where answers of a server are kept, so that a stage that was killed asks for none of them again."""
+    place = ex.below_work_uri("ledger/evaluate_slm")
+    return f"{place}.jsonl" if place and "://" not in place else place
 
 
 def _accuracy(predictions: Sequence[Prediction]) -> float:

@@ -19,7 +19,7 @@ from pada_agent.components.core.report.facts import Facts, Lead
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.report.page import render, render_lead
 from pada_agent.components.core.report.summary import summary, worded
-from pada_agent.components.core.slm_interface import ADAPTER_FILE
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, TRAINED_FILES
 from pada_agent.components.core.state import ModelRecord, State
 from pada_agent.components.publish_result.ending import lead, troubles, unheard
 
@@ -118,9 +118,10 @@ def _exported(uri: str, model: ModelRecord, into: Path) -> Path:
 
 
 def _copy(ex: Executor, adapter: Path) -> None:
-    if not (adapter / ADAPTER_FILE).is_file():
+    marker = next((file for file in TRAINED_FILES if (adapter / file).is_file()), "")
+    if not marker:
         raise InputError(f"{adapter}: no adapter, it has no {ADAPTER_FILE}")
-    with whole_directory(ex.output("adapter", ADAPTER_FILE)) as folder:
+    with whole_directory(ex.output("adapter", marker)) as folder:
         shutil.copytree(adapter, folder, dirs_exist_ok=True)
 
 

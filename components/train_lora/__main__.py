@@ -9,7 +9,7 @@ from pada_agent.components.backends.record_files import read_records, write_json
 from pada_agent.components.core.records import SyntheticRow, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.settings import TrainLora
-from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Training
+from pada_agent.components.core.slm_interface import Example, Training, trained_file
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.train_lora.train import train
 
@@ -22,7 +22,7 @@ def run(ex: Executor) -> None:
     settings = ex.settings(TrainLora)
     data, synthetic = ex.input("train_data", "train.jsonl"), ex.optional_input("synthetic_data", "synthetic.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
-    output = ex.output("adapter", ADAPTER_FILE)
+    output = ex.output("adapter", trained_file(settings.train))
     name = str(ex.parameter("name", "")) or "adapter"
     kept = str(ex.parameter("checkpoint_uri", "")) or ex.below_work_uri(f"checkpoints/{name}")
     checkpoints = Checkpoints(kept or ex.beside_output("adapter", ".checkpoints"))

@@ -17,7 +17,7 @@ def train_lora(
     settings: dict = None,
     work_uri: str = "",
 ):
-    """Fine-tunes a small language model with LoRA, always from the base model. A retry resumes from the last checkpoint.
+    """Fine-tunes a small language model, always from the base model. A retry resumes from the last checkpoint.
 
     Args:
         settings: sections `task`, `slm`, `train`; or all settings of a run; absent: those beside the rows of train_data.
@@ -29,7 +29,7 @@ def train_lora(
         work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
 
     Returns:
-        adapter: PEFT adapter and train.json.
+        adapter: PEFT adapter, or the whole model if all weights are trained; and train.json.
         steps: optimizer steps taken.
     """
     return dsl.ContainerSpec(

@@ -52,6 +52,7 @@ def export_model(run_dir: str, out: Path, wanted: Wanted, say: Say) -> None:
     _check_names(wanted)
     kinds = _types(wanted.gguf)
     with opened(run_dir) as source:
+        source.exported.check_is_adapter()
         name = wanted.name or model_name(source.exported.state.run.task)
         _Export(source, out, name, wanted.least, say).all(wanted.merge, kinds)
     if wanted.push:
@@ -67,6 +68,7 @@ def fetch_model(export_uri: str, out: Path, wanted: Wanted, say: Say) -> None:
         raise InputError("--merge and --gguf: need --run-dir, whose rows the result is checked on")
     _check_names(wanted)
     exported = read_exported(export_uri)
+    exported.check_is_adapter()
     name = wanted.name or model_name(exported.state.run.task)
     with OwnFolder("pada-export-") as work, whole_directory(out / "adapter") as folder:
         shutil.copytree(fetch_shipped(export_uri, work), folder, dirs_exist_ok=True)

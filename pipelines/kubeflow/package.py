@@ -20,6 +20,7 @@ import yaml
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.images import NOWHERE, registry_host
 from pada_agent.components.stages import LAST_STEP, MODULES, STAGES
+from pada_agent.pipelines.kubeflow.launch import processes_of
 
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 STUDY = "pada-agent-study"  # how the pipeline of a study is called
@@ -160,6 +161,11 @@ class Package:
     def _on_kubernetes(self, stage: str) -> list[dict[str, Any]]:
         """What the second document says of each executor of a stage."""
         return [self.placed.get(label, {}) for label, container in self._containers.items() if stage_of(container) == stage]
+
+    @property
+    def processes(self) -> int:
+        """How many processes share each training step; those of a package that trains nothing are 1."""
+        return max((processes_of(container) for container in self._containers.values()), default=1)
 
     @property
     def max_iterations(self) -> int:

@@ -12,6 +12,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.images import REPOSITORY, registry_host
 from pada_agent.components.stages import CONTAINERS, MODULES
+from pada_agent.pipelines.kubeflow.launch import processes_of, single
 from pada_agent.pipelines.kubeflow.package import documents_of, tasks_of
 
 ARGUMENTS = ["--executor-input", "{{$}}"]
@@ -79,16 +80,19 @@ def _wrong(spec: Spec) -> Iterator[str]:
 
 
 def _wrong_container(component: str, container: Spec) -> Iterator[str]:
-    *start, module = container.get("command", [""])
-    if start != ["python", "-m"] or module not in MODULES:
+    *start, module = single(container.get("command", [""]))
+    stage = MODULES.get(module, "")
+    if start != ["python", "-m"] or not stage:
         yield f"component '{component}': its command is {container.get('command')}, not python -m pada_agent.components.<stage>"
         return
+    if processes_of(container) > 1 and not CONTAINERS[stage].by_gpu:
+        yield f"component '{component}': {stage} is started {processes_of(container)} times, and they would not share its work"
     arguments = container.get("args", [])
     if arguments[:2] != ARGUMENTS or (arguments[2:] and (arguments[2] != "--label" or len(arguments) != 4)):
         yield f"component '{component}': its arguments are {arguments}, not {ARGUMENTS}, perhaps with a --label"
     said = str(container["image"])
     image = IMAGE.fullmatch(said)
-    wanted = f"{REPOSITORY}/{CONTAINERS[MODULES[module]].image}"
+    wanted = f"{REPOSITORY}/{CONTAINERS[stage].image}"
     if not image or not (image["tag"] or image["digest"]) or not f"/{image['name']}".endswith(f"/{wanted}"):
         yield f"component '{component}': image '{said}' is not {wanted} with a tag or a digest"
     elif not registry_host(said):

@@ -13,6 +13,7 @@ from kfp import dsl, kubernetes
 
 from pada_agent.components.stages import CONTAINERS
 from pada_agent.pipelines.kubeflow.kubernetes_names import SHARED_MEMORY
+from pada_agent.pipelines.kubeflow.launch import launched
 from pada_agent.pipelines.kubeflow.package import ACCOUNT
 from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
 from pada_agent.pipelines.kubeflow.task_placement import Affinity, Task
@@ -47,6 +48,8 @@ class Kubernetes:
         self._secrets(task, stage)
         self._volumes(task, stage, needs)
         _nodes(task, needs)
+        if CONTAINERS[stage].by_gpu and needs.gpu and task.container_spec:
+            task.container_spec.command = launched(task.container_spec.command, needs.gpu.count)
 
     def _pod(self, task: dsl.PipelineTask, stage: str, needs: Task) -> None:
         ours = {"pada-agent/stage": stage.replace("_", "-"), "pada-agent/egress": "llm" if CONTAINERS[stage].llm else "storage"}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pada_agent.components.backends.artifacts.evaluated import read_shown_rows
-from pada_agent.components.backends.artifacts.exported import TRAINING, Exported, facts_of, put_beside
+from pada_agent.components.backends.artifacts.exported import TRAINING, Exported, facts_of, of_all_weights, put_beside
 from pada_agent.components.backends.record_files import read_json, record_lines
 from pada_agent.components.backends.store.export import publish
 from pada_agent.components.core.errors import InputError
@@ -28,7 +28,8 @@ def shipped_by(run_dir: str, run: Path) -> tuple[Exported, Path]:
         raise InputError(f"{run_dir}: no model to ship yet; let the run go on")
     adapter = adapter_of(run, state, state.incumbent)
     facts = facts_of(state, prepared(run) / "train_data")
-    config, training = read_json(adapter / ADAPTER_FILE), read_json(adapter / TRAINING)
+    training = read_json(adapter / TRAINING)
+    config = {} if of_all_weights(training) else read_json(adapter / ADAPTER_FILE)
     return Exported(run_dir, state.incumbent, adapter.name, facts, state, config, training), adapter
 
 

@@ -35,6 +35,18 @@ from pada_agent.pipelines.local.held_folder import held
 # How an endpoint is reached does not decide what comes out: these may change between two starts of one run.
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
 _REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_seconds", "mode", "batch_discount"})
+# Settings that came later, by section: at their default they are as if they were not there, and a run begun before goes on.
+_LATER: dict[str, dict[str, Any]] = {
+    "slm": {"quantization": "none", "endpoint": None, "thinking": False},
+    "evaluate": {"engine": "transformers"},
+    "train": {
+        "method": "lora",
+        "target_modules": "all-linear",
+        "use_dora": False,
+        "use_rslora": False,
+        "gradient_checkpointing": False,
+    },
+}
 _BLOCK = 1 << 20
 
 
@@ -64,15 +76,24 @@ def file_digest(path: Path) -> str:
 
 
 def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without what only says how the teacher and the judge are reached.
+    """Settings without what only says how the teacher, the judge and a server with the SLM are reached.
 
     What is left empty is not there, so that a run begun before there was such a setting goes on.
     """
     kept = dict(settings)
+    for section, later in _LATER.items():
+        if isinstance(kept.get(section), dict):
+            kept[section] = {key: value for key, value in kept[section].items() if key not in later or value != later[key]}
     for role in ("teacher", "judge"):
         if isinstance(kept.get(role), dict):
-            kept[role] = {key: value for key, value in kept[role].items() if key not in _REACH and value not in ("", {}, None)}
+            kept[role] = _of_llm(kept[role])
+    if isinstance(slm := kept.get("slm"), dict) and isinstance(slm.get("endpoint"), dict):
+        kept["slm"] = {**slm, "endpoint": _of_llm(slm["endpoint"])}
     return kept
+
+
+def _of_llm(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in _REACH and value not in ("", {}, None)}
 
 
 def own_files(settings: Settings) -> dict[str, Path]:
@@ -86,6 +107,8 @@ def task_key(stage: str, parameters: Mapping[str, Any], artifacts: Mapping[str, 
     contents = {name: digest(path, tuple(rest for of, rest in unread if of == name)) for name, path in artifacts.items()}
     sources = {name: digest(path) if path.exists() else "missing" for name, path in files.items()}
     read = {**parameters, "settings": without_reach(parameters["settings"])}
+    if stage != "evaluate_slm" and "slm" in read["settings"]:  # who answers in evaluation is nobody else's business
+        read["settings"]["slm"] = {key: value for key, value in read["settings"]["slm"].items() if key != "endpoint"}
     whole = {"stage": stage, "parameters": read, "artifacts": contents, "files": sources}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 

@@ -38,7 +38,9 @@ def test_sizes_and_kinds(splits: dict[str, list[dict[str, str]]]) -> None:
     for split, rows in splits.items():
         counts = Counter(row["kind"] for row in rows)
         assert set(counts) == set(labels)
-        expected = {kind: 3 if kind in RARE else 16 for kind in labels} if split == "train" else dict.fromkeys(labels, len(rows) // 10)
+        expected = (
+            {kind: 3 if kind in RARE else 16 for kind in labels} if split == "train" else dict.fromkeys(labels, len(rows) // 10)
+        )
         assert counts == expected
 
 

@@ -39,6 +39,7 @@ def read_evaluated(
         kind=kind,
         iteration=iteration,
         evaluate_seconds=max((float(metrics.get("seconds", 0)) for metrics in timed), default=0.0),
+        engine=next((str(metrics["engine"]) for metrics in timed if "engine" in metrics), ""),
         metrics={s: summarise(p, settings.confidence, settings.collapse_share) for s, p in rows.items() if p},
         outcomes={s: {p.id: p.score.correct for p in ps} for s, ps in rows.items() if ps and s != "train"},
         grades={s: grades for s, ps in rows.items() if s != "train" and (grades := grades_of(ps))},

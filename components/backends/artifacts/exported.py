@@ -19,7 +19,7 @@ from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.store.export import shipped
 from pada_agent.components.backends.store.objects import read, write
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.report.cards import ADAPTER, CARD, CardFacts, Form, model_card
+from pada_agent.components.core.report.cards import ADAPTER, CARD, WHOLE, CardFacts, Form, model_card
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
 from pada_agent.components.core.state import LATEST_STATE, STATE_FILE, State
@@ -53,7 +53,8 @@ def put_beside(uri: str, state: Path, report: str, rows: bytes) -> None:
     write(f"{uri}/{ROWS}", rows)
     write(f"{uri}/{STATE_FILE}", state.read_bytes())
     try:
-        card = card_of(read_exported(uri))
+        exported = read_exported(uri)
+        card = card_of(exported, form=WHOLE if exported.is_whole else ADAPTER)
     except InputError:  # nothing is shipped yet, or what lies here is still another run's
         return
     write(f"{uri}/{CARD}", card.encode("utf-8", "replace"))
@@ -61,7 +62,10 @@ def put_beside(uri: str, state: Path, report: str, rows: bytes) -> None:
 
 @dataclass(frozen=True)
 class Exported:
-    """A shipped adapter. `folder` never changes; `facts` are the pointer's, `config` is PEFT's, `training` is train.json."""
+    """A shipped adapter, or a whole model, whose `config` is empty.
+
+    `folder` never changes; `facts` are the pointer's, `config` is PEFT's, `training` is train.json.
+    """
 
     uri: str
     name: str
@@ -76,6 +80,24 @@ class Exported:
         """Where the adapter's files are."""
         return f"{self.uri}/{self.folder}"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is no adapter, but a model whose weights were all trained."""
+        return of_all_weights(self.training)
+
+    def check_is_adapter(self) -> None:
+        """Raises InputError for a whole model."""
+        if self.is_whole:
+            raise InputError(
+                f"{self.adapter_uri}: a model that was fine-tuned as a whole (train.method: full), no adapter on "
+                f"{self.training.get('base_model')}: serve or register this folder itself as a model"
+            )
+
+
+def of_all_weights(training: Mapping[str, Any]) -> bool:
+    """Whether train.json says that all weights were trained; earlier releases trained adapters alone."""
+    return bool((training.get("train") or {}).get("method") == "full")
+
 
 def read_exported(uri: str) -> Exported:
     """What lies at `uri`. Raises InputError if nothing does, or not all of it by now."""
@@ -89,7 +111,8 @@ def read_exported(uri: str) -> Exported:
         raise InputError(
             f"{uri}: {STATE_FILE} is not of the run that exported {pointer['folder']}; try again when that has ended"
         )
-    config, training = (_json(f"{uri}/{pointer['folder']}/{file}") for file in (ADAPTER_FILE, TRAINING))
+    training = _json(f"{uri}/{pointer['folder']}/{TRAINING}")
+    config = {} if of_all_weights(training) else _json(f"{uri}/{pointer['folder']}/{ADAPTER_FILE}")
     return Exported(uri, name, pointer["folder"], facts, state, config, training)
 
 

@@ -95,7 +95,7 @@ class OpenAiLlm:
         return [e.reply for e in exchanges if e.reply]
 
     def _replay(self, exchange: Exchange[Any]) -> None:
-        while exchange.reply is None and (call := self._ledger.get(exchange.key)):
+        while exchange.reply is None and (call := self._ledger.get(exchange.key)) and exchange.replays(call):
             if call.name == exchange.request.key:  # else another step's equal request paid it, and has it in its own usage
                 self._budget.count(call, replayed=True)
             exchange.hear(call)

@@ -20,7 +20,9 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.core.tasks.task import Message
 
 FORMS = ("json_schema", "json_schema, bare", "json_object, schema", "json_object", "plain")
-OPTIONAL = ("seed", "temperature", "reasoning_effort")  # left out where they are refused
+# What servers add to greedy answers unless told not to: llama.cpp its default, vLLM what the model's generation_config.json says.
+UNPUNISHED = {"repeat_penalty": 1.0, "repetition_penalty": 1.0}
+OPTIONAL = ("seed", "temperature", "reasoning_effort", *UNPUNISHED)  # left out where they are refused
 MOST_LISTED = 100
 LONGEST_IN_GRAMMAR = 1000  # characters
 _BOUNDS = {"minLength", "maxLength", "pattern", "format", "minItems", "maxItems", "minimum", "maximum", "default"}
@@ -47,6 +49,8 @@ class Dialect:
 
         A form whose very first reply does not fit was taken and ignored: the next requests start one lower.
         """
+        if not schema:  # asked for text
+            return
         if fitting:
             self._proven.add(form)
         if self.form not in self._proven:
@@ -69,8 +73,12 @@ class Dialect:
             if name in sent and re.search(rf"\b{name}\b", text) and "response_format" not in text:
                 if name == "reasoning_effort" and name not in self.dropped:  # which somebody has set
                     notice(f"{name}: the endpoint does not take {sent[name]!r} and is asked without it: {one_line(text)}")
+                if name == "temperature" and not exchange.schema and name not in self.dropped:
+                    notice(f"temperature: the endpoint takes none, so that its answers are not greedy: {one_line(text)}")
                 self.dropped.add(name)
                 return name
+        if not exchange.schema:  # there is no response_format to do without
+            return ""
         form = exchange.form
         doubtful = status in {400, 422} and form not in self._proven and not _NAMES_CONTEXT.search(text)
         if form < len(FORMS) - 1 and (_NAMES_FORMAT.search(text) or doubtful):
@@ -81,8 +89,8 @@ class Dialect:
 
     def body(self, exchange: Exchange[Any], seed: int) -> dict[str, Any]:
         """The request body, all but the model."""
-        schema, name = _for_grammars(exchange.schema), FORMS[exchange.form]
-        told = exchange.form >= FORMS.index("json_object")
+        schema, name = _for_grammars(exchange.schema), FORMS[exchange.form] if exchange.schema else ""
+        told = bool(schema) and exchange.form >= FORMS.index("json_object")
         body: dict[str, Any] = {
             "messages": _with_schema(exchange.messages, schema) if told else exchange.messages,
             "temperature": exchange.request.temperature,
@@ -101,6 +109,8 @@ class Dialect:
             body["repeat_penalty"] = 1.0
         elif name == "json_object":
             body["response_format"] = {"type": "json_object"}
+        elif not schema:
+            body |= UNPUNISHED
         body |= exchange.extras
         return {k: v for k, v in body.items() if k not in self.dropped}
 

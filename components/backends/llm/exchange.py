@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from pada_agent.components.backends.llm.ledger.calls import Call, call_key
-from pada_agent.components.backends.llm.reply import CUT_OFF, Reading, read_reply
+from pada_agent.components.backends.llm.reply import CUT_OFF, MISPLACED, Reading, read_reply
 from pada_agent.components.core.llm_interface import LlmReply, LlmRequest
 from pada_agent.components.core.tasks.task import Message
 from pada_agent.components.core.thoughts import without_thoughts
@@ -54,6 +54,8 @@ class Exchange(Generic[T]):
 
     def hear(self, call: Call) -> Reading[T]:
         """Take a reply: either the exchange is over and has its `reply`, or there is more to ask."""
+        if not self.schema:
+            return self._hear_text(call)
         reading = read_reply(call.text, call.finish, self.schema, self.request.parse, call.reasoning)
         if reading.kind:
             self.troubles.append(reading.kind)
@@ -66,6 +68,30 @@ class Exchange(Generic[T]):
         else:
             self._ask_again(call.reasoning or call.text, reading)
         return reading
+
+    def replays(self, call: Call) -> bool:
+        """Whether a reply of an earlier start is heard again. A text that was none is asked for anew, of a mended server."""
+        return bool(self.schema) or not self._wrong(call)
+
+    def _hear_text(self, call: Call) -> Reading[T]:
+        if wrong := self._wrong(call):
+            self.fail(wrong)
+            return Reading(kind="cut off", error=wrong)
+        reading = Reading(self.request.parse(call.text), fits=True)
+        self.reply = LlmReply(reading.value, self.key)
+        return reading
+
+    def _wrong(self, call: Call) -> str:
+        """Why a text is no answer. Whatever came is one, also if it is empty or as long as it may be."""
+        if call.reasoning and not call.text.strip():
+            return MISPLACED
+        # Half of it, since the number is a guess where a server does not count.
+        if call.finish in CUT_OFF and call.output_tokens < self.max_tokens // 2:
+            return (
+                f"the server cut the answer after {call.output_tokens} of {self.max_tokens} tokens: its context is full; give it "
+                "a longer one, or lower evaluate.max_new_tokens"
+            )
+        return ""
 
     def fail(self, error: str, unasked: bool = False) -> None:
         """End without a value."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from pada_agent.components.backends.files import below
@@ -113,6 +114,14 @@ class Watch(TrainerCallback):
     def _ask(self) -> None:
         self._asked = True
 
+    def _asked_any(self, args: Any) -> bool:
+        """Whether this process was asked, or another that shares its steps: one that went on alone would wait for ever."""
+        if args.world_size > 1:
+            asked = torch.tensor(float(self._asked), device=args.device)
+            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+            self._asked = bool(asked)
+        return self._asked
+
     def stop_if_asked(self) -> None:
         """Raises SystemExit, with the code of a process ended by SIGTERM, if the run was cut short."""
         if self._asked:
@@ -127,6 +136,6 @@ class Watch(TrainerCallback):
         """Called after each optimizer step."""
         if self.progress is not None:
             self.progress.advance()
-        if self._asked:  # also after the last step: who asks a run to stop does not want its next task
+        if self._asked_any(args):  # also after the last step: who asks a run to stop does not want its next task
             control.should_save = control.should_training_stop = True
         return control

@@ -1,21 +1,23 @@
 """Loads the small language model: weights, tokenizer, chat format, on the device and in the type that suit the machine."""
 
-import json
 import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pada_agent.components.backends.files import whole_directory
 from pada_agent.components.backends.models.sources import ModelSource, cache_root, content_hash, find_model
 from pada_agent.components.backends.progress import notice
+from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.slm.chat_format import ChatFormat
 from pada_agent.components.backends.slm.memory import check_fits
 from pada_agent.components.backends.temporary import OwnFolder, remove_leftovers
-from pada_agent.components.core.errors import ModelError, PadaError
+from pada_agent.components.core.errors import InputError, ModelError, PadaError
 from pada_agent.components.core.settings import SlmSettings
+from pada_agent.components.core.slm_interface import ADAPTER_FILE, MODEL_FILE
 
 
 @dataclass
@@ -31,36 +33,97 @@ class Slm:
     @property
     def context(self) -> int:
         """Tokens that prompt and answer may have together."""
-        config = self.model.config.get_text_config()
-        return int(getattr(config, "max_position_embeddings", 0) or sys.maxsize)
+        return _context(self.model.config)
 
 
 def load_slm(settings: SlmSettings, adapter: Path | None = None) -> Slm:
-    """The model of `settings`, with a LoRA adapter if one is given. Raises ModelError.
+    """The model of `settings`, with a LoRA adapter if one is given, or the whole model that stands in its place.
+
+    Raises ModelError.
 
     `auto` takes CUDA where it is, and bfloat16 where the processor has instructions for it, else float32.
     """
     import torch
 
-    source = find_model(settings.model)
-    device = _device(settings.device)
-    dtype = _dtype(settings.dtype, device)
-    folder = dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path
+    source, folder, device, dtype = _located(settings)
+    if adapter is not None:
+        check_adapter(adapter, settings)
+        folder = adapter if is_whole(adapter) else folder
     check_fits(settings.model, folder, dtype)
+    quantized = four_bits(device, dtype) if settings.quantization == "nf4" else {}
     try:
-        model, tokenizer = _load(folder, dtype, device)
-        stops = getattr(model.generation_config, "eos_token_id", None)
-        ends = [] if stops is None else [stops] if isinstance(stops, int) else stops
-        chat = ChatFormat(tokenizer, ends, settings.thinking)
+        model, tokenizer = _load(folder, dtype, device, quantized)
+        chat = _chat(tokenizer, model.generation_config, settings.thinking)
     except PadaError as e:
         raise type(e)(f"model {settings.model}: {e}") from e
     except (OSError, ValueError, KeyError, RuntimeError, torch.OutOfMemoryError) as e:
         raise ModelError(f"model {settings.model}: cannot be loaded from {folder} ({_first_line(e)})") from e
+    if adapter is not None and not is_whole(adapter):
+        model = _with_adapter(model, adapter, settings)
+    return Slm(model.eval(), chat, source, device, dtype)
+
+
+@dataclass(frozen=True)
+class Chat:
+    """What another engine needs of a model: its folder, type and context, and how chats are written as tokens for it."""
+
+    chat: ChatFormat
+    source: ModelSource
+    folder: Path
+    dtype: str
+    context: int
+
+
+def load_chat(settings: SlmSettings, adapter: Path | None = None) -> Chat:
+    """The same as `load_slm`, but without weights. Raises ModelError."""
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    source, folder, _, dtype = _located(settings)
+    folder = adapter if adapter and is_whole(adapter) else folder
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        try:
+            ends = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        except OSError:  # there is none: then transformers too takes what the model's own says
+            ends = GenerationConfig.from_model_config(config)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        chat = _chat(tokenizer, ends, settings.thinking)
+    except PadaError as e:
+        raise type(e)(f"model {settings.model}: {e}") from e
+    except (OSError, ValueError, KeyError) as e:
+        raise ModelError(f"model {settings.model}: cannot be read from {folder} ({_first_line(e)})") from e
+    return Chat(chat, source, folder, dtype, _context(config))
+
+
+def is_whole(adapter: Path) -> bool:
+    """Whether this is no adapter, but a model that was fine-tuned as a whole."""
+    return (adapter / MODEL_FILE).is_file() and not (adapter / ADAPTER_FILE).is_file()
+
+
+def chosen_type(settings: SlmSettings) -> str:
+    """The type of weights that `settings` ask for, float32 or bfloat16. Raises ModelError."""
+    return _dtype(settings.dtype, _device(settings.device))
+
+
+def _located(settings: SlmSettings) -> tuple[ModelSource, Path, str, str]:
+    """Where the model came from, the folder of its weights, device and type."""
+    source = find_model(settings.model)
+    device = _device(settings.device)
+    dtype = _dtype(settings.dtype, device)
+    return source, dense_folder(source, dtype) if source.path.suffix == ".gguf" else source.path, device, dtype
+
+
+def _chat(tokenizer: Any, generation: Any, thinking: bool) -> ChatFormat:
+    stops = getattr(generation, "eos_token_id", None)
+    ends = [] if stops is None else [stops] if isinstance(stops, int) else stops
+    chat = ChatFormat(tokenizer, ends, thinking)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.decode([chat.end_of_turn])
-    if adapter is not None:
-        model = _with_adapter(model, adapter, settings.model)
-    return Slm(model.eval(), chat, source, device, dtype)
+    return chat
+
+
+def _context(config: Any) -> int:
+    return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or sys.maxsize)
 
 
 def dense_folder(source: ModelSource, dtype: str) -> Path:
@@ -129,26 +192,67 @@ def _no_bars() -> None:
     quiet()
 
 
-def _load(folder: Path, dtype: str, device: str) -> tuple[Any, Any]:
+def _load(folder: Path, dtype: str, device: str, quantized: dict[str, Any]) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _no_bars()
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
-    return model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True, **quantized)
+    return model if quantized else model.to(device), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def _with_adapter(model: Any, adapter: Path, name: str) -> Any:
+def four_bits(device: str, dtype: str) -> dict[str, Any]:
+    """How transformers is told to load weights in NF4, quantised twice as in QLoRA. Raises ModelError where it cannot."""
+    import torch
+
+    if device != "cuda":
+        raise ModelError(
+            "slm.quantization is nf4, but there is no CUDA device here, or slm.device is cpu; leave quantization out"
+        )
+    if find_spec("bitsandbytes") is None:
+        raise ModelError("slm.quantization: nf4 needs bitsandbytes; install it with: pip install 'pada-agent[qlora]'")
+    from transformers import BitsAndBytesConfig
+
+    untyped: Any = BitsAndBytesConfig
+    config = untyped(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
+    return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def check_quantization(settings: SlmSettings) -> None:
+    """Raises ModelError where the weights of `settings` cannot be quantised on this machine."""
+    if settings.quantization == "nf4":
+        device = _device(settings.device)
+        four_bits(device, _dtype(settings.dtype, device))
+
+
+def check_adapter(adapter: Path, settings: SlmSettings) -> None:
+    """Raises ModelError for an adapter that was trained on another model than that of `settings`, or on other weights of it."""
+    file, name = adapter / "train.json", settings.model
+    try:
+        facts = read_json(file) if file.exists() else {}
+    except InputError as e:
+        raise ModelError(f"adapter {adapter}: {e}") from e
+    if (trained_on := facts.get("base_model", name)) != name:
+        raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
+    if facts and (trained_as := facts.get("quantization", "none")) != settings.quantization:
+        raise ModelError(
+            f"adapter {adapter}: trained with slm.quantization: {trained_as}, which is {settings.quantization} now; "
+            "it was fitted to the rounded weights"
+        )
+
+
+def _with_adapter(model: Any, adapter: Path, settings: SlmSettings) -> Any:
     from peft import PeftModel
 
-    facts = adapter / "train.json"
     try:
-        trained_on = json.loads(facts.read_text()).get("base_model", name) if facts.exists() else name
-        if trained_on != name:
-            raise ModelError(f"adapter {adapter}: trained on {trained_on}, but slm.model is {name}")
         return PeftModel.from_pretrained(model, str(adapter))
     except (OSError, ValueError, KeyError, RuntimeError) as e:
-        raise ModelError(f"adapter {adapter}: does not fit {name} ({_first_line(e)})") from e
+        raise ModelError(f"adapter {adapter}: does not fit {settings.model} ({_first_line(e)})") from e
 
 
 def _device(wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
+"""Fine-tuning with transformers' Trainer: it brings checkpoints, resume, schedule and, under torchrun, more GPUs.
 
 Added here is what it lacks: logits only where there is loss, no pass for what a batch has in common, and proof that the
 end-of-turn token is trained and that the saved adapter changes the model.
@@ -15,41 +15,46 @@ import torch
 from torch.nn import functional
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from pada_agent.components.backends.files import room_at, write_atomic
+from pada_agent.components.backends.files import room_at
 from pada_agent.components.backends.progress import track
-from pada_agent.components.backends.record_files import read_json, write_json
+from pada_agent.components.backends.slm.adapters import Adapter
 from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
-from pada_agent.components.backends.slm.cpu.causal_attention import use_causal_blocks
-from pada_agent.components.backends.slm.cpu.lean_blocks import use_lean_blocks
-from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.cpu.packed_rows import PACKED, can_pack, pack
-from pada_agent.components.backends.slm.loading import Slm, load_slm
+from pada_agent.components.backends.slm.loading import Slm, chosen_type, load_slm
 from pada_agent.components.backends.slm.shared_prefix import cache_word, can_share, prefix_cache, repeated
 from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, Rows, TokenRow, row_order, tokenise
-from pada_agent.components.core.errors import InputError, ModelError
-from pada_agent.components.core.report.cards import CARD, adapter_note
+from pada_agent.components.backends.slm.whole import Whole
+from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import TrainLora
-from pada_agent.components.core.slm_interface import ADAPTER_FILE, Example, Training
+from pada_agent.components.core.slm_interface import Example, Training, step_shares
+
+# What transformers calls gradient checkpointing: newer releases warn of the second name.
+CHECKPOINTING = next(
+    name for name in ("activation_checkpointing", "gradient_checkpointing") if name in TrainingArguments.__dataclass_fields__
+)
 
 
 def fit(
     examples: Sequence[Example], settings: TrainLora, adapter: Path, checkpoints: Checkpoints, max_steps: int = 0
 ) -> Training:
-    """Fine-tune and write the adapter into the folder `adapter`. `max_steps` 0: as many as the epochs take.
+    """Fine-tune and write the adapter, or the model, into the folder `adapter`. `max_steps` 0: as many as the epochs take.
 
     Goes on from the last whole checkpoint of the same run. On SIGTERM it saves one and raises SystemExit.
     Raises InputError when no row fits slm.max_length, ModelError when the model or its template cannot be trained.
     """
     started = time.monotonic()
     set_seed(settings.seed)
-    slm = load_slm(settings.slm)
+    whole, dtype = settings.train.method == "full", chosen_type(settings.slm)
+    # In bfloat16 most steps of all weights are too small to change them.
+    slm = load_slm(settings.slm.model_copy(update={"dtype": "float32"} if whole else {}))
     rows, dropped = tokenise(examples, slm, settings.slm.max_length)
     batch = settings.train.micro_batch * settings.train.accumulate
     steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
     order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
-    model = _with_lora(slm, settings)
+    trained = Whole(slm, rows, dtype) if whole else Adapter(slm, rows, settings)
     resume = checkpoints.resume(_identity(rows, settings, steps, slm))
-    trainer = CompletionTrainer(slm, model, [rows[i] for i in order], _arguments(settings, slm, steps, checkpoints), checkpoints)
+    arguments = _arguments(settings, slm, dtype, steps, checkpoints)
+    trainer = CompletionTrainer(slm, trained.model, [rows[i] for i in order], arguments, checkpoints)
     watch = Watch(checkpoints)
     trainer.add_callback(watch)
     with track("training steps", steps) as progress, watch.signals():
@@ -60,17 +65,16 @@ def fit(
     if not all(map(math.isfinite, losses)):
         raise ModelError(f"training diverged: the loss is not a number at step {_first_bad(losses)}; lower train.learning_rate")
     if trainer.args.should_save:
-        model.save_pretrained(adapter)
-        _name_base(adapter, settings.slm.model)
-        slm.chat.tokenizer.save_pretrained(adapter)  # whoever serves it needs the template that it was trained with
-        write_atomic(adapter / CARD, adapter_note(settings.slm.model))
-        _prove_change(slm, model, rows, adapter)
+        trained.save(adapter)
     return Training(
         base_model=settings.slm.model,
         thinking=settings.slm.thinking,
         source=str(slm.source),
         device=slm.device,
-        dtype=slm.dtype,
+        dtype=dtype,
+        quantization=settings.slm.quantization,
+        train=settings.train,
+        processes=trainer.args.world_size,
         seed=settings.seed,
         steps=steps,
         epochs=round(len(order) / len(rows), 3),
@@ -81,15 +85,6 @@ def fit(
         dropped_too_long=dropped,
         changed_outputs=True,
     )
-
-
-def _name_base(adapter: Path, name: str) -> None:
-    """PEFT writes where the base model lay on this machine; who takes the adapter on needs its name.
-
-    Not before it saves: it would ask the hub for a model of that name, at each checkpoint too.
-    """
-    config = adapter / ADAPTER_FILE
-    write_json(config, {**read_json(config), "base_model_name_or_path": name})
 
 
 def _first_bad(losses: Sequence[float]) -> int:
@@ -110,8 +105,9 @@ class CompletionTrainer(Trainer):
         self._rows = len(rows)
         self._checkpoints = checkpoints
         # One process only: DistributedDataParallel expects one forward pass for each backward.
-        self._share = arguments.world_size == 1 and can_share(model)
-        self._pack = self._share and slm.device == "cpu" and can_pack(model)
+        sharing = arguments.world_size == 1 and can_share(model)
+        self._share = sharing and not getattr(arguments, CHECKPOINTING)  # which keeps no keys and values for a second pass
+        self._pack = sharing and slm.device == "cpu" and can_pack(model)
         self._positions: Any = None
         slm.model.get_output_embeddings().register_forward_pre_hook(self._select)
 
@@ -122,9 +118,11 @@ class CompletionTrainer(Trainer):
         """Sum of the cross entropy at the positions that predict a completion token, over the step's completion tokens."""
         targets = inputs["labels"][:, 1:]
         wanted = targets != NO_LOSS
-        prefix = int(inputs["prefix"]) if self._share else 0
+        prefix, (rows, length) = int(inputs["prefix"]), inputs["labels"].shape
+        packed = self._pack and prefix > 0 and prefix + rows * (length - prefix) <= PACKED
+        prefix = prefix if packed or self._share else 0
         own = functional.pad(wanted, (0, 1))[:, prefix:]
-        if prefix and self._pack and prefix + own.numel() <= PACKED:
+        if packed:
             call = pack(inputs["input_ids"], prefix)
             self._positions = functional.pad(own.flatten(), (prefix, 0))[None]
         else:
@@ -162,35 +160,24 @@ def _after_prefix(model: Any, tokens: Any, prefix: int) -> dict[str, Any]:
     return {"input_ids": tokens[:, prefix:], cache_word(model): cache, "position_ids": positions}
 
 
-def _with_lora(slm: Slm, settings: TrainLora) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    if slm.device == "cpu":
-        use_causal_blocks(slm.model)
-        slm.model.requires_grad_(False)
-        use_lean_blocks(slm.model)
+def _arguments(settings: TrainLora, slm: Slm, dtype: str, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
     train = settings.train
-    lora = LoraConfig(
-        r=train.rank, lora_alpha=train.alpha, lora_dropout=train.dropout, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    model = get_peft_model(slm.model, lora)
-    use_lean_layers(model)
-    return model
-
-
-def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
-    train = settings.train
+    micro, accumulate = step_shares(train, int(os.environ.get("WORLD_SIZE", "1")))
+    # The reentrant kind wants gradients of the frozen embeddings.
+    checkpointing: Any = {CHECKPOINTING: train.gradient_checkpointing, f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}}
     arguments = TrainingArguments(
         output_dir=str(checkpoints.folder),
         max_steps=steps,
-        per_device_train_batch_size=train.micro_batch,
-        gradient_accumulation_steps=_accumulate(train.accumulate),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulate,
         learning_rate=train.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(train.warmup * steps),
         weight_decay=0.0,
         max_grad_norm=train.clip,
+        **checkpointing,
         optim="adamw_torch",
+        bf16=slm.dtype != dtype and slm.device == "cuda",  # all weights are trained in float32, with products in bfloat16
         seed=settings.seed,
         save_strategy="steps" if train.checkpoints else "no",
         save_steps=max(1, -(-steps // (train.checkpoints + 1))),
@@ -210,36 +197,7 @@ def _arguments(settings: TrainLora, slm: Slm, steps: int, checkpoints: Checkpoin
     return arguments
 
 
-def _accumulate(wanted: int) -> int:
-    """Micro batches of one process a step, so that the step has as many rows however many processes share it."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if wanted % processes:
-        raise InputError(f"train.accumulate is {wanted}, not a multiple of the {processes} processes of torchrun")
-    return wanted // processes
-
-
 def _identity(rows: Sequence[TokenRow], settings: TrainLora, steps: int, slm: Slm) -> str:
     """What must be the same for a checkpoint to be of this run."""
     parts = [settings.model_dump_json(), str(steps), str(slm.source), slm.dtype, *(f"{r.id}{r.tokens}" for r in rows)]
     return "\n".join(parts)
-
-
-def _prove_change(slm: Slm, model: Any, rows: Sequence[TokenRow], adapter: Path) -> None:
-    """Load the adapter as evaluate_slm will and compare logits with the base model's. Raises ModelError if they agree."""
-    from peft import load_peft_weights, set_peft_model_state_dict
-
-    set_peft_model_state_dict(model, load_peft_weights(str(adapter), device=slm.device))
-    model.eval()
-    with torch.inference_mode():
-        for row in rows[:4]:
-            tokens = torch.tensor([row.tokens[: row.prompt]], device=slm.device)
-            tuned = model(input_ids=tokens).logits[:, -1].float()
-            with model.disable_adapter():
-                base = model(input_ids=tokens).logits[:, -1].float()
-            if not torch.isfinite(tuned).all():
-                raise ModelError(
-                    f"the trained adapter gives logits that are not numbers (row {row.id}); lower train.learning_rate"
-                )
-            if (tuned - base).abs().max() > 1e-3:
-                return
-    raise ModelError("the trained adapter does not change the model's outputs; check train.learning_rate and train.epochs")

@@ -52,6 +52,7 @@ class ModelFacts(Record):
     train_seconds: float
     evaluate_seconds: float
     losses: list[float]
+    engine: str = ""
     label: str
     shipped: bool
     test: ReportedMetrics | None

@@ -120,6 +120,10 @@ def _of_models(facts: Measured) -> Iterator[str]:
         yield "The untuned model does better on the test rows than vanilla fine-tuning: here fine-tuning itself does harm."
     if any(m.kind == "candidate" for m in facts.models) and facts.baseline != STEP_MATCHED:
         yield "There is no step-matched model: part of a gain may come from training for more steps."
+    engines = {m.engine: m.label for m in reversed(facts.models) if m.engine}
+    if len(engines) > 1:
+        who = ", ".join(f"{engine} for {label}" for engine, label in sorted(engines.items()))
+        yield f"Not all models answered by the same engine ({who}): each rounds its own way, so part of a difference may be that."
     for model in facts.models:
         test = model.test
         if test and test.collapsed:

@@ -1,16 +1,29 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from pada_agent.components.backends.artifacts.evaluated import read_evaluated
 from pada_agent.components.backends.record_files import read_json, read_records, write_records
+from pada_agent.components.backends.store.events import told
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import HeldOutRow, Provenance, SyntheticRow, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
-from pada_agent.components.core.slm_interface import Training
+from pada_agent.components.core.settings import TrainSettings
+from pada_agent.components.core.slm_interface import Training, step_shares
 from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.evaluate_slm.__main__ import run as evaluate
 from pada_agent.components.prepare_data.__main__ import run as prepare
+from pada_agent.components.stages import STAGES
 from pada_agent.components.train_lora.__main__ import run
 from pada_agent.components.train_lora.train import train
+from pada_agent.pipelines.kubeflow.launch import launched
 
 QUICK = {"epochs": 1, "learning_rate": 0.01, "rank": 4}
 
@@ -84,7 +97,7 @@ def test_fit_gets_chats_and_answers_of_all_rows(settings, data):
     def fit(examples):
         seen.extend(examples)
         common = {"base_model": "m", "source": "s", "device": "cpu", "dtype": "float32", "seed": 0, "steps": 1, "epochs": 1.0}
-        return Training(**common, losses=[1.0], seconds=1, trained_tokens=1, changed_outputs=True)
+        return Training(**common, train=settings.train, losses=[1.0], seconds=1, trained_tokens=1, changed_outputs=True)
 
     facts = train("a", task, rows, [synthetic(NEW)], None, fit)
     assert [e.id for e in seen] == [*(r.id for r in rows), "s-1"]
@@ -113,3 +126,108 @@ def test_real_model_learns(stage, sql_settings, real_slm):
     assert facts["losses"][0] < 4  # the chat format is the model's own: a wrong one starts far higher
     assert facts["losses"][-1] < 0.6 * facts["losses"][0]
     assert facts["dropped_too_long"] == []
+
+
+def started_for_each_gpu(settings, data, folder, processes=2, **parameters):
+    """The command that a placement with so many GPUs gives the container, as Kubeflow would start it."""
+    artifact = {"artifacts": [{"name": "adapter", "uri": str(folder / "run-1" / "01-train" / "adapter")}]}
+    doc = {
+        "inputs": {
+            "parameterValues": {
+                "settings": STAGES["train_lora"].sections(settings),
+                "work_uri": str(folder / "run-1"),
+                **parameters,
+            },
+            "artifacts": {"train_data": {"artifacts": [{"name": "train_data", "uri": str(data["train_data"])}]}},
+        },
+        "outputs": {
+            "artifacts": {"adapter": artifact},
+            "outputFile": str(folder / "run-1" / "01-train" / "executor_output.json"),
+        },
+    }
+    _, *command = launched(["python", "-m", "pada_agent.components.train_lora"], processes)
+    return subprocess.Popen(
+        [sys.executable, *command, "--executor-input", json.dumps(doc)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_started_once_for_each_gpu_it_takes_the_same_steps_and_writes_once(stage, settings, data, tmp_path):
+    chosen = settings.train.model_copy(update={"dropout": 0.0, "micro_batch": 3, "accumulate": 2})
+    settings = settings.model_copy(update={"train": chosen})
+    out, one = stage(run, settings, {"train_data": data["train_data"]}, name="adapter")
+    process = started_for_each_gpu(settings, data, tmp_path, name="adapter")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    task = tmp_path / "run-1" / "01-train"
+    alone, shared = read_json(out["adapter"] / "train.json"), read_json(task / "adapter" / "train.json")
+    assert (alone["processes"], shared["processes"]) == (1, 2)
+    assert shared["losses"] == pytest.approx(alone["losses"], rel=2e-5)
+    assert json.loads((task / "executor_output.json").read_text())["parameterValues"] == one
+    weights = [load_file(folder / "adapter_model.safetensors") for folder in (out["adapter"], task / "adapter")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5)
+    assert sorted(path.name for path in task.iterdir()) == ["adapter", "executor_output.json"]
+    kinds = [event.kind for event in told(str(tmp_path / "run-1" / "events"), "here").values()]
+    assert (kinds.count("started"), kinds.count("ended")) == (1, 1)
+
+
+def test_one_process_that_is_asked_to_stop_stops_all_at_the_same_step_with_a_checkpoint(settings, data, tmp_path):
+    quick = settings.train.model_copy(update={"micro_batch": 1, "accumulate": 2})
+    settings = settings.model_copy(update={"train": quick})
+    process = started_for_each_gpu(settings, data, tmp_path, max_steps=5000, checkpoint_uri=str(tmp_path / "kept"))
+    lines = []
+    assert process.stderr
+    for line in process.stderr:
+        lines.append(line)
+        if " of 5,000 training steps" in line:
+            break
+    os.kill(second_of(process.pid), signal.SIGTERM)
+    rest = process.stderr.read()
+    assert process.wait(60) != 0
+    last = read_json(tmp_path / "kept" / "run.json")["last"]
+    assert 0 < int(last.rpartition("-")[2]) < 800, "before the first that is due: " + "".join(lines) + rest
+    assert not (tmp_path / "run-1" / "01-train" / "adapter").exists()
+
+
+def second_of(launcher):
+    """Id of the second process that the launcher started."""
+    children = [int(pid) for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
+    return next(pid for pid in children if b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+
+
+@pytest.mark.parametrize(
+    ("micro", "accumulate", "processes", "each"),
+    [
+        (4, 4, 1, (4, 4)),
+        (4, 4, 2, (4, 2)),
+        (4, 4, 8, (2, 1)),
+        (3, 2, 2, (3, 1)),
+        (6, 2, 4, (3, 1)),
+        (1, 8, 8, (1, 1)),
+        (5, 4, 10, (2, 1)),
+    ],
+)
+def test_a_step_has_as_many_rows_however_many_share_it(micro, accumulate, processes, each):
+    assert step_shares(TrainSettings(micro_batch=micro, accumulate=accumulate), processes) == each
+    assert each[0] * each[1] * processes == micro * accumulate and each[0] <= micro
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_it_writes_is_what_evaluation_and_whoever_publishes_takes(stage, settings, data, method):
+    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"method": method})})
+    out, _ = stage(run, settings, {"train_data": data["train_data"]})
+    assert (out["adapter"] / "config.json").exists() is (method == "full")
+    assert read_json(out["adapter"] / "train.json")["train"]["method"] == method
+    inputs = {"train_data": data["train_data"], "heldout_data": data["heldout_data"], "adapter": out["adapter"]}
+    scored, _ = stage(evaluate, settings, inputs, splits="validation", name="vanilla")
+    assert read_json(scored["predictions"] / "metrics.json")["engine"] == "transformers"
+    trained = out["adapter"], str(out["adapter"])
+    found = read_evaluated("vanilla", "start", 0, [scored["predictions"]], trained, settings.evaluate)
+    assert (found.model.steps, found.model.rows) == (2, 24)
+    if method == "full":
+        (out["adapter"] / "config.json").unlink()
+        with pytest.raises(InputError, match=r"a folder without adapter_config\.json"):
+            stage(evaluate, settings, inputs, splits="validation")

@@ -173,6 +173,56 @@ def test_a_file_says_what_vertex_trains_on_unless_a_run_does():
     assert spec["deploymentSpec"]["executors"]["exec-generate-data"]["container"]["resources"]["resourceMemoryLimit"] == "3G"
 
 
+@cache
+def on_four_gpus():
+    """The text of a package whose training has four GPUs."""
+    placement = Placement.model_validate({"stages": {"train_lora": {"gpu": {"count": 4}}}})
+    return compile_loop(Shape(1, 1), Kubernetes(placement))
+
+
+def test_several_gpus_get_a_process_each_and_one_gets_no_launcher():
+    containers = [e["container"] for e in documents_of(on_four_gpus())[0]["deploymentSpec"]["executors"].values()]
+    [training] = [c for c in containers if stage_of(c) == "train_lora"]
+    assert training["command"][:3] == ["python", "-m", "accelerate.commands.launch"]
+    assert training["command"][-4:] == ["--num_processes", "4", "-m", "pada_agent.components.train_lora"]
+    assert training["resources"]["accelerator"]["resourceCount"] == "4"
+    others = [c["command"] for c in containers if c is not training] + [compiled("gke_l4")[0]["train_lora"]["command"]]
+    assert not [command for command in others if command[:2] != ["python", "-m"] or len(command) != 3]
+    check_package(on_four_gpus(), "kubernetes")
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (
+            ("components.train_lora", "components.evaluate_slm"),
+            "evaluate_slm is started 4 times, and they would not share its work",
+        ),
+        (("--multi_gpu", "--multi-gpu"), "its command is .*, not python -m"),
+    ],
+)
+def test_a_launcher_of_something_else_is_refused(instead, said):
+    with pytest.raises(InputError, match=said):
+        check_package(on_four_gpus().replace(*instead), "kubernetes")
+
+
+def test_what_a_config_asks_of_the_student_is_checked_against_the_package(tmp_path):
+    file = tmp_path / "loop.yaml"
+    file.write_text(on_four_gpus())
+    package = read_package(file, "kubernetes")
+    rows = dict.fromkeys(("train", "validation", "test"), "gs://data/rows.jsonl")
+
+    def check(**changes):
+        whole = {"task": rows, "loop": {"iterations": 1}, **changes}
+        check_settings(package, read_config(write_config(tmp_path / "config.yaml", whole)))
+
+    check(train={"micro_batch": 2, "accumulate": 2})
+    with pytest.raises(InputError, match=r"3 x 3 rows a step, which 4 processes, one for each GPU, cannot share equally"):
+        check(train={"micro_batch": 3, "accumulate": 3})
+    with pytest.raises(InputError, match=r"slm\.endpoint: evaluate_slm runs code that a model wrote"):
+        check(slm={"model": "a/b", "endpoint": {"model": "m", "base_url": "https://slm.example/v1"}})
+
+
 def test_the_readme_of_the_room_names_every_file():
     text = (Path(FOLDER) / "README.md").read_text()
     assert all(f"{name}.yaml" in text for name in SHIPPED)

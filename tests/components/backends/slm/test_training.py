@@ -8,82 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional
+from city_rows import SYSTEM, examples, plain_losses, run, settings
 
 from pada_agent.components.backends.record_files import read_json, write_json
-from pada_agent.components.backends.slm import training as lora_training
+from pada_agent.components.backends.slm import adapters
 from pada_agent.components.backends.slm.checkpoints import Checkpoints
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.slm.shared_prefix import shared_length
 from pada_agent.components.backends.slm.training import CompletionTrainer, fit
-from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, TokenRow, row_order, tokenise
+from pada_agent.components.backends.slm.training_rows import NO_LOSS, Collator, row_order, tokenise
 from pada_agent.components.core.errors import InputError, ModelError
-from pada_agent.components.core.settings import SlmSettings, TrainLora
-from pada_agent.components.core.slm_interface import Example
-
-CITIES = ["Oslo", "Bergen", "Malmo", "Turku", "Riga", "Tartu", "Narva", "Vilnius", "Kaunas", "Gdansk", "Poznan"]
-SYSTEM = {"role": "system", "content": "Write one query. customers(id, name, city)"}
-
-
-def examples(system=SYSTEM):
-    return [
-        Example(
-            id=f"row-{city}",
-            messages=[*([system] if system else []), {"role": "user", "content": f"How many {'very ' * i}live in {city}?"}],
-            target=f"SELECT COUNT(*) FROM customers WHERE city = '{city}'",
-        )
-        for i, city in enumerate(CITIES)
-    ]
-
-
-def settings(model: Path, **train) -> TrainLora:
-    own = {"epochs": 2, "micro_batch": 2, "accumulate": 2, "learning_rate": 0.01, "dropout": 0.0, "rank": 4, "alpha": 8}
-    slm = {"model": str(model), "dtype": "float32", "device": "cpu"}
-    return TrainLora.model_validate({"task": SQUAD, "slm": slm, "train": {**own, **train}})
-
-
-SQUAD = {"name": "squad", "train": "-", "validation": "-", "test": "-"}
-
-
-def run(tmp_path: Path, model: Path, rows=None, name="a", max_steps=0, **train):
-    adapter = tmp_path / name
-    made = fit(
-        rows or examples(), settings(model, **train), adapter, Checkpoints(str(tmp_path / f"{name}.checkpoints")), max_steps
-    )
-    return made, adapter
-
-
-def plain_losses(model: Path, chosen: TrainLora, rows: list[TokenRow], steps: int) -> list[float]:
-    """The same run in the plainest way: PEFT's own layers, logits of all positions, one row at a time, no Trainer."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import get_cosine_schedule_with_warmup, set_seed
-
-    train = chosen.train
-    set_seed(chosen.seed)
-    slm = load_slm(chosen.slm)
-    lora = LoraConfig(r=train.rank, lora_alpha=train.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
-    peft = get_peft_model(slm.model, lora).train()
-    weights = [p for p in peft.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=train.learning_rate, weight_decay=0.0)
-    schedule = get_cosine_schedule_with_warmup(optimizer, int(train.warmup * steps), steps)
-    order = row_order([len(r.tokens) for r in rows], steps, train.micro_batch, train.accumulate, chosen.seed)
-    batch, losses = train.micro_batch * train.accumulate, []
-    for step in range(steps):
-        group = [rows[i] for i in order[step * batch : (step + 1) * batch]]
-        count = sum(len(r.tokens) - r.prompt for r in group)
-        total = 0.0
-        for row in group:
-            logits = peft(input_ids=torch.tensor([row.tokens])).logits[0, row.prompt - 1 : -1]
-            loss = functional.cross_entropy(logits, torch.tensor(row.tokens[row.prompt :]), reduction="sum") / count
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(weights, train.clip)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(total)
-    return losses
+from pada_agent.components.core.settings import SlmSettings
 
 
 @pytest.mark.parametrize("system", [SYSTEM, None], ids=["rows with a common beginning", "rows with little in common"])
@@ -102,8 +38,8 @@ def test_without_attention_in_blocks_losses_are_the_same(tmp_path, tiny_slm, mon
     for system in (SYSTEM, None):
         blocks, _ = run(tmp_path, tiny_slm, examples(system), name=f"blocks-{bool(system)}")
         with monkeypatch.context() as patched:  # as on a GPU
-            patched.setattr(lora_training, "use_causal_blocks", lambda model: None)
-            patched.setattr(lora_training, "use_lean_blocks", lambda model: None)
+            patched.setattr(adapters, "use_causal_blocks", lambda model: None)
+            patched.setattr(adapters, "use_lean_blocks", lambda model: None)
             plain, _ = run(tmp_path, tiny_slm, examples(system), name=f"plain-{bool(system)}")
         assert blocks.losses == pytest.approx(plain.losses, rel=2e-5)
 
@@ -263,13 +199,14 @@ def test_checkpoints_in_an_object_store(tmp_path, tiny_slm):
     assert (again.resumed_from, again.losses) == (made.steps, made.losses)
 
 
+TESTS = Path(__file__).parents[3]
 PROGRAM = """
     import sys
     sys.path.insert(0, {tests!r})
     import torch; torch.set_num_threads(1)
     from pathlib import Path
     from pada_agent.components.backends import progress
-    from test_training import run
+    from city_rows import run
     progress.SOONEST = 0.1
     made, _ = run(Path({tmp!r}), Path({model!r}), name="a", max_steps=3000, checkpoints=1)
     print(made.resumed_from)
@@ -277,7 +214,7 @@ PROGRAM = """
 
 
 def test_sigterm_saves_a_checkpoint_to_go_on_from(tmp_path, tiny_slm):
-    text = textwrap.dedent(PROGRAM.format(tests=str(Path(__file__).parent), tmp=str(tmp_path), model=str(tiny_slm)))
+    text = textwrap.dedent(PROGRAM.format(tests=str(TESTS), tmp=str(tmp_path), model=str(tiny_slm)))
     child = subprocess.Popen(
         [sys.executable, "-c", text], stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -367,22 +304,7 @@ def test_missing_device_and_model_are_one_line(tiny_slm, tmp_path):
         load_slm(SlmSettings(model=str(tmp_path)))
 
 
-def test_two_processes_train_as_one_does(tmp_path, tiny_slm):
-    one, _ = run(tmp_path, tiny_slm, examples(None), name="one")
-    program = tmp_path / "program.py"
-    line = "made, _ = run(Path({tmp!r}), Path({model!r}), examples(None), name='two'); print('losses', made.losses)"
-    text = PROGRAM.split("    from pada_agent", maxsplit=1)[0] + f"    from test_training import run, examples\n    {line}\n"
-    program.write_text(textwrap.dedent(text.format(tests=str(Path(__file__).parent), tmp=str(tmp_path), model=str(tiny_slm))))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
-    printed = [json.loads(out[7:]) for out in done.stdout.splitlines() if out.startswith("losses ")]
-    assert len(printed) == 2, done.stderr
-    for losses in printed:
-        assert losses == pytest.approx(one.losses, rel=2e-5)
-    with pytest.raises(InputError, match=r"train\.accumulate is 2, not a multiple of the 3 processes"):
-        os.environ["WORLD_SIZE"] = "3"
-        try:
-            run(tmp_path, tiny_slm)
-        finally:
-            del os.environ["WORLD_SIZE"]
+def test_rows_that_processes_cannot_share_are_told(tmp_path, tiny_slm, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")  # that two train as one does, train_lora's tests see
+    with pytest.raises(InputError, match=r"2 x 2 rows a step, which 3 processes, one for each GPU, cannot share equally"):
+        run(tmp_path, tiny_slm)

@@ -310,6 +310,15 @@ def with_test(model: ModelRecord, **change: Any) -> dict[str, Any]:
     return {**model.metrics, "test": model.metrics["test"].model_copy(update=change)}
 
 
+def test_models_that_answered_by_different_engines_are_noted(finished_state: State) -> None:
+    same = finished_state
+    for name in (m.name for m in finished_state.models):
+        same = with_model(same, name, engine="transformers")
+    assert "same engine" not in noted(same)
+    said = noted(with_model(same, "untuned", engine="server, model m"))
+    assert "Not all models answered by the same engine (server, model m for Untuned model, transformers for " in said
+
+
 def test_notes_of_models(finished_state: State) -> None:
     vanilla, first = finished_state.start, finished_state.model("iteration-1")
     collapsed = with_model(
