@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_run import TEXT_TO_SQL, SLM, model_or_skip
+from whole_run import SLM, TEXT_TO_SQL, model_or_skip
 
 from pada_agent.components.backends.executor import Executor
 from pada_agent.components.core.settings import Settings

@@ -21,7 +21,7 @@ from llm_stub import serving
 from package_runner import PackageRun, TaskFailed
 from pods import HERE, KEY, Pods
 from tiny_slm import build
-from whole_run import EMBEDDING, TEXT_TO_SQL, SLM, check_separation, small_run, spread, state_of, teach
+from whole_run import EMBEDDING, SLM, TEXT_TO_SQL, check_separation, small_run, spread, state_of, teach
 
 from pada_agent.components.backends.store.export import fetch_shipped, shipped
 from pada_agent.components.backends.store.objects import names

@@ -1,4 +1,4 @@
-"""The text-to-SQL example's files: made by their maker, the promised sizes, no row twice, and each query tells right from wrong."""
+"""The text-to-SQL example: files made by their maker, the promised sizes, no row twice, queries that tell right from wrong."""
 
 import json
 import re

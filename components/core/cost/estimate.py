@@ -1,9 +1,8 @@
 """What a run will ask of the LLMs, from its settings and its rows alone, before anything is spent.
 
 The least: no batch goes back. The most: every one does, each time, whole, until regenerations and refills are used up. Expected
-lies between, by GOES_BACK and MISSING; UNJUDGED is in both. All assume that every iteration runs, and that the SLM fails on FAILS of
-the validation rows. None has replies that are asked for again, being of no use, or what a model thinks before
-it answers.
+lies between, by GOES_BACK and MISSING; UNJUDGED is in both. All assume that every iteration runs, and that the SLM fails on FAILS
+of the validation rows. None has replies that are asked for again, being of no use, or what a model thinks before it answers.
 """
 
 from collections.abc import Iterator, Sequence

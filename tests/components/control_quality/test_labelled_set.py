@@ -18,8 +18,8 @@ from tests.components.control_quality.labelled_rows import (
     OPTIONS,
     LabelledSample,
     batches,
-    shop_rows,
     samples,
+    shop_rows,
     tasks,
     train_rows,
 )
