@@ -7,12 +7,14 @@ logs/2025-06-01T12-00-00+00-00_gsm8k_Ax3yHM.eval                                
 import json
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pada_agent.components.backends.artifacts.row_sources import READERS, Rows, read_json_lines, read_rows
+from pada_agent.components.backends.artifacts.row_sources import read_json_lines, read_rows
 from pada_agent.components.backends.progress import notice
+from pada_agent.components.core.addresses import is_rows
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.records import Fields
 
 _SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.:+-]+))?\.jsonl")
 _HEAD = 4096  # bytes in which a log of Inspect shows itself
@@ -59,14 +61,14 @@ def is_inspect(file: Path) -> bool:
     return re.match(rb'\s*\{\s*"version"\s*:\s*\d+\s*,\s*"status"\s*:\s*"\w+"\s*,\s*"eval"\s*:', head) is not None
 
 
-def read_log(file: Path) -> Rows:
+def read_log(file: Path) -> Iterator[tuple[str, Fields]]:
     """The rows of one file, each with its place. Raises InputError."""
     if is_inspect(file):
         return _inspect(file)
-    return read_rows(str(file)) if file.name.endswith((*READERS,)) else read_json_lines(file)
+    return read_rows(str(file)) if is_rows(file.name) else read_json_lines(file)
 
 
-def _inspect(file: Path) -> Rows:
+def _inspect(file: Path) -> Iterator[tuple[str, Fields]]:
     try:
         from inspect_ai.log import read_eval_log, read_eval_log_samples
     except ImportError as e:
