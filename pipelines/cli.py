@@ -73,7 +73,11 @@ def init(
         given,
         Models(slm, teacher, teacher_url, judge, judge_url),
     )
-    write_config(wanted, (lambda _, proposed: proposed) if yes else typer.prompt, typer.echo)
+
+    def ask(question: str, proposed: str) -> str:
+        return proposed if yes else str(typer.prompt(question, proposed))
+
+    write_config(wanted, ask, typer.echo)
 
 
 @app.command()

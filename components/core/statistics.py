@@ -16,6 +16,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import compress
 from statistics import NormalDist
 
@@ -152,30 +153,44 @@ def mcnemar_exact(gains: int, losses: int) -> float:
 def detectable_difference(n: int, differing: float = 0.2, alpha: float = 0.05, power: float = 0.8) -> float:
     """The smallest difference of two accuracies, 0 to 1, that the exact McNemar test on `n` rows shows with chance `power`.
 
-    `differing`: the share of rows on which the two models differ, or more where no test could show anything on so few. Infinite
-    where `n` rows are too few for any.
+    `differing`: the share of rows on which the two models differ, at least the difference. Infinite where `n` rows show none.
     """
-    for discordant in range(max(1, round(differing * n)), n + 1):
-        needed = next((g for g in range(discordant // 2 + 1, discordant + 1) if mcnemar_exact(g, discordant - g) <= alpha), None)
-        if needed is None:
-            continue
-        low, high = 0.5, 1.0  # chance that a row on which they differ is a gain
-        for _ in range(40):
-            middle = (low + high) / 2
-            low, high = (low, middle) if _at_least(needed, discordant, middle) >= power else (middle, high)
-        return (2 * high - 1) * discordant / n
-    return math.inf
+    if _mcnemar_power(n, 1.0, 1.0, alpha) < power:
+        return math.inf
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        shown = _mcnemar_power(n, max(differing, middle), middle, alpha) >= power
+        low, high = (low, middle) if shown else (middle, high)
+    return high
 
 
-def _at_least(successes: int, trials: int, chance: float) -> float:
-    """The chance of so many successes or more. By logarithms: a thousand trials have binomials beyond any float."""
-    if chance >= 1:
-        return 1.0
-    up, down, whole = math.log(chance), math.log1p(-chance), math.lgamma(trials + 1)
-    return sum(
-        math.exp(whole - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + k * up + (trials - k) * down)
-        for k in range(successes, trials + 1)
-    )
+def _mcnemar_power(n: int, differing: float, difference: float, alpha: float) -> float:
+    """The chance that the test shows a gain; how many rows differ is drawn too."""
+    gained = (1 + difference / differing) / 2
+    spread = 6 * math.sqrt(n * differing * (1 - differing)) + 1
+    near = range(max(0, math.floor(n * differing - spread)), min(n, math.ceil(n * differing + spread)) + 1)
+    shown = {d: sum(_binomial(g, d, gained) for g in range(_least_gains(d, alpha), d + 1)) for d in near}
+    return sum(_binomial(d, n, differing) * chance for d, chance in shown.items())
+
+
+@cache
+def _least_gains(differing: int, alpha: float) -> int:
+    """How many of so many rows must be gains for the test to show it; more than there are where none would do."""
+    tail = 0.0
+    for gains in range(differing, -1, -1):
+        tail += _binomial(gains, differing, 0.5)
+        if 2 * tail > alpha:
+            return gains + 1
+    return differing + 1
+
+
+def _binomial(k: int, n: int, chance: float) -> float:
+    """By logarithms: a thousand trials have coefficients beyond any float."""
+    if chance in (0.0, 1.0):
+        return float(k == n * chance)
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(chance) + (n - k) * math.log1p(-chance))
 
 
 @dataclass(frozen=True)

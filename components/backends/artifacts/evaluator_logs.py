@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pada_agent.components.backends.artifacts.row_sources import read_json_lines, read_rows
 from pada_agent.components.backends.progress import notice
-from pada_agent.components.core.addresses import ROW_ENDINGS
+from pada_agent.components.core.addresses import is_rows
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields
 
@@ -65,7 +65,7 @@ def read_log(file: Path) -> Iterator[tuple[str, Fields]]:
     """The rows of one file, each with its place. Raises InputError."""
     if is_inspect(file):
         return _inspect(file)
-    return read_rows(str(file)) if file.name.endswith(ROW_ENDINGS) else read_json_lines(file)
+    return read_rows(str(file)) if is_rows(file.name) else read_json_lines(file)
 
 
 def _inspect(file: Path) -> Iterator[tuple[str, Fields]]:

@@ -74,7 +74,7 @@ def _choose(there: dict[str, Any], kind: str, wanted: str | None, source: str) -
 
 
 def _converted(name: str, config: str | None, split: str, source: str) -> tuple[AbstractFileSystem, list[str]]:
-    """Of a data set made by a script, which nobody runs: the hub's copy in Parquet, a folder a configuration and split."""
+    """Of a data set that is made by a script, which nobody runs: the hub's Parquet copy, a folder a configuration and split."""
     files, top = open_store(f"hf://datasets/{name}@refs/convert/parquet")
     for kind, wanted in (("configuration", config), ("split", split)):
         folders = {e["name"].rstrip("/").rsplit("/", 1)[-1]: None for e in files.ls(top, detail=True) if e["type"] == "directory"}

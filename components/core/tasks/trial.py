@@ -17,7 +17,7 @@ SHOWN = 5
 
 @dataclass
 class Tried:
-    """What came of reading rows: their fields, why others cannot be used and where they are, what the first was taken for."""
+    """What came of reading rows: their fields, why others cannot be used, with their places, and what the first was taken for."""
 
     fields: list[Fields] = field(default_factory=list)
     complaints: list[InputError] = field(default_factory=list)

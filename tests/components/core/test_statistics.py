@@ -311,15 +311,14 @@ def test_a_graded_split_is_measured_by_its_mean() -> None:
     assert plain.grade is None and plain.measure == "accuracy" and plain.main == Interval(plain.accuracy, plain.low, plain.high)
 
 
-@pytest.mark.parametrize("rows", [60, 100, 200, 1000])
+@pytest.mark.parametrize("rows", [20, 60, 200, 1000])
 def test_the_least_difference_that_a_test_shows(rows: int) -> None:
     """Against the power that studies are planned by, where how many rows differ is drawn too."""
     least = detectable_difference(rows)
     assert 0 < least < detectable_difference(rows // 2)
-    assert mcnemar_power(rows, 0.2, least) == pytest.approx(0.8, abs=0.06)
-    assert mcnemar_power(rows, 0.2, 0.7 * least) < 0.6
+    assert mcnemar_power(rows, max(0.2, least), least) == pytest.approx(0.8, abs=0.001)
 
 
 def test_a_few_rows_show_nothing() -> None:
     assert math.isinf(detectable_difference(5))
-    assert detectable_difference(6) == 1
+    assert detectable_difference(6) < 1

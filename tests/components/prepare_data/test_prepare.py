@@ -493,8 +493,9 @@ class TestBadInput:
         turns = ["user", "assistant", "user", "assistant"]
 
         def rows(numbers: range) -> str:
-            asked = "Please tell me now what it is about."
-            texts = [[shape_files.complaint(n), "Hm.", asked, shape_files.topic(n)] for n in numbers]
+            texts = [
+                [shape_files.complaint(n), "Hm.", "Please tell me now what it is about.", shape_files.topic(n)] for n in numbers
+            ]
             return shape_files.as_json_lines(
                 [{"messages": [{"role": r, "content": t} for r, t in zip(turns, said, strict=True)]} for said in texts]
             )
