@@ -116,9 +116,7 @@ def _analyze(file: Path, place: Workplace) -> FailureAnalysis:
     elif left := write_unsplit(place.fresh("prepare") / "train_data", task, train, answers, settings):
         notice(f"task.train: {left} rows are among the predictions, which are held out, and are left out")
     if not train:
-        notice(
-            "task.train is not given: texts on patterns may quote the rows analysed, so nothing can be written from them"
-        )
+        notice("task.train is not given: texts on patterns may quote the rows analysed, so nothing can be written from them")
     inputs = {"predictions": ours, "train_data": place.folder / "prepare" / "train_data"}
     made = place.run("analyze", "analyze_patterns", inputs)
     return _publish(_read(place, made, answers), task, file)
