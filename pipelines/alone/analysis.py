@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_json, read_records, write_json, write_records
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.foreign.known_rows import Split
+from pada_agent.components.core.foreign.read import ANALYSED_SPLITS
 from pada_agent.components.core.records import Analysis, Pattern, Prediction, Strategy
 from pada_agent.components.core.settings import Settings
 from pada_agent.components.core.tasks.task import Task
@@ -23,7 +24,6 @@ from pada_agent.pipelines.alone.config import Config, default_folder, is_whole, 
 from pada_agent.pipelines.alone.page import render
 from pada_agent.pipelines.alone.workplace import Workplace, as_library
 
-SPLITS: tuple[Split, ...] = ("train", "validation")
 RESULT, PAGE = "analysis.json", "report.html"
 
 
@@ -105,17 +105,17 @@ def find_patterns(file: Path, config: Config, folder: Path, seed: int | None = N
 def _analyze(file: Path, place: Workplace) -> FailureAnalysis:
     settings = place.settings
     task = open_task(settings.task, settings.prompts)
-    sources = {split: source for split in SPLITS if (source := str(getattr(settings.task, split)))}
-    known = known_rows(task, sources)
-    answers = read_predictions(file, task, known)
+    train = list(known_rows(task, "train", settings.task.train)) if settings.task.train else []
+    validation = known_rows(task, "validation", settings.task.validation) if settings.task.validation else ()
+    answers = read_predictions(file, task, chain(train, validation))
     ours = place.fresh("predictions")
-    for split in SPLITS:
+    for split in ANALYSED_SPLITS:
         write_records(ours / f"{split}.jsonl", (p for p in answers if p.split == split))
     if is_whole(settings):
         place.run("prepare", "prepare_data", {})
-    elif left := write_unsplit(place.fresh("prepare") / "train_data", task, known, answers, settings):
+    elif left := write_unsplit(place.fresh("prepare") / "train_data", task, train, answers, settings):
         notice(f"task.train: {left} rows are among the predictions, which are held out, and are left out")
-    if not sources.get("train"):
+    if not train:
         notice("task.train is not given: texts on patterns may quote the rows analysed, so nothing can be written from them")
     inputs = {"predictions": ours, "train_data": place.folder / "prepare" / "train_data"}
     made = place.run("analyze", "analyze_patterns", inputs)

@@ -1,6 +1,6 @@
 """Reads predictions: of evaluate_slm, or of another evaluator."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pada_agent.components.backends.artifacts.evaluator_logs import logs_in, read_log
@@ -9,6 +9,7 @@ from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.foreign.answered import first_text
 from pada_agent.components.core.foreign.known_rows import KnownRow, KnownRows, Split
 from pada_agent.components.core.foreign.plain import ID
 from pada_agent.components.core.foreign.read import ANALYSED_SPLITS, Reader
@@ -20,7 +21,7 @@ def read_predictions(path: Path, task: Task, known: Iterable[KnownRow] = ()) -> 
     """Training and validation predictions: a folder with `train.jsonl` and `validation.jsonl`, another evaluator's, or one file.
 
     A single file is taken as validation, unless its name begins with train. `known` are rows of the task, for outputs that
-    come without their row's fields. Raises InputError with file and line.
+    come without their row's fields, and read only then. Raises InputError with file and line.
     """
     reader = Reader(task, run_code, KnownRows(task, known))
     if not path.is_dir():
@@ -38,18 +39,14 @@ def read_predictions(path: Path, task: Task, known: Iterable[KnownRow] = ()) -> 
     return answers
 
 
-def known_rows(task: Task, sources: dict[Split, str]) -> list[KnownRow]:
-    """The rows of these sources, by split, as the task reads them. Raises InputError for a row that it refuses."""
-    rows = []
-    for split, source in sources.items():
-        for where, raw in read_rows(source):
-            try:
-                fields = task.read(raw)
-            except InputError as e:
-                raise InputError(f"{where}: {e}") from e
-            name = next((str(raw[k]) for k in ID if isinstance(raw.get(k), str | int) and raw[k] != ""), "")
-            rows.append(KnownRow(name, split, fields, task.group(raw)))
-    return rows
+def known_rows(task: Task, split: Split, source: str) -> Iterator[KnownRow]:
+    """The rows of a source as the task reads them. Raises InputError for a row that it refuses."""
+    for where, raw in read_rows(source):
+        try:
+            fields = task.read(raw)
+        except InputError as e:
+            raise InputError(f"{where}: {e}") from e
+        yield KnownRow(first_text(raw, ID), split, fields, task.group(raw))
 
 
 def _read(files: Sequence[Path], reader: Reader, split: Split) -> list[Prediction]:

@@ -3,7 +3,7 @@
 Of held-out rows there are those alone that the predictions answer.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pada_agent.components.backends.files import write_atomic
@@ -18,13 +18,12 @@ from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.turns import system_and_chat
 
 
-def write_unsplit(folder: Path, task: Task, known: Iterable[KnownRow], answers: Sequence[Prediction], settings: Settings) -> int:
-    """Write the artifact, with the known rows for training but those that were asked as validation rows; how many these were."""
+def write_unsplit(folder: Path, task: Task, rows: Sequence[KnownRow], answers: Sequence[Prediction], settings: Settings) -> int:
+    """Write the artifact, with these training rows but for those that were asked as validation rows; how many these were."""
     held_out = [p for p in answers if p.split == "validation"]
     asked = NearDuplicates(settings.task.near_duplicate)
     for p in held_out:
         asked.add(p.id, *_compared(task, p.fields))
-    rows = [row for row in known if row.split == "train"]
     kept = [row for row in rows if asked.closest(*_compared(task, row.fields)) is None]
     taken: set[str] = set()
     train = []

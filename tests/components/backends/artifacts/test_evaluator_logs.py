@@ -91,7 +91,7 @@ class TestInspect:
 
     def test_numbers_and_a_chat(self, gsm8k: Task) -> None:
         pytest.importorskip("inspect_ai", reason="not installed: pip install 'pada-agent[inspect]'")
-        known = known_rows(gsm8k, {"validation": str(FILES / "lm_eval_tasks" / "problems.jsonl")})
+        known = known_rows(gsm8k, "validation", str(FILES / "lm_eval_tasks" / "problems.jsonl"))
         predictions = read_predictions(INSPECT / "problems.eval", gsm8k, known)
         assert {p.id: p.score.correct for p in predictions} == {"q1": True, "q2": False, "q3": True, "q4": False}
         assert (predictions[1].prompt, predictions[1].score.predicted) == (
@@ -132,5 +132,5 @@ def test_plain_outputs_scored_by_the_tasks_rows(gsm8k: Task, tmp_path: Path) -> 
     rows = [{"prompt": "Ada has 3 apples and eats 1. How many are left?", "output": "#### 2"}]
     rows += [{"prompt": "Tom buys 5 pens at 3 dollars each. What does he pay?", "output": "#### 8"}]
     (tmp_path / "out.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    known = known_rows(gsm8k, {"validation": str(FILES / "lm_eval_tasks" / "problems.jsonl")})
+    known = known_rows(gsm8k, "validation", str(FILES / "lm_eval_tasks" / "problems.jsonl"))
     assert [p.score.correct for p in read_predictions(tmp_path / "out.jsonl", gsm8k, known)] == [True, False]

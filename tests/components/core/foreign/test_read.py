@@ -1,6 +1,6 @@
 """Logs in the shapes that lm-evaluation-harness, Inspect and plain scripts write; tests/evaluators has files that they wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -158,7 +158,7 @@ class TestLmEval:
     def test_requests_without_a_prompt_are_no_options(self) -> None:
         task = load_task("custom", {"prompt": "q", "answer": "a", "scorer": "exact", "description": "?"})
         calls = [["Q", " one"], ["Q", " two"], ["", " one"], ["", " two"]]
-        pairs = [["-2.0", "False"], ["-1.0", "False"], ["-0.5", "False"], ["-0.4", "False"]]
+        pairs = [["-2.0", "False"], ["-1.0", "False"], ["-0.1", "False"], ["-0.5", "False"]]
         row = logged(doc={"q": "Q", "a": "two"}, arguments=calls, resps=[[p] for p in pairs], filtered_resps=pairs)
         (p,) = read(task, row | {"metrics": ["acc"], "acc": 1.0})
         assert (p.output, p.score.correct) == ("two", True)
@@ -299,6 +299,16 @@ class TestPlain:
         assert (by_id.fields, by_id.score.correct, by_id.split) == (fields, True, "validation")
         assert (by_prompt.fields, by_prompt.id, by_prompt.split) == (other, "b", "train")
         assert (as_asked.fields, as_asked.id, as_asked.score.correct) == (fields, "x", False)
+
+    def test_the_tasks_rows_are_read_only_if_need_be(self, gsm8k: Task) -> None:
+        def rows() -> Iterator[KnownRow]:
+            raise InputError("a data set of 10 GB")
+            yield
+
+        reader = Reader(gsm8k, no_code, KnownRows(gsm8k, rows()))
+        assert reader.read([("a:1", {**DOC, "output": "#### 2"})], "validation").predictions
+        with pytest.raises(InputError, match="10 GB"):
+            reader.read([("a:1", {"id": "a", "output": "#### 2"})], "validation")
 
     def test_a_row_of_both_splits_is_held_out(self, gsm8k: Task) -> None:
         fields = gsm8k.read(DOC)
