@@ -49,7 +49,9 @@ def store(object_store, tmp_path):
 @pytest.fixture
 def pods(engine, images, shared_folder, stub, store):
     """The containers of the package of a study: it takes any."""
-    place: Target = Kubernetes(Placement.model_validate({"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}))
+    place: Target = Kubernetes(
+        Placement.model_validate({"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}})
+    )
     package = shared_folder / "study.yaml"
     write_study({"seeds": [0]}, {}, 2, place, package)
     return Pods(engine, package.read_text(), shared_folder, stub, store)
