@@ -17,7 +17,7 @@ from pada_agent.components.backends.store.objects import names
 from pada_agent.components.backends.store.transfer import put
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import CONTAINERS, MODULES, STUDY_PROGRAMS
-from pada_agent.pipelines.kubeflow.compile import Target, write_study
+from pada_agent.pipelines.kubeflow.compile import write_study
 from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.study.packed import pack
@@ -49,11 +49,9 @@ def store(object_store, tmp_path):
 @pytest.fixture
 def pods(engine, images, shared_folder, stub, store):
     """The containers of the package of a study: it takes any."""
-    place: Target = Kubernetes(
-        Placement.model_validate({"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}})
-    )
+    placement = {"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}
     package = shared_folder / "study.yaml"
-    write_study({"seeds": [0]}, {}, 2, place, package)
+    write_study({"seeds": [0]}, {}, 2, Kubernetes(Placement.model_validate(placement)), package)
     return Pods(engine, package.read_text(), shared_folder, stub, store)
 
 
