@@ -11,13 +11,13 @@ from llm_stub import serving
 from package_runner import PackageRun, TaskFailed
 from pods import HERE, Pods
 from tiny_slm import build
-from whole_run import ROWS, TASK, TEXT_TO_SQL, small_run, teach
+from whole_run import QUICKSTART, ROWS, TASK, small_run, teach
 
 from pada_agent.components.backends.store.objects import names
 from pada_agent.components.backends.store.transfer import put
 from pada_agent.components.images import TAG
 from pada_agent.components.stages import CONTAINERS, MODULES, STUDY_PROGRAMS
-from pada_agent.pipelines.kubeflow.compile import Target, write_study
+from pada_agent.pipelines.kubeflow.compile import write_study
 from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.study.packed import pack
@@ -42,18 +42,16 @@ def store(object_store, tmp_path):
     with found.used():
         put(tmp_path / "slm", f"{found.uri}/slm")
         for name in (*(f"{split}.jsonl" for split in ROWS), "shop.sql"):
-            put(TEXT_TO_SQL / name, f"{found.uri}/data/{name}")
+            put(QUICKSTART / name, f"{found.uri}/data/{name}")
     return found
 
 
 @pytest.fixture
 def pods(engine, images, shared_folder, stub, store):
     """The containers of the package of a study: it takes any."""
-    place: Target = Kubernetes(
-        Placement.model_validate({"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}})
-    )
+    placement = {"images": {"registry": HERE, "tag": f"{TAG}-test"}, "all": {"gpu": None}}
     package = shared_folder / "study.yaml"
-    write_study({"seeds": [0]}, {}, 2, place, package)
+    write_study({"seeds": [0]}, {}, 2, Kubernetes(Placement.model_validate(placement)), package)
     return Pods(engine, package.read_text(), shared_folder, stub, store)
 
 

@@ -124,10 +124,8 @@ def test_a_placement_may_say_what_a_cell_gets(compiled, tmp_path):
 
 
 def test_what_is_said_of_slm_holds_for_cells_unless_study_says_otherwise():
-    said = {
-        "slm": {"gpu": {"resource": "nvidia.com/gpu", "count": 2}, "node_selector": {"card": "l4"}},
-        "study": {"timeout": "3d"},
-    }
+    cards = {"gpu": {"resource": "nvidia.com/gpu", "count": 2}, "node_selector": {"card": "l4"}}
+    said = {"slm": cards, "study": {"timeout": "3d"}}
     task = Placement.model_validate({"roles": said}).of("study_cell")
     assert (task.gpu.count, task.node_selector, task.timeout_seconds) == (2, {"card": "l4"}, 3 * 86400)
     said["study"] = {"gpu": None}

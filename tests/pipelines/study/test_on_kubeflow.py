@@ -204,10 +204,10 @@ def test_a_cell_that_is_killed_comes_last_and_after_some_times_has_failed(spec, 
     study = read_study(write_study(tmp_path, stub.url, methods=METHODS, seeds=[0]))
     cluster, planted, random = Cluster(spec, tmp_path), "words/all/seed-0/planted", "words/all/seed-0/random"
     cluster.killed = planted
-    for cells in ([planted, random], [random, planted], [planted]):
+    for planned in ([planted, random], [random, planted], [planted]):
         with pytest.raises(Killed):
             cluster.run(study)
-        assert cluster.cells_run()["methods"] == cells
+        assert cluster.cells_run()["methods"] == planned
     with pytest.raises(TaskFailed, match="result"):
         cluster.run(study)
     assert f"{planted}: its container was killed 3 times in a row" in cluster.said
