@@ -211,7 +211,8 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
         raise ModelError("slm.quantization: nf4 needs bitsandbytes; install it with: pip install 'pada-agent[qlora]'")
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(
+    untyped: Any = BitsAndBytesConfig
+    config = untyped(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

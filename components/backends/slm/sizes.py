@@ -50,8 +50,9 @@ def training_memory(slm: SlmSettings, train: TrainSettings) -> TrainingMemory | 
         return None
     dtype, cuda = chosen_type(slm), slm.device != "cpu" and torch.cuda.is_available()
     limit = torch.cuda.get_device_properties(0).total_memory if cuda else memory_limit()
+    untyped: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(Path(source.path), local_files_only=True))
+        model = untyped.from_config(AutoConfig.from_pretrained(Path(source.path), local_files_only=True))
     whole = sum(parameter.numel() for parameter in model.parameters())
     device = "GPU" if cuda else "machine"
     if train.method == "full":
