@@ -11,7 +11,7 @@ from llm_stub import serving
 from package_runner import PackageRun, TaskFailed
 from pods import HERE, Pods
 from tiny_slm import build
-from whole_run import QUICKSTART, ROWS, TASK, small_run, teach
+from whole_run import TEXT_TO_SQL, ROWS, TASK, small_run, teach
 
 from pada_agent.components.backends.store.objects import names
 from pada_agent.components.backends.store.transfer import put
@@ -42,7 +42,7 @@ def store(object_store, tmp_path):
     with found.used():
         put(tmp_path / "slm", f"{found.uri}/slm")
         for name in (*(f"{split}.jsonl" for split in ROWS), "shop.sql"):
-            put(QUICKSTART / name, f"{found.uri}/data/{name}")
+            put(TEXT_TO_SQL / name, f"{found.uri}/data/{name}")
     return found
 
 

@@ -125,8 +125,9 @@ def test_llama_cpp_answers_as_transformers_does_from_the_same_file(tmp_path, tin
     ledger = str(tmp_path / "ledger.jsonl")
     with embedded_server(str(gguf), 512) as url:
         assert answers(settings(url), prompts, 24, ledger=ledger) == here
-        with pytest.raises(EndpointError, match=r"1 of 1 rows got no answer: row test/0: HTTP 400.*512"):
-            answers(settings(url), [Prompt(id="test/0", messages=[{"role": "user", "content": "0123 " * 300}])])
+        long = Prompt(id="test/0", messages=[{"role": "user", "content": "0123 " * 300}])
+        with pytest.raises(EndpointError, match=r"1 of 2 rows got no answer: row test/0: HTTP 400.*512 tokens"):
+            answers(settings(url), [long, prompts[0]])
         with pytest.raises(EndpointError, match="it loads no adapters: start vLLM"):
             check_loads(settings(url).endpoint)
     assert answers(settings(url), prompts, 24, ledger=ledger) == here, "the server is gone, the ledger is not"
