@@ -11,7 +11,7 @@ from llm_stub import serving
 from package_runner import PackageRun, TaskFailed
 from pods import HERE, Pods
 from tiny_slm import build
-from whole_run import TEXT_TO_SQL, ROWS, TASK, small_run, teach
+from whole_run import ROWS, TASK, TEXT_TO_SQL, small_run, teach
 
 from pada_agent.components.backends.store.objects import names
 from pada_agent.components.backends.store.transfer import put
