@@ -1,6 +1,7 @@
 """`pada estimate`: what a run will ask of the LLMs, as a table, from the config and its rows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -40,14 +41,11 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
 
 def show_training(settings: Settings, say: Callable[[str], object] = print) -> None:
     """Print what is known of the SLM's side: memory of training, and who answers for it."""
-    from pada_agent.pipelines.student_checks import memory_said
+    from pada_agent.components.backends.slm.sizes import training_memory
 
-    try:
-        memory = memory_said(settings)
-    except (PadaError, OSError, ValueError):  # `pada doctor` says what is wrong with the model
-        memory = ""
-    if memory:
-        say(f"Training takes {memory}.")
+    with suppress(PadaError, OSError, ValueError):  # `pada doctor` says what is wrong with the model
+        if memory := training_memory(settings.slm, settings.train):
+            say(f"Training takes {memory.said(settings.train)}.")
     if settings.slm.endpoint:
         say(f"What {settings.slm.endpoint.base_url} is asked for the SLM is not in this table.")
 

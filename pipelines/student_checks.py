@@ -1,4 +1,4 @@
-"""What `pada doctor` and `pada estimate` say of the SLM's settings: who answers for it, and what training it takes."""
+"""What `pada doctor` says of the SLM's settings: who answers for it, and what training it takes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pada_agent.components.core.errors import PadaError
 from pada_agent.components.core.settings import BudgetSettings, Settings, SlmEndpoint
 from pada_agent.pipelines import doctor
-from pada_agent.pipelines.doctor import GIB, Check
+from pada_agent.pipelines.doctor import Check
 
 HIGHEST_RATE = 1e-4  # that trains all weights of a small model without undoing what it knew; a common bound, not measured here
 
@@ -25,32 +25,16 @@ def student_checks(settings: Settings) -> Iterator[Check]:
     yield from _memory(settings)
 
 
-def memory_said(settings: Settings) -> str:
-    """How much memory training takes, as far as it is known; '' where it is not. Raises ModelError."""
-    from pada_agent.components.backends.slm.sizes import training_memory
-
-    memory = training_memory(settings.slm, settings.train)
-    if memory is None:
-        return ""
-    what = "all weights" if settings.train.method == "full" else "the adapter"
-    frozen = f"{memory.frozen / GIB:.2f} GiB of weights and " if memory.frozen else ""
-    again = ", few with train.gradient_checkpointing" if settings.train.gradient_checkpointing else ""
-    return (
-        f"{frozen}{memory.trained / GIB:.2f} GiB for {what} with gradients and optimizer, of {memory.limit / GIB:.1f} GiB of this "
-        f"{memory.device}; activations come on top{again}"
-    )
-
-
 def _memory(settings: Settings) -> Iterator[Check]:
     from pada_agent.components.backends.slm.sizes import training_memory
 
     try:
-        memory, said = training_memory(settings.slm, settings.train), memory_said(settings)
+        memory = training_memory(settings.slm, settings.train)
     except (PadaError, OSError, ValueError):
         return  # the line of slm.model says what is wrong with it
     if memory:
         mend = "" if memory.fits else "take slm.quantization: nf4, train.method: lora, a lower train.rank, or a smaller model"
-        yield Check("memory of training", said, mend, needed=False)
+        yield Check("memory of training", memory.said(settings.train), mend, needed=False)
 
 
 def _engine() -> Check:
@@ -64,16 +48,13 @@ def _engine() -> Check:
 
 
 def _quantization(settings: Settings) -> Check:
-    from pada_agent.components.backends.slm.loading import chosen_type, four_bits
+    from pada_agent.components.backends.slm.loading import check_quantization
 
     try:
-        import torch
-
-        here = "cuda" if settings.slm.device != "cpu" and torch.cuda.is_available() else "cpu"
-        four_bits(here, chosen_type(settings.slm))
+        check_quantization(settings.slm)
     except PadaError as e:
         return Check.failed("slm.quantization", e)
-    return Check("slm.quantization", "nf4, in training and evaluation")
+    return Check("slm.quantization", f"{settings.slm.quantization}, in training and evaluation")
 
 
 def _endpoint(settings: Settings, endpoint: SlmEndpoint) -> Iterator[Check]:

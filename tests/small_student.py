@@ -59,7 +59,14 @@ def fit(examples: Sequence[Example], settings: Any, adapter: Path, checkpoints: 
             learnt[word] = label
     (adapter / "words.json").write_text(json.dumps(learnt))
     (adapter / ADAPTER_FILE).write_text("{}")
-    facts = {"base_model": settings.slm.model, "train": settings.train, "source": Student.source, "device": "cpu", "dtype": "float32", "seconds": 0}
+    facts = {
+        "base_model": settings.slm.model,
+        "train": settings.train,
+        "source": Student.source,
+        "device": "cpu",
+        "dtype": "float32",
+        "seconds": 0,
+    }
     more = {"epochs": steps * BATCH / len(examples), "losses": [0.0], "trained_tokens": steps * BATCH, "changed_outputs": True}
     return Training(**facts, **more, seed=settings.seed, steps=steps)
 

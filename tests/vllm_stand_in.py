@@ -1,7 +1,7 @@
 """In the place of vLLM, which wants a GPU: the same interface, as it is in vLLM 0.33.0, around the real model in transformers.
 
-`install` puts it where `import vllm` finds it. A call that vLLM would not take is a TypeError here too: the names below are those of
-`LLM.__init__`, `EngineArgs` (its other keywords), `LLM.generate`, `SamplingParams` and `LoRARequest` there.
+`install` puts it where `import vllm` finds it. A call that vLLM would not take is a TypeError here too: the names below are
+those of `LLM.__init__`, `EngineArgs` (its other keywords), `LLM.generate`, `SamplingParams` and `LoRARequest` there.
 """
 
 import sys
@@ -10,16 +10,20 @@ from typing import Any
 
 VERSION = "0.33.0"
 # Of LLM.__init__ and, for its **kwargs, of EngineArgs: those that evaluation may come to need.
-ENGINE = frozenset(
-    "model runner convert tokenizer tokenizer_mode skip_tokenizer_init trust_remote_code tensor_parallel_size dtype quantization "
-    "revision tokenizer_revision chat_template seed gpu_memory_utilization cpu_offload_gb enforce_eager hf_token hf_overrides "
-    "max_model_len enable_lora max_loras max_lora_rank max_cpu_loras lora_dtype enable_prefix_caching generation_config "
-    "override_generation_config max_num_seqs max_num_batched_tokens disable_log_stats logits_processors".split()
+ENGINE = set(
+    """
+    model runner convert tokenizer tokenizer_mode skip_tokenizer_init trust_remote_code tensor_parallel_size dtype quantization
+    revision tokenizer_revision chat_template seed gpu_memory_utilization cpu_offload_gb enforce_eager hf_token hf_overrides
+    max_model_len enable_lora max_loras max_lora_rank max_cpu_loras lora_dtype enable_prefix_caching generation_config
+    override_generation_config max_num_seqs max_num_batched_tokens disable_log_stats logits_processors
+    """.split()  # noqa: SIM905 - one below the other nobody reads them
 )
-SAMPLING = frozenset(
-    "n presence_penalty frequency_penalty repetition_penalty temperature top_p top_k min_p seed stop stop_token_ids ignore_eos "
-    "max_tokens min_tokens logprobs prompt_logprobs detokenize skip_special_tokens spaces_between_special_tokens "
-    "include_stop_str_in_output logit_bias allowed_token_ids bad_words".split()
+SAMPLING = set(
+    """
+    n presence_penalty frequency_penalty repetition_penalty temperature top_p top_k min_p seed stop stop_token_ids ignore_eos
+    max_tokens min_tokens logprobs prompt_logprobs detokenize skip_special_tokens spaces_between_special_tokens
+    include_stop_str_in_output logit_bias allowed_token_ids bad_words
+    """.split()  # noqa: SIM905
 )
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 made: list["LLM"] = []
@@ -70,11 +74,17 @@ class LLM:
         tokenization_kwargs: Any = None,
         mm_processor_kwargs: Any = None,
     ) -> list[Any]:
+        import pytest
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("torch.cuda.is_available", lambda: False)  # the truth again: what follows would use a GPU
+            return self._generate(prompts, sampling_params, lora_request)
+
+    def _generate(self, prompts: Any, sampling_params: SamplingParams, lora_request: Any) -> list[Any]:
         import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
-        torch.cuda.is_available = lambda: False  # the truth again: what follows would use one
         model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=getattr(torch, self.said["dtype"]))
         if lora_request is not None:
             assert self.said.get("enable_lora"), "Call to add_lora failed: LoRA is not enabled."

@@ -66,7 +66,8 @@ class TrainSettings(Section):
         default="all-linear", description="linear layers that get an adapter, by name, e.g. [q_proj, v_proj]"
     )
     use_dora: bool = Field(
-        default=False, description="DoRA, arXiv 2402.09353: directions and magnitudes apart; slower, and vLLM serves no such adapter"
+        default=False,
+        description="DoRA, arXiv 2402.09353: directions and magnitudes apart; slower, and vLLM serves no such adapter",
     )
     use_rslora: bool = Field(
         default=False, description="scale adapters by alpha / sqrt(rank) in place of alpha / rank, arXiv 2312.03732"
@@ -222,7 +223,9 @@ class SlmEndpoint(LlmSettings):
         if self.max_tokens != LlmSettings.model_fields["max_tokens"].default:
             raise ValueError("max_tokens: answers are as long as evaluate.max_new_tokens says; leave it out here")
         if self.adapter_folder and not self.adapter_folder.startswith("/"):
-            raise ValueError(f"adapter_folder: {self.adapter_folder} is no absolute path, by which two machines may see one folder")
+            raise ValueError(
+                f"adapter_folder: {self.adapter_folder} is no absolute path, by which two machines may see one folder"
+            )
         return self
 
 
@@ -418,7 +421,9 @@ class Settings(Section):
         if on_vllm and self.train.use_dora:
             raise ValueError(f"train.use_dora: vLLM serves no such adapter; leave it out, or {on_vllm}")
         if self.evaluate.engine == "vllm" and self.slm.quantization != "none":
-            raise ValueError(f"slm.quantization: {self.slm.quantization} is rounded otherwise by vLLM; leave it out, or {on_vllm}")
+            raise ValueError(
+                f"slm.quantization: {self.slm.quantization} is rounded otherwise by vLLM; leave it out, or {on_vllm}"
+            )
         if self.evaluate.engine == "vllm" and self.slm.device == "cpu":
             raise ValueError("slm.device: cpu, but evaluate.engine: vllm needs a GPU; leave one of them out")
         return self
@@ -436,7 +441,9 @@ class PrepareData(Section):
 def check_whole(train: TrainSettings, slm: SlmSettings) -> None:
     """Raises ValueError where all weights are to be trained and cannot be."""
     if train.method == "full" and slm.quantization != "none":
-        raise ValueError(f"slm.quantization: weights of {slm.quantization} cannot be trained; leave it out, or train.method: full")
+        raise ValueError(
+            f"slm.quantization: weights of {slm.quantization} cannot be trained; leave it out, or train.method: full"
+        )
     if train.method == "full" and slm.endpoint and slm.endpoint.adapter_folder:
         raise ValueError("slm.endpoint.adapter_folder: train.method: full makes no adapters to be loaded; leave one of them out")
 

@@ -1,7 +1,7 @@
 """How a stage is started in its container: once, or by `accelerate launch` once for each of several GPUs.
 
-    python -m pada_agent.components.train_lora
-    python -m accelerate.commands.launch --multi_gpu ... --num_processes 4 -m pada_agent.components.train_lora
+python -m pada_agent.components.train_lora
+python -m accelerate.commands.launch --multi_gpu ... --num_processes 4 -m pada_agent.components.train_lora
 """
 
 from collections.abc import Mapping, Sequence

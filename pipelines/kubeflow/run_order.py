@@ -16,8 +16,8 @@ from pada_agent.components.core.addresses import STORES, Address, addresses, buc
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.form import FIELDS, parameters_of
 from pada_agent.components.core.quality.chain import links
-from pada_agent.components.core.slm_interface import step_shares
 from pada_agent.components.core.settings import EMBEDDED, LlmSettings, Settings
+from pada_agent.components.core.slm_interface import step_shares
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.package import KUBERNETES, VERTEX, Package
 
@@ -104,8 +104,8 @@ def check_settings(package: Package, settings: Settings) -> None:
         _check_key(role, settings, package)
     if settings.slm.endpoint:
         raise InputError(
-            "slm.endpoint: evaluate_slm runs code that a model wrote, so that its pod reaches no server of LLMs; leave it out here, or "
-            "run on one machine (`pada run`)"
+            "slm.endpoint: evaluate_slm runs code that a model wrote, so that its pod reaches no server of LLMs; leave it out "
+            "here, or run on one machine (`pada run`)"
         )
     step_shares(settings.train, package.processes)
     if 0 < package.max_iterations < settings.loop.iterations:

@@ -36,7 +36,7 @@ from pada_agent.pipelines.local.held_folder import held
 _ADDRESS = ("base_url", "api_key_env", "api_key_secret", "headers")
 _REACH = frozenset({*_ADDRESS, "concurrency", "timeout_seconds", "give_up_seconds", "mode", "batch_discount"})
 # Settings that came later, by section: at their default they are as if they were not there, and a run begun before goes on.
-_LATER = {
+_LATER: dict[str, dict[str, Any]] = {
     "slm": {"quantization": "none", "endpoint": None},
     "evaluate": {"engine": "transformers"},
     "train": {

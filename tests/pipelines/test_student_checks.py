@@ -33,7 +33,8 @@ def said(chosen: Settings) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "train", [{}, {"rank": 3}, {"use_dora": True}, {"target_modules": ["q_proj", "down_proj"], "use_dora": True}, {"method": "full"}]
+    "train",
+    [{}, {"rank": 3}, {"use_dora": True}, {"target_modules": ["q_proj", "down_proj"], "use_dora": True}, {"method": "full"}],
 )
 def test_memory_is_that_of_what_is_trained(tiny_slm, train):
     slm, chosen = SlmSettings(model=str(tiny_slm), dtype="float32", device="cpu"), TrainSettings.model_validate(train)
@@ -71,7 +72,10 @@ def test_doctor_asks_a_server_of_the_slm_and_says_what_it_answers_for(llm_stub, 
     assert lines[0].startswith("ok       slm.endpoint")
     assert "for the untuned model alone; adapters answer here, by transformers" in lines[1]
     slm = load_slm(SlmSettings(model=str(tiny_slm), dtype="float32", device="cpu"))
-    for loads, folder, expected in ((False, tmp_path, "VLLM_ALLOW_RUNTIME_LORA_UPDATING"), (True, tmp_path, "with the first adapter")):
+    for loads, folder, expected in (
+        (False, tmp_path, "VLLM_ALLOW_RUNTIME_LORA_UPDATING"),
+        (True, tmp_path, "with the first adapter"),
+    ):
         with slm_server.serving(slm, loads) as server:
             endpoint = {"model": "base", "base_url": server.url, "adapter_folder": str(folder)}
             assert expected in said(settings(slm={"endpoint": endpoint}))[1]
@@ -79,6 +83,14 @@ def test_doctor_asks_a_server_of_the_slm_and_says_what_it_answers_for(llm_stub, 
             assert not loads or "there is no folder /nowhere/at/all" in said(gone)[1]
     (line,) = said(settings(slm={"endpoint": {**endpoint, "timeout_seconds": 1}}))
     assert line.startswith("MISSING  slm.endpoint"), "nobody is there any more"
+
+
+def test_doctor_looks_at_the_student_too(monkeypatch):
+    monkeypatch.setattr(doctor, "ENDPOINT_SECONDS", 0.2)
+    monkeypatch.setattr(doctor, "_sandbox", lambda needed: iter(()))
+    lines = []
+    assert not doctor.examine(settings(evaluate={"engine": "vllm"}), lines.append)
+    assert any(line.startswith("MISSING  evaluate.engine") for line in lines)
 
 
 def test_doctor_says_what_a_gpu_is_missing_for():
@@ -111,7 +123,7 @@ def test_doctor_says_what_a_gpu_is_missing_for():
 def test_what_does_not_go_together_is_refused_with_the_config(changes, message):
     with pytest.raises(ValidationError, match=message):
         settings(**changes)
-    settings(**{name: part for name, part in list(changes.items())[:1]})
+    settings(**dict(list(changes.items())[:1]))
 
 
 def test_tasks_know_what_they_were_made_with_and_no_more():

@@ -70,7 +70,7 @@ class Exchange(Generic[T]):
         return reading
 
     def replays(self, call: Call) -> bool:
-        """Whether a reply of an earlier start is heard again. A text that was none is asked for anew: the server may be mended."""
+        """Whether a reply of an earlier start is heard again. A text that was none is asked for anew, of a mended server."""
         return bool(self.schema) or not self._wrong(call)
 
     def _hear_text(self, call: Call) -> Reading[T]:
@@ -85,7 +85,8 @@ class Exchange(Generic[T]):
         """Why a text is no answer. Whatever came is one, also if it is empty or as long as it may be."""
         if call.reasoning and not call.text.strip():
             return MISPLACED
-        if call.finish in CUT_OFF and call.output_tokens < self.max_tokens // 2:  # half: where a server does not count, it is a guess
+        # Half of it, since the number is a guess where a server does not count.
+        if call.finish in CUT_OFF and call.output_tokens < self.max_tokens // 2:
             return (
                 f"the server cut the answer after {call.output_tokens} of {self.max_tokens} tokens: its context is full; give it "
                 "a longer one, or lower evaluate.max_new_tokens"

@@ -204,18 +204,28 @@ def four_bits(device: str, dtype: str) -> dict[str, Any]:
     import torch
 
     if device != "cuda":
-        raise ModelError("slm.quantization is nf4, but there is no CUDA device here, or slm.device is cpu; leave quantization out")
+        raise ModelError(
+            "slm.quantization is nf4, but there is no CUDA device here, or slm.device is cpu; leave quantization out"
+        )
     if find_spec("bitsandbytes") is None:
         raise ModelError("slm.quantization: nf4 needs bitsandbytes; install it with: pip install 'pada-agent[qlora]'")
     from transformers import BitsAndBytesConfig
 
-    config = BitsAndBytesConfig(
+    untyped: Any = BitsAndBytesConfig
+    config = untyped(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
     )
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
+
+
+def check_quantization(settings: SlmSettings) -> None:
+    """Raises ModelError where the weights of `settings` cannot be quantised on this machine."""
+    if settings.quantization == "nf4":
+        device = _device(settings.device)
+        four_bits(device, _dtype(settings.dtype, device))
 
 
 def check_adapter(adapter: Path, settings: SlmSettings) -> None:

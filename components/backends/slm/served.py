@@ -72,7 +72,9 @@ def _loaded(settings: SlmSettings, endpoint: SlmEndpoint, adapter: Path) -> Iter
     """The name by which the server has the adapter: by its content, so that the ledger knows its answers again."""
     check_adapter(adapter, settings)
     if is_whole(adapter):
-        raise ModelError(f"adapter {adapter}: it is a whole model, which no server loads so; leave slm.endpoint.adapter_folder out")
+        raise ModelError(
+            f"adapter {adapter}: it is a whole model, which no server loads so; leave slm.endpoint.adapter_folder out"
+        )
     if read_json(adapter / ADAPTER_FILE).get("use_dora"):
         raise ModelError(f"adapter {adapter}: it is a DoRA, which vLLM does not serve; leave slm.endpoint.adapter_folder out")
     files = sorted([adapter / ADAPTER_FILE, *adapter.glob("adapter_model.*")])

@@ -9,7 +9,7 @@ from torch import nn
 
 from pada_agent.components.backends.models.sources import model_here
 from pada_agent.components.backends.slm.loading import chosen_type
-from pada_agent.components.backends.slm.memory import BYTES, memory_limit
+from pada_agent.components.backends.slm.memory import BYTES, GIB, memory_limit
 from pada_agent.components.core.settings import SlmSettings, TrainSettings
 
 TRAINED = 16  # bytes: a weight in float32, its gradient, Adam's two moments
@@ -24,6 +24,16 @@ class TrainingMemory:
     trained: float
     limit: int
     device: str
+
+    def said(self, train: TrainSettings) -> str:
+        """In words."""
+        what = "all weights" if train.method == "full" else "the adapter"
+        frozen = f"{self.frozen / GIB:.2f} GiB of weights and " if self.frozen else ""
+        few = ", few with train.gradient_checkpointing" if train.gradient_checkpointing else ""
+        return (
+            f"{frozen}{self.trained / GIB:.2f} GiB for {what} with gradients and optimizer, of {self.limit / GIB:.1f} GiB of "
+            f"this {self.device}; activations come on top{few}"
+        )
 
     @property
     def fits(self) -> bool:
@@ -40,8 +50,9 @@ def training_memory(slm: SlmSettings, train: TrainSettings) -> TrainingMemory | 
         return None
     dtype, cuda = chosen_type(slm), slm.device != "cpu" and torch.cuda.is_available()
     limit = torch.cuda.get_device_properties(0).total_memory if cuda else memory_limit()
+    untyped: Any = AutoModelForCausalLM
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(Path(source.path), local_files_only=True))
+        model = untyped.from_config(AutoConfig.from_pretrained(Path(source.path), local_files_only=True))
     whole = sum(parameter.numel() for parameter in model.parameters())
     device = "GPU" if cuda else "machine"
     if train.method == "full":

@@ -28,7 +28,6 @@ from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import TrainLora
 from pada_agent.components.core.slm_interface import Example, Training, step_shares
 
-
 # What transformers calls gradient checkpointing: newer releases warn of the second name.
 CHECKPOINTING = next(
     name for name in ("activation_checkpointing", "gradient_checkpointing") if name in TrainingArguments.__dataclass_fields__
@@ -163,6 +162,8 @@ def _after_prefix(model: Any, tokens: Any, prefix: int) -> dict[str, Any]:
 def _arguments(settings: TrainLora, slm: Slm, dtype: str, steps: int, checkpoints: Checkpoints) -> TrainingArguments:
     train = settings.train
     micro, accumulate = step_shares(train, int(os.environ.get("WORLD_SIZE", "1")))
+    # The reentrant kind wants gradients of the frozen embeddings.
+    checkpointing: Any = {CHECKPOINTING: train.gradient_checkpointing, f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}}
     arguments = TrainingArguments(
         output_dir=str(checkpoints.folder),
         max_steps=steps,
@@ -173,8 +174,7 @@ def _arguments(settings: TrainLora, slm: Slm, dtype: str, steps: int, checkpoint
         warmup_steps=int(train.warmup * steps),
         weight_decay=0.0,
         max_grad_norm=train.clip,
-        # The reentrant kind wants gradients of the frozen embeddings.
-        **{CHECKPOINTING: train.gradient_checkpointing, f"{CHECKPOINTING}_kwargs": {"use_reentrant": False}},
+        **checkpointing,
         optim="adamw_torch",
         bf16=slm.dtype != dtype and slm.device == "cuda",  # all weights are trained in float32, with products in bfloat16
         seed=settings.seed,

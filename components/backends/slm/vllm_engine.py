@@ -1,7 +1,7 @@
 """Greedy answers by vLLM's offline engine, where it is installed: for GPUs, and many rows.
 
-It is given tokens, not chats, so that prompts and stop tokens are those of training. Batches and kernels are its own: in bfloat16 a
-close call may fall another way than in transformers. Held to the interface of vLLM 0.33.0, on no GPU so far.
+It is given tokens, not chats, so that prompts and stop tokens are those of training. Batches and kernels are its own: in bfloat16
+a close call may fall another way than in transformers. Held to the interface of vLLM 0.33.0, on no GPU so far.
 """
 
 import importlib
@@ -44,9 +44,7 @@ class VllmGenerator:
             self._llm = self._load(max(map(len, rows), default=0) + max_new_tokens)
         chat = self._model.chat
         stops = sorted(chat.stop_ids)
-        sampling = self._vllm.SamplingParams(
-            temperature=0.0, max_tokens=max_new_tokens, stop_token_ids=stops, detokenize=False
-        )
+        sampling = self._vllm.SamplingParams(temperature=0.0, max_tokens=max_new_tokens, stop_token_ids=stops, detokenize=False)
         asked = [{"prompt_token_ids": row} for row in rows]
         request = _request(self._adapter) if self._adapter else None
         outputs = self._llm.generate(asked, sampling, use_tqdm=False, lora_request=request)

@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,10 +133,17 @@ def started_for_each_gpu(settings, data, folder, processes=2, **parameters):
     artifact = {"artifacts": [{"name": "adapter", "uri": str(folder / "run-1" / "01-train" / "adapter")}]}
     doc = {
         "inputs": {
-            "parameterValues": {"settings": STAGES["train_lora"].sections(settings), "work_uri": str(folder / "run-1"), **parameters},
+            "parameterValues": {
+                "settings": STAGES["train_lora"].sections(settings),
+                "work_uri": str(folder / "run-1"),
+                **parameters,
+            },
             "artifacts": {"train_data": {"artifacts": [{"name": "train_data", "uri": str(data["train_data"])}]}},
         },
-        "outputs": {"artifacts": {"adapter": artifact}, "outputFile": str(folder / "run-1" / "01-train" / "executor_output.json")},
+        "outputs": {
+            "artifacts": {"adapter": artifact},
+            "outputFile": str(folder / "run-1" / "01-train" / "executor_output.json"),
+        },
     }
     _, *command = launched(["python", "-m", "pada_agent.components.train_lora"], processes)
     return subprocess.Popen(
@@ -167,8 +174,9 @@ def test_started_once_for_each_gpu_it_takes_the_same_steps_and_writes_once(stage
     assert (kinds.count("started"), kinds.count("ended")) == (1, 1)
 
 
-def test_asked_to_stop_all_processes_stop_at_the_same_step_with_a_checkpoint(settings, data, tmp_path):
-    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"micro_batch": 2, "accumulate": 2})})
+def test_one_process_that_is_asked_to_stop_stops_all_at_the_same_step_with_a_checkpoint(settings, data, tmp_path):
+    quick = settings.train.model_copy(update={"micro_batch": 1, "accumulate": 2})
+    settings = settings.model_copy(update={"train": quick})
     process = started_for_each_gpu(settings, data, tmp_path, max_steps=5000, checkpoint_uri=str(tmp_path / "kept"))
     lines = []
     assert process.stderr
@@ -176,26 +184,31 @@ def test_asked_to_stop_all_processes_stop_at_the_same_step_with_a_checkpoint(set
         lines.append(line)
         if " of 5,000 training steps" in line:
             break
-    process.send_signal(signal.SIGTERM)
-    started = time.monotonic()
+    os.kill(second_of(process.pid), signal.SIGTERM)
     rest = process.stderr.read()
     assert process.wait(60) != 0
-    assert time.monotonic() - started < 25, "one waited for the other until both were killed"
     last = read_json(tmp_path / "kept" / "run.json")["last"]
-    assert 0 < int(last.rpartition("-")[2]) < 5000, "".join(lines) + rest
+    assert 0 < int(last.rpartition("-")[2]) < 800, "before the first that is due: " + "".join(lines) + rest
     assert not (tmp_path / "run-1" / "01-train" / "adapter").exists()
 
 
-def test_rows_of_a_step_that_processes_cannot_share_are_told(settings, data, tmp_path):
-    process = started_for_each_gpu(settings, data, tmp_path, processes=3)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert "train.micro_batch x train.accumulate is 4 x 4 rows a step, which 3 processes, one for each GPU, cannot share" in said
+def second_of(launcher):
+    """Id of the second process that the launcher started."""
+    children = [int(pid) for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()]
+    return next(pid for pid in children if b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
 
 
 @pytest.mark.parametrize(
     ("micro", "accumulate", "processes", "each"),
-    [(4, 4, 1, (4, 4)), (4, 4, 2, (4, 2)), (4, 4, 8, (2, 1)), (3, 2, 2, (3, 1)), (6, 2, 4, (3, 1)), (1, 8, 8, (1, 1)), (5, 4, 10, (2, 1))],
+    [
+        (4, 4, 1, (4, 4)),
+        (4, 4, 2, (4, 2)),
+        (4, 4, 8, (2, 1)),
+        (3, 2, 2, (3, 1)),
+        (6, 2, 4, (3, 1)),
+        (1, 8, 8, (1, 1)),
+        (5, 4, 10, (2, 1)),
+    ],
 )
 def test_a_step_has_as_many_rows_however_many_share_it(micro, accumulate, processes, each):
     assert step_shares(TrainSettings(micro_batch=micro, accumulate=accumulate), processes) == each
@@ -216,5 +229,5 @@ def test_what_it_writes_is_what_evaluation_and_whoever_publishes_takes(stage, se
     assert (found.model.steps, found.model.rows) == (2, 24)
     if method == "full":
         (out["adapter"] / "config.json").unlink()
-        with pytest.raises(InputError, match="a folder without adapter_config.json"):
+        with pytest.raises(InputError, match=r"a folder without adapter_config\.json"):
             stage(evaluate, settings, inputs, splits="validation")

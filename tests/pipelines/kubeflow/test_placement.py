@@ -163,53 +163,54 @@ def test_a_file_says_what_vertex_trains_on_unless_a_run_does():
     assert spec["deploymentSpec"]["executors"]["exec-generate-data"]["container"]["resources"]["resourceMemoryLimit"] == "3G"
 
 
-def with_gpus(count, stage="train_lora"):
-    return Kubernetes(Placement.model_validate({"stages": {stage: {"gpu": {"count": count}}}}))
+@cache
+def on_four_gpus():
+    """The text of a package whose training has four GPUs."""
+    placement = Placement.model_validate({"stages": {"train_lora": {"gpu": {"count": 4}}}})
+    return compile_loop(Shape(1, 1), Kubernetes(placement))
 
 
-def test_several_gpus_get_a_process_each_and_one_gets_no_launcher(tmp_path):
-    for count in (1, 4):
-        spec = check_package(compile_loop(Shape(2, 1), with_gpus(count)), "kubernetes")
-        commands = [e["container"]["command"] for e in spec["deploymentSpec"]["executors"].values()]
-        launched = [c for c in commands if "accelerate.commands.launch" in c]
-        assert len(launched) == (count > 1), "all trainings have one container, and nothing else is launched so"
-        for command in launched:
-            assert command[:3] == ["python", "-m", "accelerate.commands.launch"]
-            assert command[-4:] == ["--num_processes", "4", "-m", "pada_agent.components.train_lora"]
-        of_training = [e["container"] for e in spec["deploymentSpec"]["executors"].values() if stage_of(e["container"]) == "train_lora"]
-        assert {c["resources"]["accelerator"]["resourceCount"] for c in of_training} == {str(count)}
+def test_several_gpus_get_a_process_each_and_one_gets_no_launcher():
+    containers = [e["container"] for e in documents_of(on_four_gpus())[0]["deploymentSpec"]["executors"].values()]
+    [training] = [c for c in containers if stage_of(c) == "train_lora"]
+    assert training["command"][:3] == ["python", "-m", "accelerate.commands.launch"]
+    assert training["command"][-4:] == ["--num_processes", "4", "-m", "pada_agent.components.train_lora"]
+    assert training["resources"]["accelerator"]["resourceCount"] == "4"
+    others = [c["command"] for c in containers if c is not training] + [compiled("gke_l4")[0]["train_lora"]["command"]]
+    assert not [command for command in others if command[:2] != ["python", "-m"] or len(command) != 3]
+    check_package(on_four_gpus(), "kubernetes")
 
 
-def test_a_stage_that_shares_no_work_is_not_started_twice():
-    text = compile_loop(Shape(1, 1), with_gpus(2)).replace("components.train_lora", "components.evaluate_slm")
-    with pytest.raises(InputError, match="evaluate_slm is started 2 times, and they would not share its work"):
-        check_package(text, "kubernetes")
-    damaged = compile_loop(Shape(1, 1), with_gpus(2)).replace("--multi_gpu", "--multi-gpu")
-    with pytest.raises(InputError, match="its command is .*, not python -m"):
-        check_package(damaged, "kubernetes")
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (
+            ("components.train_lora", "components.evaluate_slm"),
+            "evaluate_slm is started 4 times, and they would not share its work",
+        ),
+        (("--multi_gpu", "--multi-gpu"), "its command is .*, not python -m"),
+    ],
+)
+def test_a_launcher_of_something_else_is_refused(instead, said):
+    with pytest.raises(InputError, match=said):
+        check_package(on_four_gpus().replace(*instead), "kubernetes")
 
 
-def test_a_config_whose_steps_the_gpus_cannot_share_is_told_before_it_runs(tmp_path):
+def test_what_a_config_asks_of_the_student_is_checked_against_the_package(tmp_path):
     file = tmp_path / "loop.yaml"
-    file.write_text(compile_loop(Shape(3, 1), with_gpus(8)))
+    file.write_text(on_four_gpus())
     package = read_package(file, "kubernetes")
-    assert package.processes == 8
     rows = dict.fromkeys(("train", "validation", "test"), "gs://data/rows.jsonl")
-    changes = {"task": rows, "slm": {"model": "a/b"}}
-    check_settings(package, read_config(write_config(tmp_path / "config.yaml", changes)))
-    uneven = {**changes, "train": {"micro_batch": 3, "accumulate": 3}}
-    with pytest.raises(InputError, match=r"3 x 3 rows a step, which 8 processes, one for each GPU, cannot share equally"):
-        check_settings(package, read_config(write_config(tmp_path / "config.yaml", uneven)))
 
+    def check(**changes):
+        whole = {"task": rows, "loop": {"iterations": 1}, **changes}
+        check_settings(package, read_config(write_config(tmp_path / "config.yaml", whole)))
 
-def test_a_server_of_the_slm_is_out_of_reach_on_a_cluster(tmp_path):
-    file = tmp_path / "loop.yaml"
-    file.write_text(compile_loop(Shape(3, 1), Kubernetes()))
-    endpoint = {"model": "m", "base_url": "https://slm.example/v1"}
-    rows = dict.fromkeys(("train", "validation", "test"), "gs://data/rows.jsonl")
-    config = read_config(write_config(tmp_path / "config.yaml", {"task": rows, "slm": {"model": "a/b", "endpoint": endpoint}}))
+    check(train={"micro_batch": 2, "accumulate": 2})
+    with pytest.raises(InputError, match=r"3 x 3 rows a step, which 4 processes, one for each GPU, cannot share equally"):
+        check(train={"micro_batch": 3, "accumulate": 3})
     with pytest.raises(InputError, match=r"slm\.endpoint: evaluate_slm runs code that a model wrote"):
-        check_settings(read_package(file, "kubernetes"), config)
+        check(slm={"model": "a/b", "endpoint": {"model": "m", "base_url": "https://slm.example/v1"}})
 
 
 def test_the_readme_of_the_room_names_every_file():

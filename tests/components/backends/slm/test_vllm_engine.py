@@ -45,7 +45,9 @@ def test_what_it_cannot_do_is_told(tiny_slm, adapter, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="needs vLLM, which no image of ours has"):
         start(settings(tiny_slm))
     vllm_stand_in.install(monkeypatch)
-    with pytest.raises(InputError, match=r"row test/0: a prompt of \d+ tokens and an answer of up to 2000 exceed .* context of 1024"):
+    with pytest.raises(
+        InputError, match=r"row test/0: a prompt of \d+ tokens and an answer of up to 2000 exceed .* context of 1024"
+    ):
         start(settings(tiny_slm), most=2000)
     with pytest.raises(ModelError, match="nf4 is rounded otherwise by vLLM"):
         start(settings(tiny_slm).model_copy(update={"quantization": "nf4"}))
@@ -58,7 +60,9 @@ def test_what_it_cannot_do_is_told(tiny_slm, adapter, tmp_path, monkeypatch):
             start(settings(tiny_slm), other)
     refused = tmp_path / "refuse"
     refused.symlink_to(tiny_slm)
-    with pytest.raises(ModelError, match=r"vLLM cannot load it \(Model architectures .* for now.\); evaluate.engine: transformers may"):
+    with pytest.raises(
+        ModelError, match=r"vLLM cannot load it \(Model architectures .* for now.\); evaluate.engine: transformers may"
+    ):
         start(settings(refused))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ModelError, match="needs a CUDA device, and this machine has none"):

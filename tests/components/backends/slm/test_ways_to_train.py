@@ -37,7 +37,9 @@ def test_each_adapter_trains_as_peft_trains_it_and_answers(tmp_path, tiny_slm, w
     plain, _ = run(tmp_path, tiny_slm, name="plain")
     assert made.losses != plain.losses
     config = json.loads((adapter / "adapter_config.json").read_text())
-    assert {key: config[key] for key in way} == {key: value if isinstance(value, bool) else config[key] for key, value in way.items()}
+    assert {key: config[key] for key in way} == {
+        key: value if isinstance(value, bool) else config[key] for key, value in way.items()
+    }
     assert set(config["target_modules"]) == set(way.get("target_modules", config["target_modules"]))
     assert made.train == chosen.train
     prompts = [Prompt(id="1", messages=examples()[0].messages)]
@@ -82,9 +84,7 @@ def test_layers_that_are_not_there_are_told(tiny_slm):
             settings(tiny_slm, target_modules=wrong)
 
 
-@pytest.mark.parametrize(
-    "way", [*WAYS.values(), {"gradient_checkpointing": True}], ids=[*WAYS, "gradient checkpointing"]
-)
+@pytest.mark.parametrize("way", [*WAYS.values(), {"gradient_checkpointing": True}], ids=[*WAYS, "gradient checkpointing"])
 def test_checkpoints_of_another_way_are_not_gone_on_from(tmp_path, tiny_slm, way):
     run(tmp_path, tiny_slm, checkpoints=2)
     other, _ = run(tmp_path, tiny_slm, checkpoints=2, **way)
@@ -93,7 +93,9 @@ def test_checkpoints_of_another_way_are_not_gone_on_from(tmp_path, tiny_slm, way
 
 def test_four_bits_want_a_gpu_and_bitsandbytes(tiny_slm, monkeypatch):
     for device in ("cpu", "auto") if not torch.cuda.is_available() else ("cpu",):
-        with pytest.raises(ModelError, match=r"slm\.quantization is nf4, but there is no CUDA device here.*leave quantization out"):
+        with pytest.raises(
+            ModelError, match=r"slm\.quantization is nf4, but there is no CUDA device here.*leave quantization out"
+        ):
             load_slm(SlmSettings(model=str(tiny_slm), quantization="nf4", device=device))
     monkeypatch.setattr(loading, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"needs bitsandbytes; install it with: pip install 'pada-agent\[qlora\]'"):
