@@ -51,14 +51,14 @@ class ModelFacts(Record):
     dropped_rows: int
     train_seconds: float
     evaluate_seconds: float
-    losses: list[float]
-    engine: str = ""
     label: str
     shipped: bool
     test: ReportedMetrics | None
     splits: dict[str, SplitMetrics]
     over_baseline: Comparison | None
     over_start: Comparison | None
+    losses: list[float]
+    engine: str = ""
 
 
 class Cause(Record):

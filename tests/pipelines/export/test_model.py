@@ -15,7 +15,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pada_agent.components.backends.record_files import read_json, write_json
-from pada_agent.components.backends.slm.formats import answering, converter, merged
+from pada_agent.components.backends.slm.formats import answering, converter, gguf_file, merged
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.core.errors import ModelError
 from pada_agent.components.core.settings import SlmSettings
@@ -101,7 +101,7 @@ def test_gguf_files_answer_like_the_adapter_and_the_command_serves_them(exported
     if not (out / "gguf").exists():
         pytest.skip("neither llama.cpp's converter nor an index that has it is here")
     assert {file.name for file in (out / "gguf").iterdir()} == {"letters-f32.gguf", "letters-q8_0.gguf", "Modelfile", "README.md"}
-    assert any(re.search(r"letters-f32.gguf: .*8 of 8 answers", line) for line in lines)
+    assert all(any(re.search(rf"letters-{kind}.gguf: .*[4-8] of 8 answers", line) for line in lines) for kind in ("f32", "q8_0"))
     command = next(line.strip() for line in lines if line.strip().startswith("python -m llama_cpp.server"))
     assert any(line.strip().startswith("llama-server --model") for line in lines)
     with socket.socket() as free:
@@ -133,6 +133,15 @@ def test_a_form_that_is_another_model_is_refused_and_leaves_nothing(tiny_run, tm
         ModelError, match=r"--merge: does not answer like the adapter.*50 % must be equal \(--least-equal says otherwise"
     ):
         export_model(str(tiny_run), tmp_path / "out", Wanted(merge=True), lambda _: None)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["adapter"]
+
+
+def test_a_file_of_another_model_is_refused_and_leaves_nothing(tiny_run, exported, tmp_path, monkeypatch):
+    if not (exported[0] / "gguf").exists():
+        pytest.skip("neither llama.cpp's converter nor an index that has it is here")
+    monkeypatch.setattr(gguf_file, "convert", lambda _, *how: converter.convert(tiny_run.parent / "slm", *how))
+    with pytest.raises(ModelError, match=r"--gguf f32: does not answer like the adapter"):
+        export_model(str(tiny_run), tmp_path / "out", Wanted(gguf="f32"), lambda _: None)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["adapter"]
 
 

@@ -45,7 +45,8 @@ def test_what_was_written_is_read(place: Path, tmp_path: Path) -> None:
     }
     assert (found.config, found.training) == (finished_runs.CONFIG, finished_runs.TRAINING)
     assert found.state == finished_runs.state(found.facts["adapter_uri"])
-    assert {p.name for p in place.iterdir() if p.is_file()} == {"shipped.json", "state.json", "report.html", "synthetic.jsonl"}
+    beside = {"shipped.json", "state.json", "report.html", "synthetic.jsonl", "README.md"}
+    assert {p.name for p in place.iterdir() if p.is_file()} == beside
 
 
 def test_training_rows_of_ones_own_need_no_manifest(tmp_path: Path) -> None:

@@ -479,7 +479,7 @@ def test_the_keys_of_report_json_stay(finished_state: State) -> None:
     ]  # fmt: skip
     assert list(found["models"][0]) == [
         "name", "kind", "iteration", "adapter_uri", "steps", "rows", "synthetic_rows", "dropped_rows", "train_seconds",
-        "evaluate_seconds", "label", "shipped", "test", "splits", "over_baseline", "over_start",
+        "evaluate_seconds", "label", "shipped", "test", "splits", "over_baseline", "over_start", "losses", "engine",
     ]  # fmt: skip
     test, over = found["models"][0]["test"], found["models"][0]["over_baseline"]
     assert [*test][-1] == "invalid_share" and "invalid_share" not in found["models"][0]["splits"]["test"]
