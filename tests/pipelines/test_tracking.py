@@ -38,6 +38,7 @@ def test_a_run_in_a_database(pada, a_run, tmp_path):
     assert history["shipped.test_accuracy"] == [(1, 0.8)]
     assert history["gain_over_vanilla"] == [(1, pytest.approx(0.2))]
     assert history["loss.iteration-1"] == [(1, 2.0), (2, 1.5), (3, 0.5)]
+    assert list((tmp_path / "mlruns").rglob("report.html"))  # beside the database, wherever the command was called
     assert {"state.json", "report.html"} <= {file.path for file in client.list_artifacts(found.info.run_id)}
     assert found.data.tags["pada.shipped"] == "iteration-1"
 

@@ -46,17 +46,23 @@ def log_run(run: Tracked, uri: str, experiment: str) -> str:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        return _log(MlflowClient(tracking_uri=uri), run, experiment)
+        return _log(MlflowClient(tracking_uri=uri), run, experiment, _beside(uri))
     except Exception as e:  # MLflow passes on errors of its databases and HTTP libraries
         said = " ".join(str(e).split())[:300]
         raise InputError(f"--mlflow {uri}: MLflow refused ({said}); check the address, and the server's log") from e
 
 
-def _log(client: Any, run: Tracked, experiment: str) -> str:
+def _beside(uri: str) -> str | None:
+    """Where the files of a database without a server go: beside it, not into whatever folder the command was called in."""
+    path = uri.removeprefix("sqlite:///")
+    return (Path(path).resolve().parent / "mlruns").as_uri() if path != uri else None
+
+
+def _log(client: Any, run: Tracked, experiment: str, files: str | None) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
     found = client.get_experiment_by_name(experiment)
-    place = found.experiment_id if found else client.create_experiment(experiment)
+    place = found.experiment_id if found else client.create_experiment(experiment, artifact_location=files)
     key = hashlib.sha256(run.address.encode()).hexdigest()[:32]
     there = client.search_runs([place], f"tags.`{RUN_TAG}` = '{key}'", max_results=1)
     name = f"{run.state.run.task}, seed {run.state.run.seed}"
@@ -74,7 +80,10 @@ def _log(client: Any, run: Tracked, experiment: str) -> str:
         client.log_batch(id_, metrics=metrics[start : start + BATCH])
     for file, folder in run.files:
         client.log_artifact(id_, str(file), folder or None)
-    client.set_terminated(id_, "FINISHED") if run.state.over else client.update_run(id_, "RUNNING")
+    if run.state.over:
+        client.set_terminated(id_, "FINISHED")
+    else:
+        client.update_run(id_, "RUNNING")
     return f"experiment {experiment}, run {name} ({id_})"
 
 
