@@ -1,4 +1,4 @@
-"""Containers of a compiled package, each held to what Kubernetes would hold its pod to: user, secrets and network as the package says."""
+"""Containers of a compiled package, each held to what its pod would be: user, secrets and network as the package says."""
 
 import os
 import subprocess
