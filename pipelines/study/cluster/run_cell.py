@@ -1,8 +1,8 @@
 """Entry point: one cell of a study, from rows to facts, in one container; killed and started again it goes on.
 
 A cell that fails ends its task well, and says why in the store: in Kubeflow one task that failed keeps all others of a loop from
-being started. The check at the study's end fails instead. A container that is killed says nothing, so this is written before; after
-some times the cell counts as failed too, for the study to have its tables.
+being started. The check at the study's end fails instead. A container that is killed says nothing, so this is written before;
+after some times the cell counts as failed too, for the study to have its tables.
 """
 
 import traceback
