@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Containers of a compiled package, each with the user, secrets and network that Kubernetes would give its pod."""
-=======
 """Containers of a compiled package, each held to what its pod would be: user, secrets and network as the package says."""
->>>>>>> kfstudy
 
 import os
 import subprocess
