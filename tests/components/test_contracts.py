@@ -103,8 +103,8 @@ def test_the_program_says_by_which_file_it_knows_each_folder(stage):
     calls = [n for n in ast.walk(ast.parse((ROOT / stage / "__main__.py").read_text())) if isinstance(n, ast.Call)]
     reads = [c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in ("input", "optional_input")]
     bare = {ast.unparse(c.args[0]) for c in reads if len(c.args) == 1}
-    # Predictions to analyse may be a file; of held-out rows a stage reads the splits it is told.
-    either = {"'predictions'"} if stage == "analyze_patterns" else set()
+    # Predictions to analyse may be a file, an adapter a whole model; of held-out rows a stage reads the splits it is told.
+    either = {"analyze_patterns": {"'predictions'"}, "evaluate_slm": {"'adapter'"}}.get(stage, set())
     assert bare <= {"'heldout_data'"} | either
 
 

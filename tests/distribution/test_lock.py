@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "constraints.txt").read_text()
-APART = {"inspect-ai"}  # of extras for an environment of their own: it holds fsspec below what gcsfs needs
+# Of extras for an environment of their own: one holds fsspec below what gcsfs needs, one brings its own PyTorch.
+APART = {"inspect-ai", "vllm"}
 PLATFORMS = {
     "Linux, x86_64": {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"},
     "Linux, ARM": {"sys_platform": "linux", "platform_machine": "aarch64", "platform_system": "Linux"},
