@@ -225,6 +225,7 @@ def test_the_build_sees_no_more_than_it_is_shown() -> None:
         "!LICENSE",
         "!components",
         "!pipelines",
+        "!python",
         "!images",
     }
 

@@ -160,7 +160,8 @@ def test_a_batch_is_taken_up_again_from_another_machine(store, batch_stub):
     def opened(**more):
         return open_llm(LlmSettings(model="stub", base_url=batch_stub.url, mode="batch", **more), BudgetSettings(), store.uri)
 
-    requests = [LlmRequest(f"k{n}", [{"role": "user", "content": f"rate {n}."}], {}, lambda value: value, 0.0) for n in range(3)]
+    asked = {"type": "object"}
+    requests = [LlmRequest(f"k{n}", [{"role": "user", "content": f"rate {n}."}], asked, lambda v: v, 0.0) for n in range(3)]
     batch_stub.on("rate", reply={"score": 2})
     batch_stub.trouble = [("GET /batches/", 503, {})] * 1000
     with pytest.raises(EndpointError, match=r"gave no reply for 0\.2 s"):

@@ -138,7 +138,7 @@ def test_adapter_of_another_model_and_of_another_shape_is_refused(tmp_path, tiny
     with pytest.raises(ModelError, match=r"trained on another/model, but slm\.model is"):
         load_slm(settings, tmp_path)
     (tmp_path / "train.json").write_text("{half")
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(ModelError, match=r"train\.json:1: not JSON"):
         load_slm(settings, tmp_path)
     (tmp_path / "train.json").unlink()
     (tmp_path / "adapter_config.json").unlink()

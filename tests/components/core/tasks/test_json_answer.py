@@ -228,7 +228,7 @@ def test_the_same_call_twice_is_asked_for_twice() -> None:
     ("answer", "complaint"),
     [
         ("Oslo", "a: 'Oslo' is not JSON"),
-        (None, "a: is missing"),
+        (None, "a: is empty; fill it in, or leave the row out"),
         ({"tool_calls": []}, "a: has no tool call in it"),
         ('{"a": 1, "a": 2}', "twice"),
     ],
