@@ -13,10 +13,10 @@ from typing import Any
 from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.backends.slm.loading import check_adapter, is_whole, load_chat
 from pada_agent.components.core.errors import InputError, ModelError
+from pada_agent.components.core.lora_ranks import RANKS, fitting_rank
 from pada_agent.components.core.settings import SlmSettings
 from pada_agent.components.core.slm_interface import ADAPTER_FILE, Prompt
 
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that --max-lora-rank takes
 NAME, NUMBER = "tuned", 1  # of the one adapter; numbers begin at 1
 
 
@@ -88,7 +88,7 @@ def _lora(adapter: Path) -> dict[str, Any]:
     if config.get("use_dora"):
         raise ModelError(f"adapter {adapter}: it is a DoRA, which vLLM does not serve; use evaluate.engine: transformers")
     rank = int(config["r"])
-    most = next((most for most in RANKS if most >= rank), None)
+    most = fitting_rank(rank)
     if most is None:
         raise ModelError(f"adapter {adapter}: its rank is {rank}, and vLLM takes at most {RANKS[-1]}; lower train.rank")
     return {"enable_lora": True, "max_loras": 1, "max_lora_rank": most}

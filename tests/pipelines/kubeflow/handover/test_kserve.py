@@ -7,8 +7,9 @@ import yaml
 from kserve_schema import violations
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.lora_ranks import RANKS
 from pada_agent.pipelines.kubeflow.handover.kserve import Service, inference_service, manifest
-from pada_agent.pipelines.vllm import RANKS, max_rank
+from pada_agent.pipelines.vllm import max_rank
 
 ADAPTER = "gs://shop/adapter/iteration-1-5b1f03c7a9d4"
 
