@@ -10,7 +10,7 @@ from typing import Literal
 
 from pada_agent.components.backends.artifacts.exported import model_name
 from pada_agent.components.backends.artifacts.plan import read_plan
-from pada_agent.components.backends.artifacts.row_files import Row, write_rows
+from pada_agent.components.backends.artifacts.written_rows import Row, write_rows
 from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.models.upload import check_repository, push
 from pada_agent.components.core.errors import InputError
