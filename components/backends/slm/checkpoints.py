@@ -116,11 +116,13 @@ class Watch(TrainerCallback):
 
     def _asked_any(self, args: Any) -> bool:
         """Whether this process was asked, or another that shares its steps: one that went on alone would wait for ever."""
-        if args.world_size > 1:
-            asked = torch.tensor(float(self._asked), device=args.device)
-            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
-            self._asked = bool(asked)
-        return self._asked
+        if args.world_size == 1:
+            return self._asked
+        asked = torch.tensor(float(self._asked), device=args.device)
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+        if asked:
+            self._asked = True  # never False here: the signal may have come during the reduction
+        return bool(asked)
 
     def stop_if_asked(self) -> None:
         """Raises SystemExit, with the code of a process ended by SIGTERM, if the run was cut short."""
