@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import tiny_slm as TINY
 from fake_stages import FakeStages
 
 from pada_agent.components.backends import patience
+
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # gcsfs reads it once, whichever test imports it first; see open_store
 
 
 @pytest.fixture(autouse=True)

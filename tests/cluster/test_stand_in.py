@@ -70,7 +70,7 @@ def test_pods_die_a_run_is_taken_over_a_config_fails_and_nothing_is_left(cluster
     }
     assert rows["train-vanilla"][-1] == "2", "the pod that was deleted, and the one after it"
     assert rows["score-step-matched"][-1] == "1"
-    assert rows["train-1"][1:3] == ["109", "KB"], "what is in the store"
+    assert rows["train-1"][2] == "KB" and 90 < int(rows["train-1"][1]) < 200, "the adapter and its record, in the store"
     assert "3 passed, 0 failed" in said and "LEFT BEHIND" not in said
     assert remains(cluster) == before
 

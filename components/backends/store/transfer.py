@@ -24,16 +24,22 @@ from pada_agent.components.core.errors import InputError, PadaError, PassingErro
 def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
     """The file system that `uri` is on, and its path there. Use inside `reached`."""
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback for what `reached` says in one line
-    # Otherwise gcsfs first asks Google's control plane what kind of bucket it is, with credentials of its own, each time anew.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     api = speaks(uri)
-    files, path = fsspec.url_to_fs(f"{api}://{uri.partition('://')[2]}" if api else uri)
-    files.invalidate_cache()  # what another process wrote since is to be seen
+    address = f"{api}://{uri.partition('://')[2]}" if api else uri
     if api == "gs":
+        # gcsfs's other class, which it registers unless this is set before its first import, asks Google's control plane what kind
+        # of bucket it is, with credentials of its own, each time anew.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         import aiohttp
+        from gcsfs.core import GCSFileSystem
 
+        files: AbstractFileSystem = GCSFileSystem()
+        path = GCSFileSystem._strip_protocol(address)
         # Without it gcsfs waits for a connection that died until somebody kills the run.
         files.requests_timeout = aiohttp.ClientTimeout(sock_connect=30, sock_read=120)
+    else:
+        files, path = fsspec.url_to_fs(address)
+    files.invalidate_cache()  # what another process wrote since is to be seen
     if files.async_impl:
         files.batch_size = 8  # files at a time: parts of 50 MB of many more would not fit a small pod's memory
     return files, str(path)

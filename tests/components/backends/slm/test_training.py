@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from city_rows import SYSTEM, examples, plain_losses, run, settings
 
 from pada_agent.components.backends.record_files import read_json, write_json
 from pada_agent.components.backends.slm import adapters
-from pada_agent.components.backends.slm.checkpoints import Checkpoints
+from pada_agent.components.backends.slm.checkpoints import Checkpoints, Watch
 from pada_agent.components.backends.slm.cpu.lora_linear import use_lean_layers
 from pada_agent.components.backends.slm.loading import load_slm
 from pada_agent.components.backends.slm.shared_prefix import shared_length
@@ -233,6 +234,22 @@ def test_sigterm_saves_a_checkpoint_to_go_on_from(tmp_path, tiny_slm):
     assert 0 < step < 3000
     state = json.loads((tmp_path / "a.checkpoints" / last / "trainer_state.json").read_text())
     assert len(state["log_history"]) == step
+
+
+def test_a_sigterm_while_processes_agree_is_heard_by_all_at_the_next_step(tmp_path, monkeypatch):
+    """One that only this process knew of would let it leave the others alone; one forgotten would let all train on."""
+    watch = Watch(Checkpoints(tmp_path))
+    two = SimpleNamespace(world_size=2, device="cpu")
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *given: os.kill(os.getpid(), signal.SIGTERM))
+    stops = []
+    with watch.signals():
+        for _ in range(2):
+            control = SimpleNamespace(should_save=False, should_training_stop=False)
+            watch.on_step_end(two, None, control)
+            stops.append(control.should_training_stop)
+    assert stops == [False, True]
+    with pytest.raises(SystemExit):
+        watch.stop_if_asked()
 
 
 def test_max_steps_goes_over_the_rows_as_often_as_it_takes(tmp_path, tiny_slm):

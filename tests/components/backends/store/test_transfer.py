@@ -2,7 +2,9 @@
 
 import errno
 import json
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import fsspec
@@ -135,6 +137,20 @@ def test_what_a_killed_process_had_fetched_by_half_goes_with_the_next(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["slm"]
 
 
+def test_google_s_control_plane_is_not_asked_even_if_gcsfs_was_imported_before() -> None:
+    program = """
+        import os
+        os.environ.pop("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", None)
+        os.environ["STORAGE_EMULATOR_HOST"] = "http://127.0.0.1:9"
+        import gcsfs
+        from pada_agent.components.backends.store.transfer import open_store
+        files, path = open_store("gs://bucket/a/b.json")
+        print(type(files).__module__, path)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["gcsfs.core", "bucket/a/b.json"]
+
+
 @pytest.fixture(params=["memory", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty place in an object store."""
@@ -182,7 +198,8 @@ class TestObjectStore:
         assert (tmp_path / "new" / "b.txt").read_text() == "a"
 
     def test_a_missing_library_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "gcsfs", None)
+        for module in ("gcsfs", "gcsfs.core"):
+            monkeypatch.setitem(sys.modules, module, None)
         monkeypatch.delitem(_registry, "gs", raising=False)
         with pytest.raises(InputError, match=r"gs://bucket/x: cannot be read .* pip install 'pada-agent\[storage\]'") as e:
             fetch("gs://bucket/x", tmp_path)
