@@ -157,7 +157,7 @@ def test_a_wrong_file_is_told_by_its_line(text, said, read):
 
 
 @pytest.mark.parametrize(
-    ("name", "tasks"), [("small", ["text_to_sql", "squad"]), ("paper", ["arc_challenge", "gsm8k", "hellaswag", "squad"])]
+    ("name", "tasks"), [("small", ["messages", "squad", "arc"]), ("paper", ["arc_challenge", "gsm8k", "hellaswag", "squad"])]
 )
 def test_the_studies_that_come_with_the_package_can_be_read(name, tasks):
     study = read_study(PACKAGED / f"{name}.yaml")
