@@ -6,11 +6,13 @@ import pytest
 from study_facts import made_up
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.statistics import holm
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import CellFacts, Failure, StudyFacts, TaskFacts
 from pada_agent.pipelines.study.places import MATCHED
 from pada_agent.pipelines.study.statistics.across_tasks import macro
 from pada_agent.pipelines.study.statistics.cells import compare_cells
+from pada_agent.pipelines.study.statistics.power import design_power, pooled
 from pada_agent.pipelines.study.tables import markdown
 
 TABLE_1 = "Table 1. Accuracy by training size and method"
@@ -67,7 +69,7 @@ def test_a_gain_is_over_the_methods_own_step_matched_vanilla(facts):
         assert found.found.difference == compare_cells(ours, theirs).difference
 
 
-def test_every_pair_is_compared_and_corrected_as_one_family(facts, text):
+def test_every_pair_is_compared_and_corrected_with_those_that_ask_the_same(facts, text):
     rows = table(text, "Comparisons")[1:]
     assert {tuple(row[2:4]) for row in rows} == {
         ("pada", MATCHED),
@@ -77,8 +79,23 @@ def test_every_pair_is_compared_and_corrected_as_one_family(facts, text):
         ("auggpt", "vanilla"),
     }
     assert len(rows) == 5 * 2 * 2
-    least = min(compare(facts).comparisons, key=lambda c: c.found.p)
-    assert least.p_holm == pytest.approx(min(1, 20 * least.found.p))
+    comparisons = compare(facts).comparisons
+    family = [c for c in comparisons if (c.method, c.baseline) in {("pada", MATCHED), ("pada", "auggpt")}]
+    others = [c for c in comparisons if c not in family]
+    assert [c.asked for c in comparisons] == [c in family for c in comparisons] and (len(family), len(others)) == (8, 12)
+    for of in (family, others):
+        assert [c.p_holm for c in of] == pytest.approx(holm([c.found.p for c in of]))
+    assert max(c.p_holm for c in family) > max(c.found.p for c in family)
+    assert "the 8 comparisons that the study is about, pada against step-matched vanilla and against each other\nmethod; that of" in text
+    assert "that of the other 12 for these" in text
+
+
+def test_what_a_design_sees_under_holm_is_what_it_sees_at_a_share_of_the_level(facts):
+    results = compare(facts)
+    (sight,) = [s for s in results.sights if s.task == "squad"]
+    noise = pooled([c.found.noise for c in results.comparisons if (c.task, c.baseline) == ("squad", MATCHED)])
+    assert sight.sees == pytest.approx(design_power(200, 3, noise, 0.05))
+    assert sight.sees_first == pytest.approx(design_power(200, 3, noise, 0.05 / 8)), "8 comparisons are what the study is about"
 
 
 def test_means_over_tasks_are_those_of_the_statistics(facts, text):
