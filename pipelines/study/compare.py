@@ -63,8 +63,8 @@ class Gaps:
 class Sight:
     """What differences the design could see at a task, with a chance of 80 %; None where no difference of this size.
 
-    `sees`: for one comparison alone; `sees_first`: for the largest of those that the study is about, under Holm. `rows_for`: by number of
-    seeds, test rows to see SOUGHT.
+    `sees`: for one comparison alone; `sees_first`: for the largest of those that the study is about, under Holm. `rows_for`: by
+    number of seeds, test rows to see SOUGHT.
     """
 
     task: str

@@ -70,7 +70,7 @@ class Place:
                     yield method, name, self.last(method), models
 
     def asks(self, method: str, baseline: str) -> bool:
-        """Whether the study is about this pair: the first method against training for as many steps, and against each other one."""
+        """Whether the study is about this pair: the first method against training for as many steps, or against another one."""
         return method == self.study.methods[0] and baseline != VANILLA
 
     def steered(self) -> Iterator[tuple[str, dict[int, Models]]]:

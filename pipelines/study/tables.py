@@ -51,9 +51,9 @@ def _comparisons(results: Results) -> Iterator[Line]:
         return
     yield Title("Comparisons", "comparisons")
     asked = sum(c.asked for c in results.comparisons)
-    yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows). Holm's is corrected for"
-    yield f"the {asked} comparisons that the study is about, {results.study.methods[0]} against {MATCHED} and against each other"
-    yield f"method; that of the other {len(results.comparisons) - asked} for these. Of each seed alone: McNemar's p, to be read beside"
+    yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows). Holm's is corrected"
+    yield f"for the {asked} comparisons that the study is about, {results.study.methods[0]} against {MATCHED} and each other"
+    yield f"method; of the other {len(results.comparisons) - asked} for these. Of each seed alone: McNemar's p, to be read beside"
     yield "the others."
     yield "The interval is Student's over rows and runs. Beside it the bootstrap's over both, often too narrow with few seeds."
     yield ""
@@ -163,7 +163,8 @@ def _sight(results: Results) -> Iterator[Line]:
     wanted = sorted({n for s in results.sights for n in s.rows_for})
     yield Title("What this design could see", "sight")
     yield f"The smallest difference in points that is seen at a level of {ALPHA:g} in four studies of five, for one comparison"
-    yield f"and for the first of those that the study is about (Holm); and the test rows that would show {100 * SOUGHT:g} points, by number of seeds."
+    yield "and for the first of those that the study is about (Holm); and the test rows that would show"
+    yield f"{100 * SOUGHT:g} points, by number of seeds."
     yield ""
     yield Columns(("task", "rows", "seeds", "sees", "sees, Holm", *(f"{n} seeds" for n in wanted)))
     for s in results.sights:
