@@ -11,7 +11,7 @@ from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import CellFacts, Failure, StudyFacts, TaskFacts
 from pada_agent.pipelines.study.places import MATCHED
 from pada_agent.pipelines.study.statistics.across_tasks import macro
-from pada_agent.pipelines.study.statistics.cells import compare_cells
+from pada_agent.pipelines.study.statistics.cells import compare_cells, summarise_cell
 from pada_agent.pipelines.study.statistics.power import design_power, pooled
 from pada_agent.pipelines.study.tables import markdown
 
@@ -86,8 +86,8 @@ def test_every_pair_is_compared_and_corrected_with_those_that_ask_the_same(facts
     for of in (family, others):
         assert [c.p_holm for c in of] == pytest.approx(holm([c.found.p for c in of]))
     assert max(c.p_holm for c in family) > max(c.found.p for c in family)
-    assert "the 8 comparisons that the study is about, pada against step-matched vanilla and against each other\nmethod; that of" in text
-    assert "that of the other 12 for these" in text
+    assert "for the 8 comparisons that the study is about, pada against step-matched vanilla and each other\nmethod" in text
+    assert "of the other 12 for these" in text
 
 
 def test_what_a_design_sees_under_holm_is_what_it_sees_at_a_share_of_the_level(facts):
@@ -106,6 +106,49 @@ def test_means_over_tasks_are_those_of_the_statistics(facts, text):
     (row,) = [r for r in table(text, "Over all tasks") if r[:3] == ["300", "pada", "vanilla"]]
     assert row[3].startswith(f"{100 * expected.gain.mean:+.1f};")
     assert row[5].startswith(f"{100 * expected.relative_gain.mean:+.1f};")
+
+
+def test_groups_guessing_and_confidence_are_those_of_the_tasks():
+    whole = made_up(ACCURACY, TASKS, rows=80)
+    groups = {str(i): f"g{i // 4}" for i in range(80)}
+    rows = {
+        split: of.model_copy(update={"groups": [f"g{i // 4}" for i in range(len(of.ids))]})
+        for split, of in whole.tasks["sql"].rows.items()
+    }
+    tasks = {t: of.model_copy(update={"rows": rows, "chance": 0.25, "confidence": 0.8}) for t, of in whole.tasks.items()}
+    whole = whole.model_copy(update={"tasks": tasks})
+    results, of = compare(whole), (("auggpt", "iteration-1"), ("vanilla", "vanilla"))
+    ours, theirs = ({task: scores(whole, task, 300, *one) for task in TASKS} for one in of)
+    where = (300, "auggpt", "vanilla")
+    (found,) = [c.found for c in results.comparisons if (c.regime, c.method, c.baseline, c.task) == (*where, "squad")]
+    assert found == compare_cells(ours["squad"], theirs["squad"], groups, 0.8)
+    (over,) = [o.found for o in results.over_tasks if (o.regime, o.method, o.baseline) == where]
+    assert over == macro(ours, theirs, dict.fromkeys(TASKS, groups), dict.fromkeys(TASKS, 0.25), 0.8)
+    (cell,) = [a.cell for a in results.accuracies if (a.task, a.row) == ("squad", "auggpt")]
+    assert cell == summarise_cell(ours["squad"], 0.8, groups)
+    (gaps,) = [g.by_iteration for g in results.gaps if (g.task, g.method) == ("squad", "auggpt")]
+    starts = [c.model("vanilla") for c in whole.cells if (c.task, c.method) == ("squad", "vanilla")]
+    shares = [{split: m.outcomes[split].count("1") / len(m.outcomes[split]) for split in m.outcomes} for m in starts]
+    assert gaps[0].gap.mean == pytest.approx(sum(s["validation"] - s["test"] for s in shares) / 3)
+    text = markdown(results)
+    assert "- sql: 80 test rows, exact match, 25.0 % by guessing; 80 % intervals." in text
+    (row,) = [r for r in table(text, "Over all tasks") if r[:3] == ["300", "auggpt", "vanilla"]]
+    assert row[6].startswith(f"{100 * over.chance_corrected_gain.mean:+.1f}; ")
+
+
+def test_what_is_shipped_has_a_row_of_its_own(facts):
+    cell = next(c for c in facts.cells if c.name == "sql/300/seed-1/pada")
+    results = compare(with_cell(facts, cell.model_copy(update={"shipped": "vanilla"})))
+    rows = {a.row: a.cell.by_seed for a in results.accuracies if (a.task, a.regime) == ("sql", 300)}
+    assert rows["pada, shipped"] == {**rows["pada"], 1: rows["vanilla"][1]} != rows["pada"]
+
+
+def test_a_method_that_a_task_lacks_has_no_mean_over_tasks(facts):
+    left = [c for c in facts.cells if (c.task, c.method) != ("squad", "auggpt")]
+    text = markdown(compare(facts.model_copy(update={"cells": left})))
+    means = {row[1]: row[4:] for row in table(text, TABLE_1)[1:6]}
+    assert means["auggpt"] == ["-", "-"] and "-" not in means["pada"]
+    assert {row[1] for row in table(text, "Over all tasks")[1:]} == {"pada"}
 
 
 def test_counts_leaks_and_power_are_told(text):

@@ -44,6 +44,13 @@ def test_the_papers_numbers_stand_beside_those_of_the_same_setting_only():
     assert "of one run each" in sentences(table_1(results()))
 
 
+@pytest.mark.parametrize(("regime", "hellaswag", "averaged"), [(300, "24.6", "+16.5"), (1000, "24.2", "+32.0")])
+def test_the_papers_numbers_are_those_of_the_same_training_size(regime, hellaswag, averaged):
+    rows = cells(table_1(results(regimes=(regime,))))
+    assert papers(rows["vanilla"][2]) == [f"paper {hellaswag}"] and papers(rows["pada"][5]) == [f"paper {averaged}"]
+    assert papers(rows["pada"][1]) == [], "a cell that could not be obtained"
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
