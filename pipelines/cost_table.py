@@ -43,9 +43,11 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
         if llm.mode == "batch":
             say(f"The {role} is asked in batches, {llm.batch_discount:.0%} off its prices; each step may take up to a day.")
-    known, time = Rows(train, validation, reported_rows(settings, validation)), GpuTime()
-    work = work_before(settings, known) + work_of_loop(settings, known)
-    time.add(settings.task.name, settings, work, open_task(settings.task, settings.prompts), rows.first)
+    time = GpuTime()
+    if time.takes(settings.task.name, settings):
+        known = Rows(train, validation, reported_rows(settings, validation))
+        work = work_before(settings, known) + work_of_loop(settings, known)
+        time.add(settings, work, open_task(settings.task, settings.prompts), rows.first)
     for line in time.lines():
         say(line)
 

@@ -32,21 +32,26 @@ from pada_agent.components.core.tasks.task import Task
 class GpuTime:
     """Hours so far; what is known of the models that they are for, and of whose tasks there are none."""
 
-    hours: Hours = Hours()
+    hours: Hours = field(default_factory=Hours)
     models: dict[str, str] = field(default_factory=dict)
     without: list[str] = field(default_factory=list)
 
-    def add(self, name: str, settings: Settings, work: Work, task: Task, rows: Sequence[Fields]) -> None:
-        """The work of the task called `name`; `rows` are the first of its training rows."""
-        model = settings.slm.model
-        parameters, source = _parameters(model)
+    def takes(self, name: str, settings: Settings) -> bool:
+        """Whether the task called `name` can be counted; why it cannot is noted."""
         if _on_cpus(settings):
             self.without.append(f"{name} (on CPUs)")
-        elif not parameters:
-            self.without.append(f"{name} (the size of {model} is not known here)")
-        else:
-            self.hours += gpu_hours(parameters, work, task, rows, settings)
-            self.models[model] = f"{model} has {_size(parameters)} parameters, {source}"
+            return False
+        if not _parameters(settings.slm.model)[0]:
+            self.without.append(f"{name} (the size of {settings.slm.model} is not known here)")
+            return False
+        return True
+
+    def add(self, settings: Settings, work: Work, task: Task, rows: Sequence[Fields]) -> None:
+        """The work of a task that it takes; `rows` are the first of its training rows."""
+        model = settings.slm.model
+        parameters, source = _parameters(model)
+        self.hours += gpu_hours(parameters, work, task, rows, settings)
+        self.models[model] = f"{model} has {_size(parameters)} parameters, {source}"
 
     def lines(self) -> Iterator[str]:
         """In words; nothing where there are none."""

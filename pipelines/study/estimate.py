@@ -41,7 +41,8 @@ def show_study_estimate(study: Study, say: Callable[[str], object] = print) -> N
                 asked[method] = together([asked[method], *[stages] * seeds])
                 runs[method] += seeds
                 work += work_of_loop(settings, rows).times(seeds)
-        time.add(task, whole, work, open_task(whole.task, whole.prompts), read.first)
+        if time.takes(task, whole):
+            time.add(whole, work, open_task(whole.task, whole.prompts), read.first)
         whole_work += work
     lines = [["method", "runs", *HEADINGS[1:]]]
     lines += [[method, str(runs[method]), *cells(found)] for method, found in asked.items()]

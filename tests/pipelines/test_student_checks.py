@@ -73,7 +73,8 @@ def test_what_training_takes_is_said_where_it_is_known(tiny_slm, monkeypatch):
 def hours_of(chosen: Settings) -> list[str]:
     time = GpuTime()
     rows = [{"question": "How many legs have three dogs?", "answer": "#### 12"}]
-    time.add("sums", chosen, Work(1, 1e9, 1e6), load_task("gsm8k", {}), rows)
+    if time.takes("sums", chosen):
+        time.add(chosen, Work(1, 1e9, 1e6), load_task("gsm8k", {}), rows)
     return list(time.lines())
 
 
