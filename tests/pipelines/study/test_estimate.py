@@ -67,7 +67,7 @@ def test_gpu_hours_are_those_of_all_tasks_whose_models_have_a_size(tmp_path):
         found += gpu_hours(150e9, work, open_task(settings.task), read.first, settings)
     hours, without = [line for line in lines if "hours" in line]
     assert hours.startswith(f"GPU hours on one A10G: about {found.training:.2g} to train, ") and found.training > 1
-    assert hours.endswith("; some/slm-150B has 1.5 billion parameters, by its name.")
+    assert hours.endswith("; some/slm-150B has 150 billion parameters, by its name.")
     assert without == "Not in these hours: cpus (on CPUs), unknown (the size of some/slm is not known here)."
 
 
