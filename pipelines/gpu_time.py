@@ -2,6 +2,8 @@
 
     GPU hours on one A10G: about 190 to train, about 70 to answer. Assumed: 6 operations a parameter and token in training, at
     30 % of its 70 TFLOPS, 2 in answering, at 10 %; meta-llama/Llama-3.2-1B-Instruct has 1 billion parameters, by its name.
+
+The assumptions are slm_work's, in core.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,10 +77,10 @@ def _on_cpus(settings: Settings) -> bool:
 
 def _cuda() -> bool:
     try:
-        from torch.cuda import is_available
+        from pada_agent.components.backends.slm.sizes import cuda_here
     except ImportError:
         return False
-    return is_available()
+    return cuda_here()
 
 
 @cache

@@ -46,7 +46,7 @@ def training_memory(slm: SlmSettings, train: TrainSettings) -> TrainingMemory | 
     model = _empty(slm.model)
     if model is None:
         return None
-    dtype, cuda = chosen_type(slm), slm.device != "cpu" and torch.cuda.is_available()
+    dtype, cuda = chosen_type(slm), slm.device != "cpu" and cuda_here()
     limit = torch.cuda.get_device_properties(0).total_memory if cuda else memory_limit()
     whole = _count(model)
     device = "GPU" if cuda else "machine"
@@ -59,6 +59,11 @@ def training_memory(slm: SlmSettings, train: TrainSettings) -> TrainingMemory | 
     chosen = [layer for name, layer in layers.items() if _chosen(name, train)]
     adapter = sum(train.rank * (x.in_features + x.out_features) + train.use_dora * x.out_features for x in chosen)
     return TrainingMemory(frozen, adapter * TRAINED, limit, device)
+
+
+def cuda_here() -> bool:
+    """Whether this machine has a GPU that PyTorch can use."""
+    return torch.cuda.is_available()
 
 
 def parameters_of(name: str) -> int:
