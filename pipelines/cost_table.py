@@ -8,19 +8,25 @@ from pada_agent.components.backends.artifacts.row_sources import read_all, read_
 from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.cost.estimate import StageEstimate, estimate
+from pada_agent.components.core.cost.slm_work import Rows, work_before, work_of_loop
 from pada_agent.components.core.errors import InputError, PadaError, refused
 from pada_agent.components.core.records import Fields
 from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_reading
+from pada_agent.pipelines.gpu_time import GpuTime
 
 HEADINGS = ("stage", "calls", "tokens in", "tokens out", "USD")
 ROWS_READ = 2000  # whose sizes are measured
 
 
 def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> None:
-    """Print calls, tokens and money by stage, expected and from least to most. Raises InputError for rows that cannot be read."""
-    stages, train, validation = estimated(settings)
+    """Print calls, tokens and money by stage, expected and from least to most, and GPU hours.
+
+    Raises InputError for rows that cannot be read.
+    """
+    rows = rows_of(settings)
+    stages, train, validation = estimated(settings, rows)
     aligned([list(HEADINGS), *([s.stage, *cells(s)] for s in stages), ["together", *cells(together(stages))]], say)
     say(f"{train:,} training rows, {validation:,} validation rows, iterations: {settings.loop.iterations}.")
     say(
@@ -37,6 +43,13 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"No price is set for {llm.model}: {role}.usd_per_million_input, {role}.usd_per_million_output.")
         if llm.mode == "batch":
             say(f"The {role} is asked in batches, {llm.batch_discount:.0%} off its prices; each step may take up to a day.")
+    time = GpuTime()
+    if time.takes(settings.task.name, settings):
+        known = Rows(train, validation, reported_rows(settings, validation))
+        work = work_before(settings, known) + work_of_loop(settings, known)
+        time.add(settings, work, open_task(settings.task, settings.prompts), rows.first)
+    for line in time.lines():
+        say(line)
 
 
 def show_training(settings: Settings, say: Callable[[str], object] = print) -> None:
@@ -67,6 +80,13 @@ def rows_of(settings: Settings) -> RowsRead:
     if not own.selection and not own.validation_size:
         validation = (validation + 1) // 2  # the other half becomes the selection rows
     return RowsRead(train, rows, validation)
+
+
+def reported_rows(settings: Settings, validation: int) -> int:
+    """How many selection and test rows there are, where there are so many validation rows. Raises InputError for none."""
+    own = settings.task
+    selection = own.selection_size or (count_rows(own.selection) if own.selection else validation)
+    return selection + (own.test_size or count_rows(own.test))
 
 
 def estimated(settings: Settings, known: RowsRead | None = None) -> tuple[list[StageEstimate], int, int]:

@@ -26,12 +26,15 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against a baseline; `p_holm` is corrected for all comparisons of the study."""
+    """A method against a baseline; `asked`: it is one of those that the study is about. `p_holm` is corrected for these, of
+    another one for the others.
+    """
 
     task: str
     regime: int
     method: str
     baseline: str
+    asked: bool
     found: cells.Comparison
     p_holm: float
 
@@ -60,8 +63,8 @@ class Gaps:
 class Sight:
     """What differences the design could see at a task, with a chance of 80 %; None where no difference of this size.
 
-    `sees`: for one comparison alone; `sees_first`: for the largest of all in the study, under Holm. `rows_for`: by number of
-    seeds, test rows to see SOUGHT.
+    `sees`: for one comparison alone; `sees_first`: for the largest of those that the study is about, under Holm. `rows_for`: by
+    number of seeds, test rows to see SOUGHT.
     """
 
     task: str
@@ -117,13 +120,16 @@ def _accuracies(place: Place) -> Iterator[Accuracy]:
 
 
 def _comparisons(places: Sequence[Place]) -> list[Comparison]:
-    found = {}
+    found, asked = {}, set()
     for p in places:
         for method, baseline, models, others in p.pairs():
-            compared = cells.compare_cells(p.scores(models), p.scores(others), p.groups, _confidence(p))
-            found[p.task, p.regime, method, baseline] = compared
-    corrected = cells.holm_over(found)
-    return [Comparison(*where, compared, corrected[where]) for where, compared in found.items()]
+            where = (p.task, p.regime, method, baseline)
+            found[where] = cells.compare_cells(p.scores(models), p.scores(others), p.groups, _confidence(p))
+            if p.asks(method, baseline):
+                asked.add(where)
+    families = ({where: c for where, c in found.items() if (where in asked) is of_it} for of_it in (True, False))
+    corrected = {where: p for family in families for where, p in cells.holm_over(family).items()}
+    return [Comparison(*where, where in asked, compared, corrected[where]) for where, compared in found.items()]
 
 
 def _over_tasks(places: Sequence[Place]) -> Iterator[OverTasks]:
@@ -154,7 +160,8 @@ def _sight(task: str, comparisons: Sequence[Comparison]) -> Iterator[Sight]:
         return
     noise, rows, seeds = power.pooled([c.noise for c in own]), own[0].rows, max(len(c.seeds) for c in own)
     wanted = power.seeds_and_rows_for(noise, SOUGHT) if noise.seeds is not None else {}
-    yield Sight(task, rows, seeds, _seen(rows, seeds, noise, ALPHA), _seen(rows, seeds, noise, ALPHA / len(comparisons)), wanted)
+    first = ALPHA / max(1, sum(c.asked for c in comparisons))
+    yield Sight(task, rows, seeds, _seen(rows, seeds, noise, ALPHA), _seen(rows, seeds, noise, first), wanted)
 
 
 def _seen(rows: int, seeds: int, noise: power.Noise, alpha: float) -> float | None:

@@ -69,6 +69,10 @@ class Place:
                 if self.last(method).keys() & models.keys():
                     yield method, name, self.last(method), models
 
+    def asks(self, method: str, baseline: str) -> bool:
+        """Whether the study is about this pair: the first method against training for as many steps, or against another one."""
+        return method == self.study.methods[0] and baseline != VANILLA
+
     def steered(self) -> Iterator[tuple[str, dict[int, Models]]]:
         """Each method's models by iteration, from the start on: those that were evaluated on validation rows."""
         for method in self.study.methods:

@@ -11,6 +11,7 @@ from statistics import fmean
 
 from pada_agent.pipelines.study.compare import ALPHA, SOUGHT, Comparison, Results
 from pada_agent.pipelines.study.outcomes import REPORTED, CellFacts, regime_name
+from pada_agent.pipelines.study.places import MATCHED
 from pada_agent.pipelines.study.report.costs import cost_and_gain
 from pada_agent.pipelines.study.report.lines import Columns, Item, Line, Row, Title, in_markdown
 from pada_agent.pipelines.study.report.numbers import ends, gain, percent, points
@@ -49,8 +50,11 @@ def _comparisons(results: Results) -> Iterator[Line]:
     if not results.comparisons:
         return
     yield Title("Comparisons", "comparisons")
-    yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows); Holm's is corrected"
-    yield f"for all {len(results.comparisons)} comparisons here. Of each seed alone: McNemar's p, to be read beside the others."
+    asked = sum(c.asked for c in results.comparisons)
+    yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows). Holm's is corrected"
+    yield f"for the {asked} comparisons that the study is about, {results.study.methods[0]} against {MATCHED} and each other"
+    yield f"method; of the other {len(results.comparisons) - asked} for these. Of each seed alone: McNemar's p, to be read beside"
+    yield "the others."
     yield "The interval is Student's over rows and runs. Beside it the bootstrap's over both, often too narrow with few seeds."
     yield ""
     found = ("difference", "interval", "bootstrap", "p", "p, Holm", "each seed's p")
@@ -159,7 +163,8 @@ def _sight(results: Results) -> Iterator[Line]:
     wanted = sorted({n for s in results.sights for n in s.rows_for})
     yield Title("What this design could see", "sight")
     yield f"The smallest difference in points that is seen at a level of {ALPHA:g} in four studies of five, for one comparison"
-    yield f"and for the first of all (Holm); and the test rows that would show {100 * SOUGHT:g} points, by number of seeds."
+    yield "and for the first of those that the study is about (Holm); and the test rows that would show"
+    yield f"{100 * SOUGHT:g} points, by number of seeds."
     yield ""
     yield Columns(("task", "rows", "seeds", "sees", "sees, Holm", *(f"{n} seeds" for n in wanted)))
     for s in results.sights:

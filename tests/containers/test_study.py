@@ -57,59 +57,61 @@ def pods(engine, images, shared_folder, stub, store):
 
 @pytest.fixture
 def study(stub, store, tmp_path):
-    """Vanilla and PaDA on few rows, as a package carries it."""
+    """study(tasks): vanilla and PaDA on few rows, as a package carries it; the task `none` has a model that is not there."""
     data = {split: f"{store.uri}/data/{split}.jsonl" for split in ROWS}
     task = {**TASK, **data, "options": {"database": f"{store.uri}/data/shop.sql"}}
-    run = small_run(
-        stub.url,
-        f"{store.uri}/slm",
-        task=task,
-        slm={"max_length": 3000},
-        teacher={"api_key_env": "TEACHER_API_KEY"},
-        judge={"api_key_env": "JUDGE_API_KEY"},
-        analyze={"sample": 4, "k_max": 2},
-        generate={"batch": 2, "regenerations": 0, "refills": 0, "share": 0.5},
-    )
-    file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump({"tasks": {"sql": run}, "methods": ["pada"], "seeds": [0]}))
-    return pack(read_study(file))
+
+    def run(model):
+        return small_run(
+            stub.url,
+            f"{store.uri}/{model}",
+            task=task,
+            slm={"max_length": 3000},
+            teacher={"api_key_env": "TEACHER_API_KEY"},
+            judge={"api_key_env": "JUDGE_API_KEY"},
+            analyze={"sample": 4, "k_max": 2},
+            generate={"batch": 2, "regenerations": 0, "refills": 0, "share": 0.5},
+        )
+
+    def of(*tasks):
+        values = {"sql": run("slm"), "none": run("no-slm")}
+        file = tmp_path / "study.yaml"
+        file.write_text(yaml.safe_dump({"tasks": {task: values[task] for task in tasks}, "methods": ["pada"], "seeds": [0]}))
+        return pack(read_study(file))
+
+    return of
 
 
-def test_a_study_runs_container_by_container_and_what_is_finished_is_not_run_again(pods, study):
-    def run(name, uri):
-        before = len(pods.ran)
-        run = PackageRun(pods.spec, pods.root, pods.start, contained=True, run_id=name)
-        run.run(study=study, work_uri=uri)
-        return run, pods.ran[before:]
+def test_a_study_runs_container_by_container_and_goes_on_past_a_cell_that_cannot_be_run(pods, study):
+    def told(run, artifact):
+        return run.local(run.tasks["tables"].artifacts[artifact]).read_text()
 
-    first, ran = run("first", f"{pods.store.uri}/study")
-    order = ["plan-vanilla", "cell-vanilla-0", "plan-methods", "cell-methods-0", "tables", "result"]
-    assert ran == [(name, 0) for name in order]
-    assert [first.tasks[f"plan-{step}"].parameters["cells"] for step in ("vanilla", "methods")] == [[VANILLA], [PADA]]
-    facts = json.loads(first.local(first.tasks["tables"].artifacts["facts"]).read_text())
-    assert [cell["method"] for cell in facts["cells"]] == ["vanilla", "pada"] and "failed" not in facts
-    assert "pada" in first.local(first.tasks["tables"].artifacts["tables"]).read_text()
-    with pods.store.used():
-        below = set(names(f"{pods.store.uri}/study"))
-    assert {f"{cell}/cell.json" for cell in (VANILLA, PADA)} <= below
-    asked = len(pods.asks())
-    assert asked > 0
-    again, ran = run("again", f"{pods.store.uri}/study/")
-    assert ran == [(name, 0) for name in order]
-    assert len(pods.asks()) == asked
-    for artifact in ("facts", "tables", "page"):
-        texts = {one.local(one.tasks["tables"].artifacts[artifact]).read_bytes() for one in (first, again)}
-        assert len(texts) == 1, artifact
-
-
-def test_a_cell_that_cannot_be_run_ends_well_and_the_tables_and_the_operator_are_told(pods, study):
-    study["settings"]["sql"]["slm"]["model"] = f"{pods.store.uri}/no-slm"
-    run = PackageRun(pods.spec, pods.root, pods.start, contained=True, retries=False)
+    uri, missing = f"{pods.store.uri}/study", VANILLA.replace("sql", "none")
+    first = PackageRun(pods.spec, pods.root, pods.start, contained=True, run_id="first", retries=False)
     with pytest.raises(TaskFailed, match="result"):
-        run.run(study=study, work_uri=f"{pods.store.uri}/study")
-    assert pods.ran[-1] == ("result", 1) and {code for _, code in pods.ran[:-1]} == {0}
-    assert f"2 of 2 cells are missing: {VANILLA}: ModelError: " in pods.messages[-1]
-    assert f"{VANILLA}: failed: ModelError: " in run.local(run.tasks["tables"].artifacts["tables"]).read_text()
+        first.run(study=study("sql", "none"), work_uri=uri)
+    cells = ["cell-vanilla-0", "cell-vanilla-1", "plan-methods", "cell-methods-0"]
+    assert pods.ran == [(name, 0) for name in ("plan-vanilla", *cells, "tables")] + [("result", 1)]
+    planned = [first.tasks[f"plan-{step}"].parameters["cells"] for step in ("vanilla", "methods")]
+    assert planned == [[VANILLA, missing], [PADA]]
+    facts = json.loads(told(first, "facts"))
+    assert [cell["method"] for cell in facts["cells"]] == ["vanilla", "pada"]
+    assert f"2 of 4 cells are missing: {missing}: ModelError: " in pods.messages[-1]
+    assert f"{missing}: failed: ModelError: " in told(first, "tables")
+    with pods.store.used():
+        below = set(names(uri))
+    assert {f"{cell}/cell.json" for cell in (VANILLA, PADA)} <= below
+
+    asked, before = len(pods.asks()), len(pods.ran)
+    assert asked > 0
+    again = PackageRun(pods.spec, pods.root, pods.start, contained=True, run_id="again")
+    again.run(study=study("sql"), work_uri=f"{uri}/")
+    order = ("plan-vanilla", "cell-vanilla-0", "plan-methods", "cell-methods-0", "tables", "result")
+    assert pods.ran[before:] == [(name, 0) for name in order]
+    assert len(pods.asks()) == asked, "what is finished is not run again"
+    finished = json.loads(told(again, "facts"))
+    assert (finished["tasks"], finished["cells"]) == (facts["tasks"], facts["cells"]) and "failed" not in finished
+    assert "pada" in told(again, "tables") and missing not in told(again, "tables") and "pada" in told(again, "page")
 
 
 @pytest.mark.parametrize("name", STUDY_PROGRAMS)

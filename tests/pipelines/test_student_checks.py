@@ -1,6 +1,7 @@
 """What doctor, estimate and the config say of how the SLM is trained and of who answers for it."""
 
 import json
+from pathlib import Path
 
 import pytest
 import slm_server
@@ -8,13 +9,18 @@ from pydantic import ValidationError
 
 from pada_agent.components.backends.slm.adapters import with_lora
 from pada_agent.components.backends.slm.loading import load_slm
-from pada_agent.components.backends.slm.sizes import training_memory
+from pada_agent.components.backends.slm.sizes import parameters_of, training_memory
+from pada_agent.components.core.cost.slm_work import Work
 from pada_agent.components.core.settings import Settings, SlmSettings, TrainSettings
-from pada_agent.pipelines import doctor
-from pada_agent.pipelines.cost_table import show_training
+from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.pipelines import doctor, gpu_time
+from pada_agent.pipelines.config import read_config
+from pada_agent.pipelines.cost_table import show_estimate, show_training
+from pada_agent.pipelines.gpu_time import GpuTime
 from pada_agent.pipelines.local.run_directory import task_key, without_reach
 from pada_agent.pipelines.student_checks import student_checks
 
+QUICKSTART = Path(__file__).parents[2] / "pipelines" / "quickstart" / "config.yaml"
 LLM = {"model": "t", "base_url": "http://127.0.0.1:9/v1"}
 RUN = {
     "task": {"name": "gsm8k", "train": "-", "validation": "-", "test": "-"},
@@ -62,6 +68,39 @@ def test_what_training_takes_is_said_where_it_is_known(tiny_slm, monkeypatch):
     monkeypatch.setattr("pada_agent.components.backends.slm.sizes.memory_limit", lambda: 1000)
     (line,) = said(settings(slm={"model": str(tiny_slm), "dtype": "float32", "device": "cpu"}))
     assert line.startswith("note     memory of training") and "->   take slm.quantization: nf4" in line
+
+
+def hours_of(chosen: Settings) -> list[str]:
+    time = GpuTime()
+    rows = [{"question": "How many legs have three dogs?", "answer": "#### 12"}]
+    if time.takes("sums", chosen):
+        time.add(chosen, Work(1, 1e9, 1e6), load_task("gsm8k", {}), rows)
+    return list(time.lines())
+
+
+def test_gpu_hours_are_by_the_parameters_that_are_counted_or_else_by_the_name(tiny_slm):
+    (counted,) = hours_of(settings(slm={"model": str(tiny_slm)}))
+    assert counted.endswith(f"{tiny_slm} has {parameters_of(str(tiny_slm)) / 1e6:.3g} million parameters, counted.")
+    (named,) = hours_of(settings(slm={"model": "nobody/has-1.5B"}))
+    assert named.startswith("GPU hours on one A10G: about ") and named.endswith(" has 1.5 billion parameters, by its name.")
+    assert "6 operations a parameter and token in training, at 30 % of its 70 TFLOPS, 2 in answering, at 10 %;" in named
+
+
+def test_there_are_no_gpu_hours_on_cpus_or_of_a_model_whose_size_is_not_known(monkeypatch):
+    named = {"model": "nobody/has-1.5B"}
+    assert hours_of(settings(slm={"model": "nobody/has-it"})) == hours_of(settings(slm={**named, "device": "cpu"})) == []
+    here = settings(slm=named, teacher={"base_url": "embedded"})
+    for cuda in (False, True):
+        monkeypatch.setattr(gpu_time, "_cuda", lambda cuda=cuda: cuda)
+        assert bool(hours_of(here)) == cuda, "a teacher in a child process is a run on this machine"
+
+
+def test_the_estimate_of_a_run_has_its_gpu_hours():
+    run = read_config(QUICKSTART)
+    lines: list[str] = []
+    show_estimate(run.model_copy(update={"slm": run.slm.model_copy(update={"device": "cuda"})}), lines.append)
+    (hours,) = [line for line in lines if "GPU hours" in line]
+    assert "less than 1 to train, less than 1 to answer" in hours
 
 
 def test_doctor_asks_a_server_of_the_slm_and_says_what_it_answers_for(llm_stub, tiny_slm, tmp_path, monkeypatch):

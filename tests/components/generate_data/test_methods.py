@@ -14,10 +14,11 @@ from pada_agent.components.core.cost.prompt_sizes import CHAT
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.method import load_method
-from pada_agent.components.core.records import Batch, Score, TrainingError, TrainRow
+from pada_agent.components.core.methods.registry import METHODS
+from pada_agent.components.core.records import Batch, Score, Strategy, TrainingError, TrainRow
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.registry import load_task
-from pada_agent.components.generate_data.__main__ import run
+from pada_agent.components.generate_data.__main__ import _begin, run
 from pada_agent.components.generate_data.batches import RowBatches, Sources
 from pada_agent.components.generate_data.shown import NOT_NEW
 
@@ -309,6 +310,20 @@ def test_a_task_without_such_a_text_is_refused_before_anything_is_paid(sql_setti
     with pytest.raises(InputError, match=r"task\.options\.rephrase: .* say which: a, b"):
         stage(run, sql_settings.model_copy(update=update), {"train_data": data, "plan": plan})
     assert not llm_stub.asks
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_asks_for_as_many_rows_in_each_iteration(sql_settings, loaded, method):
+    train = [TrainRow(id=f"t{n}", fields=fields("gsm8k", n)) for n in range(22)]
+    plan = [Strategy(id=f"s{n}", pattern_id="", pattern_name="p", text="t", seed_ids=["t1", "t2"]) for n in range(3)]
+    sources = Sources(loaded("gsm8k"), train, plan, [_error("gsm8k", row) for row in train[::2]])
+    update = {
+        "generate": sql_settings.generate.model_copy(update={"method": method, "share": 0.5}),
+        "loop": sql_settings.loop.model_copy(update={"iterations": 3}),
+    }
+    settings = sql_settings.model_copy(update=update)
+    asked = [sum(b.wanted for b in _begin(sources, load_method(method), settings, k)) for k in (1, 2, 3)]
+    assert asked == [4, 4, 3], "half of the 22 training rows, over three iterations"
 
 
 def test_each_iteration_begins_with_other_rows_and_each_seed_too(loaded):

@@ -5,8 +5,10 @@ import re
 import yaml
 from whole_run import TEXT_TO_SQL
 
+from pada_agent.components.backends.artifacts.task_files import open_task
+from pada_agent.components.core.cost.slm_work import Hours, Rows, gpu_hours, work_before, work_of_loop
 from pada_agent.pipelines.config import read_config
-from pada_agent.pipelines.cost_table import estimated, together
+from pada_agent.pipelines.cost_table import estimated, rows_of, together
 from pada_agent.pipelines.study.estimate import show_study_estimate
 from pada_agent.pipelines.study.study_file import is_study, read_study
 
@@ -22,6 +24,11 @@ def lines_of(tmp_path, **changes):
     return said
 
 
+def work_of(lines):
+    (work,) = [line for line in lines if "adapters are trained" in line]
+    return work
+
+
 def test_each_methods_calls_are_those_of_its_runs(tmp_path):
     pada, duplicate, all_of_them = lines_of(tmp_path, methods=["pada", "duplicate"])[1:4]
     one = together(estimated(read_config(TEXT_TO_SQL / "config.yaml"))[0])
@@ -31,7 +38,7 @@ def test_each_methods_calls_are_those_of_its_runs(tmp_path):
 
 
 def test_shared_work_is_counted_once(tmp_path):
-    *_, work, _ = lines_of(tmp_path, methods=["pada", "auggpt"], iterations=2)
+    work = work_of(lines_of(tmp_path, methods=["pada", "auggpt"], iterations=2))
     reported = SELECTION + TEST
     every = TRAIN + VALIDATION + reported
     written = 45  # in each of two iterations: 0.75 of the training rows in all
@@ -42,8 +49,26 @@ def test_shared_work_is_counted_once(tmp_path):
 
 
 def test_a_training_size_of_its_own(tmp_path):
-    *_, work, _ = lines_of(tmp_path, methods=["duplicate"], regimes=[40, 80], seeds=[0])
+    work = work_of(lines_of(tmp_path, methods=["duplicate"], regimes=[40, 80], seeds=[0]))
     assert work.startswith(f"6 adapters are trained, on {EPOCHS * (40 + 2 * 70 + 80 + 2 * 140):,} rows in all epochs; ")
+
+
+def test_gpu_hours_are_those_of_all_tasks_whose_models_have_a_size(tmp_path):
+    task = {"config": str(TEXT_TO_SQL / "config.yaml"), "slm": {"model": "some/slm-150B", "device": "cuda"}}
+    unknown, own = {**task, "slm": {"model": "some/slm"}}, {**task, "slm": {"model": "x/y-3b", "device": "cpu"}}
+    teacher = {"base_url": "http://127.0.0.1:1/v1"}
+    tasks = {"a": task, "b": task, "unknown": unknown, "cpus": own}
+    lines = lines_of(tmp_path, tasks=tasks, settings={"teacher": teacher, "judge": teacher}, regimes=[0, 60], seeds=[0])
+    settings, found = read_config(TEXT_TO_SQL / "config.yaml"), Hours()
+    settings = settings.model_copy(update={"step_matched": True, "slm": settings.slm.model_copy(update={"device": "cuda"})})
+    read = rows_of(settings)
+    for rows in (Rows(TRAIN, VALIDATION, SELECTION + TEST), Rows(60, VALIDATION, SELECTION + TEST)):
+        work = (work_before(settings, rows) + work_of_loop(settings, rows)).times(2)  # tasks
+        found += gpu_hours(150e9, work, open_task(settings.task), read.first, settings)
+    hours, without = [line for line in lines if "hours" in line]
+    assert hours.startswith(f"GPU hours on one A10G: about {found.training:.2g} to train, ") and found.training > 1
+    assert hours.endswith("; some/slm-150B has 150 billion parameters, by its name.")
+    assert without == "Not in these hours: cpus (on CPUs), unknown (the size of some/slm is not known here)."
 
 
 def test_a_runs_config_is_no_study():

@@ -6,7 +6,7 @@ from small_state import finished
 from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.core.records import Batch, Pattern, Prediction, Provenance, Sample, Score, Strategy, SyntheticRow
 from pada_agent.components.core.state import IterationRecord
-from pada_agent.pipelines.study.gather import _of_the_loop, _samples, _task
+from pada_agent.pipelines.study.gather import _model, _of_the_loop, _samples, _task
 
 
 def sample(number, batch, attempt=0, status="accepted", kind=None):
@@ -28,6 +28,21 @@ def test_repaired_rows_are_those_sent_back_or_written_in_place_of_others():
     found = _samples(finished().model_copy(update={"iterations": [record]}))
     assert (found.wanted, found.written, found.accepted, found.repaired, found.unwritten) == (4, 6, 4, 3, 2)
     assert found.rejected == {"leak": 2}
+
+
+def test_a_model_is_its_verdicts_its_steps_and_where_it_collapsed(settings):
+    def answer(number, predicted, correct):
+        score = Score(correct=correct, valid=bool(predicted), predicted=predicted)
+        return Prediction(id=f"{number}", split="test", prompt="", output="", reference="", score=score, fields={})
+
+    same = [answer(n, "A", n < 4) for n in range(20)]
+    others = [answer(n, "AB"[n % 2] if n else "", n == 1) for n in range(20)]
+    found = _model("2", {"validation": others, "test": same}, {"train-2": {"steps": 7}}, settings)
+    assert (found.name, found.iteration, found.steps, found.collapsed) == ("iteration-2", 2, 7, ["test"])
+    assert found.outcomes == {"validation": "x1" + "0" * 18, "test": "1111" + "0" * 16}
+    assert found.invalid("validation") == 1 / 20 and found.invalid() == 0
+    untuned = _model("untuned", {"test": same}, {}, settings)
+    assert (untuned.name, untuned.iteration, untuned.steps) == ("untuned", 0, 0)
 
 
 def test_patterns_keep_their_rows_and_the_strategy_against_them():

@@ -21,7 +21,7 @@ from pada_agent.pipelines.kubeflow.placement import Kubernetes
 from pada_agent.pipelines.kubeflow.placement_file import Images, Placement
 from pada_agent.pipelines.local.run import Parts, entry
 from pada_agent.pipelines.study import methods, packed
-from pada_agent.pipelines.study.cluster import run_cell
+from pada_agent.pipelines.study.cluster import plan, run_cell
 from pada_agent.pipelines.study.cluster.package import write_package
 from pada_agent.pipelines.study.run import conduct
 from pada_agent.pipelines.study.study_file import read_study
@@ -185,6 +185,7 @@ def test_a_cell_that_fails_stops_no_other_and_is_told_and_tried_again(spec, stub
     assert {ask.body["model"] for ask in stub.asks[asked:]} == {"broken"}, "what is finished is not paid again"
     assert cluster.cells_run()["methods"] == ["words/all/seed-0/broken"]
     assert "failed" not in json.loads(cluster.file("facts"))
+    assert not list(cluster.work.rglob("try.json")), "how a finished cell was tried is forgotten"
 
 
 def test_cells_for_which_a_run_has_no_room_are_missing_and_the_next_one_runs_them(spec, stub, tmp_path):
@@ -226,6 +227,18 @@ def test_methods_of_a_seed_without_vanilla_are_not_run(spec, stub, tmp_path):
     assert "words/all/seed-0/planted: it needs words/all/seed-0/vanilla, which is missing" in cluster.said
     assert cluster.cells_run()["methods"] == ["words/all/seed-0/vanilla"], "tried once more, since a loop needs something"
     assert "words/all/seed-0/random: failed: it needs words/all/seed-0/vanilla" in cluster.file("tables")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"step": "x", "most": 1}, "step: is 'x'; give vanilla, methods, check"),
+        ({"step": "vanilla", "most": 1}, "work_uri: missing"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_refused(given, said):
+    with pytest.raises(InputError, match=said):
+        plan.run(Executor(json.dumps({"inputs": {"parameterValues": given}, "outputs": {"outputFile": "/dev/null"}})))
 
 
 def executor_input(folder, cell, work):

@@ -84,6 +84,8 @@ def test_every_answer_of_every_model_is_in_the_facts(study):
     assert [c.name for c in facts.cells] == names
     cell = next(c for c in facts.cells if c.name == "words/all/seed-1/planted")
     assert [m.name for m in cell.models] == ["iteration-1", "step-matched"]
+    vanilla = next(c for c in facts.cells if c.name == "words/all/seed-1/vanilla").model("vanilla")
+    assert cell.models[1].steps == cell.models[0].steps > vanilla.steps > 0
     for split, folder in (("test", "report_predictions"), ("validation", "predictions")):
         (file,) = (out / cell.name).glob(f"*-evaluate-1/{folder}/{split}.jsonl")
         rows = read_records(file, Prediction)
@@ -186,6 +188,54 @@ def test_cells_that_were_evaluated_on_other_rows_are_refused(study, tmp_path):
     cell.write_text(json.dumps(values))
     with pytest.raises(InputError, match=r"words/all/seed-1/vanilla was evaluated on other test rows .* another --out"):
         run(file, tmp_path / "out")
+
+
+def test_a_cell_with_other_settings_than_before_is_refused(study, tmp_path):
+    file, out, _, _ = study
+    shutil.copytree(out, tmp_path / "out")
+    changed = yaml.safe_load(file.read_text())
+    changed["methods"]["planted"]["generate"] = {"temperature": 0.1}
+    other = file.with_name("changed.yaml")
+    other.write_text(yaml.safe_dump(changed))
+    with pytest.raises(PadaError, match="3 of 9 cells failed"):
+        run(other, tmp_path / "out")
+    failed = facts_in(tmp_path / "out").failed
+    assert [f.cell for f in failed] == [f"words/all/seed-{seed}/planted" for seed in SEEDS]
+    assert all("was started with other settings: generate.temperature (0.7 there, 0.1 now)" in f.line for f in failed)
+
+
+def test_the_facts_grow_with_each_cell_that_ends(study, tmp_path):
+    file, done, text, _ = study
+    out, seen = tmp_path / "out", []
+    shutil.copytree(done, out)
+    for cell in cells(read_study(file), out):
+        (cell.folder / "cell.json").unlink()
+
+    def put_back(cell):
+        seen.append(len(facts_in(out).cells))
+        shutil.copy(done / cell.name / "cell.json", cell.folder)
+
+    assert conduct(read_study(file), out, put_back, lambda text: None) == text
+    assert seen == list(range(9))
+
+
+def test_a_cell_whose_data_changed_while_it_ran_is_no_result(stub, tmp_path):
+    file = write_study(tmp_path, stub.url, methods={"planted": METHODS["planted"]}, seeds=[0])
+    with pytest.raises(InputError, match="words/all/seed-0/vanilla: the data changed while it ran; start again"):
+        conduct(read_study(file), tmp_path / "out", lambda cell: None, lambda text: None)
+
+
+def test_methods_wait_for_vanilla_and_as_many_run_as_are_asked_for(stub, tmp_path, monkeypatch):
+    file, seen = write_study(tmp_path, stub.url, methods=METHODS, seeds=[0]), {}
+
+    def note(items, jobs, start, say, ended_well):
+        seen.update({item.name.split("/")[-1]: item.needs for item in items}, jobs=jobs)
+        return {}
+
+    monkeypatch.setattr("pada_agent.pipelines.study.run.run_side_by_side", note)
+    run(file, tmp_path / "out", jobs=3)
+    vanilla = "words/all/seed-0/vanilla"
+    assert seen == {"vanilla": "", "planted": vanilla, "random": vanilla, "jobs": 3}
 
 
 def test_a_cell_waits_for_the_process_of_a_study_that_was_just_killed(study, tmp_path):

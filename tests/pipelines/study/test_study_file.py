@@ -9,6 +9,7 @@ import yaml
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.study.methods import ALWAYS, BUILT_IN, EQUAL_FOR_ALL, MAY_CHANGE, merged
+from pada_agent.pipelines.study.packed import pack
 from pada_agent.pipelines.study.study_file import read_study
 
 PACKAGED = Path(__file__).parents[3] / "pipelines" / "study"
@@ -49,7 +50,7 @@ def test_every_task_gets_every_methods_changes_at_every_size_and_seed(read, conf
         tasks:
           sums: configs/run.yaml
           small: {config: configs/run.yaml, regimes: [20], slm: {max_length: 99}}
-        settings: {teacher: {model: bigger}}
+        settings: {teacher: {model: bigger}, slm: {max_length: 50}}
         regimes: [100, 300, 0]
         methods:
           pada_without_errors:
@@ -65,7 +66,7 @@ def test_every_task_gets_every_methods_changes_at_every_size_and_seed(read, conf
     hot = study.settings("sums", 300, "hot", 2)
     assert (hot.task.train_size, hot.seed, hot.generate.temperature, hot.teacher.model) == (300, 2, 1.5, "bigger")
     assert hot.task.train == str(config.parent / "train.jsonl"), "a path is meant from the file that it stands in"
-    assert (hot.step_matched, hot.loop.iterations) == (True, 5)
+    assert (hot.step_matched, hot.loop.iterations, hot.slm.max_length) == (True, 5, 50)
     without = study.settings("small", 20, "pada_without_patterns", 4)
     assert (without.generate.pattern_share, without.teacher.model, without.slm.max_length) == (0, "biggest", 99)
     vanilla = study.settings("sums", 0, "vanilla", 4)
@@ -99,6 +100,20 @@ def test_a_built_in_method_is_a_change_of_settings_that_there_are(name, read):
     assert (changed == plain) == (name == "pada")
     assert changed == merged(plain, BUILT_IN[name])
     assert set(BUILT_IN[name]) <= set(MAY_CHANGE) and not set(BUILT_IN) & set(ALWAYS)
+
+
+def test_what_is_left_out_of_pada_and_of_others(read):
+    changes = {
+        "pada_without_patterns": {"generate": {"pattern_share": 0}},
+        "pada_without_errors": {"generate": {"pattern_share": 1}},
+        "pada_shuffled_clusters": {"analyze": {"shuffle": True}},
+        "pada_without_quality_control": {"control": {"verdict": "none"}},
+        "auggpt": {"generate": {"method": "auggpt"}},
+        "auggpt_without_quality_control": {"generate": {"method": "auggpt"}, "control": {"verdict": "none"}},
+    }
+    study = read(yaml.safe_dump({"tasks": {"sums": "configs/run.yaml"}, "methods": list(changes)}))
+    assert pack(study)["changes"]["sums"] == changes
+    assert "duplicate_without_quality_control" not in BUILT_IN, "of copies nothing but leaks is checked anyway"
 
 
 def test_what_methods_may_change_is_none_of_what_the_shared_models_are_made_of():
@@ -157,7 +172,7 @@ def test_a_wrong_file_is_told_by_its_line(text, said, read):
 
 
 @pytest.mark.parametrize(
-    ("name", "tasks"), [("small", ["text_to_sql", "squad"]), ("paper", ["arc_challenge", "gsm8k", "hellaswag", "squad"])]
+    ("name", "tasks"), [("small", ["messages", "squad", "arc"]), ("paper", ["arc_challenge", "gsm8k", "hellaswag", "squad"])]
 )
 def test_the_studies_that_come_with_the_package_can_be_read(name, tasks):
     study = read_study(PACKAGED / f"{name}.yaml")

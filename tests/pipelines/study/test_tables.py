@@ -6,11 +6,13 @@ import pytest
 from study_facts import made_up
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.statistics import holm
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import CellFacts, Failure, StudyFacts, TaskFacts
 from pada_agent.pipelines.study.places import MATCHED
 from pada_agent.pipelines.study.statistics.across_tasks import macro
-from pada_agent.pipelines.study.statistics.cells import compare_cells
+from pada_agent.pipelines.study.statistics.cells import compare_cells, summarise_cell
+from pada_agent.pipelines.study.statistics.power import design_power, pooled
 from pada_agent.pipelines.study.tables import markdown
 
 TABLE_1 = "Table 1. Accuracy by training size and method"
@@ -67,7 +69,7 @@ def test_a_gain_is_over_the_methods_own_step_matched_vanilla(facts):
         assert found.found.difference == compare_cells(ours, theirs).difference
 
 
-def test_every_pair_is_compared_and_corrected_as_one_family(facts, text):
+def test_every_pair_is_compared_and_corrected_with_those_that_ask_the_same(facts, text):
     rows = table(text, "Comparisons")[1:]
     assert {tuple(row[2:4]) for row in rows} == {
         ("pada", MATCHED),
@@ -77,8 +79,23 @@ def test_every_pair_is_compared_and_corrected_as_one_family(facts, text):
         ("auggpt", "vanilla"),
     }
     assert len(rows) == 5 * 2 * 2
-    least = min(compare(facts).comparisons, key=lambda c: c.found.p)
-    assert least.p_holm == pytest.approx(min(1, 20 * least.found.p))
+    comparisons = compare(facts).comparisons
+    family = [c for c in comparisons if (c.method, c.baseline) in {("pada", MATCHED), ("pada", "auggpt")}]
+    others = [c for c in comparisons if c not in family]
+    assert [c.asked for c in comparisons] == [c in family for c in comparisons] and (len(family), len(others)) == (8, 12)
+    for of in (family, others):
+        assert [c.p_holm for c in of] == pytest.approx(holm([c.found.p for c in of]))
+    assert max(c.p_holm for c in family) > max(c.found.p for c in family)
+    assert "for the 8 comparisons that the study is about, pada against step-matched vanilla and each other\nmethod" in text
+    assert "of the other 12 for these" in text
+
+
+def test_what_a_design_sees_under_holm_is_what_it_sees_at_a_share_of_the_level(facts):
+    results = compare(facts)
+    (sight,) = [s for s in results.sights if s.task == "squad"]
+    noise = pooled([c.found.noise for c in results.comparisons if (c.task, c.baseline) == ("squad", MATCHED)])
+    assert sight.sees == pytest.approx(design_power(200, 3, noise, 0.05))
+    assert sight.sees_first == pytest.approx(design_power(200, 3, noise, 0.05 / 8)), "8 comparisons are what the study is about"
 
 
 def test_means_over_tasks_are_those_of_the_statistics(facts, text):
@@ -89,6 +106,49 @@ def test_means_over_tasks_are_those_of_the_statistics(facts, text):
     (row,) = [r for r in table(text, "Over all tasks") if r[:3] == ["300", "pada", "vanilla"]]
     assert row[3].startswith(f"{100 * expected.gain.mean:+.1f};")
     assert row[5].startswith(f"{100 * expected.relative_gain.mean:+.1f};")
+
+
+def test_groups_guessing_and_confidence_are_those_of_the_tasks():
+    whole = made_up(ACCURACY, TASKS, rows=80)
+    groups = {str(i): f"g{i // 4}" for i in range(80)}
+    rows = {
+        split: of.model_copy(update={"groups": [f"g{i // 4}" for i in range(len(of.ids))]})
+        for split, of in whole.tasks["sql"].rows.items()
+    }
+    tasks = {t: of.model_copy(update={"rows": rows, "chance": 0.25, "confidence": 0.8}) for t, of in whole.tasks.items()}
+    whole = whole.model_copy(update={"tasks": tasks})
+    results, of = compare(whole), (("auggpt", "iteration-1"), ("vanilla", "vanilla"))
+    ours, theirs = ({task: scores(whole, task, 300, *one) for task in TASKS} for one in of)
+    where = (300, "auggpt", "vanilla")
+    (found,) = [c.found for c in results.comparisons if (c.regime, c.method, c.baseline, c.task) == (*where, "squad")]
+    assert found == compare_cells(ours["squad"], theirs["squad"], groups, 0.8)
+    (over,) = [o.found for o in results.over_tasks if (o.regime, o.method, o.baseline) == where]
+    assert over == macro(ours, theirs, dict.fromkeys(TASKS, groups), dict.fromkeys(TASKS, 0.25), 0.8)
+    (cell,) = [a.cell for a in results.accuracies if (a.task, a.row) == ("squad", "auggpt")]
+    assert cell == summarise_cell(ours["squad"], 0.8, groups)
+    (gaps,) = [g.by_iteration for g in results.gaps if (g.task, g.method) == ("squad", "auggpt")]
+    starts = [c.model("vanilla") for c in whole.cells if (c.task, c.method) == ("squad", "vanilla")]
+    shares = [{split: m.outcomes[split].count("1") / len(m.outcomes[split]) for split in m.outcomes} for m in starts]
+    assert gaps[0].gap.mean == pytest.approx(sum(s["validation"] - s["test"] for s in shares) / 3)
+    text = markdown(results)
+    assert "- sql: 80 test rows, exact match, 25.0 % by guessing; 80 % intervals." in text
+    (row,) = [r for r in table(text, "Over all tasks") if r[:3] == ["300", "auggpt", "vanilla"]]
+    assert row[6].startswith(f"{100 * over.chance_corrected_gain.mean:+.1f}; ")
+
+
+def test_what_is_shipped_has_a_row_of_its_own(facts):
+    cell = next(c for c in facts.cells if c.name == "sql/300/seed-1/pada")
+    results = compare(with_cell(facts, cell.model_copy(update={"shipped": "vanilla"})))
+    rows = {a.row: a.cell.by_seed for a in results.accuracies if (a.task, a.regime) == ("sql", 300)}
+    assert rows["pada, shipped"] == {**rows["pada"], 1: rows["vanilla"][1]} != rows["pada"]
+
+
+def test_a_method_that_a_task_lacks_has_no_mean_over_tasks(facts):
+    left = [c for c in facts.cells if (c.task, c.method) != ("squad", "auggpt")]
+    text = markdown(compare(facts.model_copy(update={"cells": left})))
+    means = {row[1]: row[4:] for row in table(text, TABLE_1)[1:6]}
+    assert means["auggpt"] == ["-", "-"] and "-" not in means["pada"]
+    assert {row[1] for row in table(text, "Over all tasks")[1:]} == {"pada"}
 
 
 def test_counts_leaks_and_power_are_told(text):

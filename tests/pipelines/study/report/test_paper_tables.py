@@ -44,6 +44,13 @@ def test_the_papers_numbers_stand_beside_those_of_the_same_setting_only():
     assert "of one run each" in sentences(table_1(results()))
 
 
+@pytest.mark.parametrize(("regime", "hellaswag", "averaged"), [(300, "24.6", "+16.5"), (1000, "24.2", "+32.0")])
+def test_the_papers_numbers_are_those_of_the_same_training_size(regime, hellaswag, averaged):
+    rows = cells(table_1(results(regimes=(regime,))))
+    assert papers(rows["vanilla"][2]) == [f"paper {hellaswag}"] and papers(rows["pada"][5]) == [f"paper {averaged}"]
+    assert papers(rows["pada"][1]) == [], "a cell that could not be obtained"
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -90,6 +97,7 @@ def test_ablations_stand_beside_the_whole_method():
     mean, low, high = (100 * -x for x in (c.found.difference.mean, c.found.difference.high, c.found.difference.low))
     assert rows["pada_without_patterns"][0].beside[0] == f"{mean:+.1f}; {low:+.1f} to {high:+.1f}"
     assert mean < 0 and rows["pada"][0].beside == ()
+    assert not [cell for row in rows.values() for cell in row if papers(cell)], "nor those of Table 1"
     assert "39.0 on HellaSwag, 52.6 on ARC-Challenge" in sentences(table_2(found))
 
 
