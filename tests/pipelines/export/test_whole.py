@@ -40,6 +40,7 @@ def test_the_model_is_taken_home_with_its_card(pada, whole_run, trained, tmp_pat
     model = tmp_path / "out" / "model"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["model"]
     assert list(said_by(model)) == [text.strip() for text in trained]
+    assert read_json(model / "tokenizer_config.json")["add_bos_token"] is False, "or llama.cpp begins chats with a token more"
     assert f"{model}: iteration-1, a model of its own, fine-tuned from " in out
     assert f"vllm serve {model} --dtype float32 --served-model-name letters" in out
     card = ModelCard.load(model / "README.md")

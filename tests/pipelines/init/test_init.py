@@ -255,6 +255,13 @@ def test_files_as_some_people_have_them(init, tmp_path, rows, prompt, answer, to
     assert len(options["labels"]) == 3
 
 
+def test_a_prompt_of_two_lines_is_one_in_a_comment(init, tmp_path):
+    write("columns.csv", tmp_path)
+    said = init("columns.csv", "--yes", "--prompt", "Topic of this?\n{user query}")
+    assert "read as prompt from 'Topic of this? {user query}'" in said
+    assert read_config(tmp_path / "columns.yaml").task.options["prompt"] == "Topic of this?\n{user query}"
+
+
 def test_ids_that_repeat_and_gaps_do_no_harm(init, tmp_path):
     rows = [{"id": n % 7, "question": complaint(n), "answer": topic(n) if n % 20 else None, "note": None} for n in range(60)]
     (tmp_path / "rows.jsonl").write_text(as_json_lines(rows))

@@ -261,6 +261,7 @@ def test_what_labels_mean_is_told_and_asked_for() -> None:
     meanings = {"spam": "sells something", "ham": "from a person", "odd": ""}
     task = load(labels=meanings)
     assert task.description == "Short questions.\nWhat the answers mean:\n- spam: sells something\n- ham: from a person\n- odd"
+    assert load(labels={**meanings, "odd": None}).description == task.description, "a meaning that YAML has nothing for"
     assert load(labels=LABELS).description == "Short questions.\nThe answers there are:\n- spam\n- not spam\n- unsure"
     fields = task.read({"question": "Win a car!", "answer": "spam"})
     assert task.features(fields) == {"the answer 'spam' (sells something)"}
