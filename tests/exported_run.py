@@ -35,9 +35,9 @@ OPTIONS = {"prompt": "Letters of: {word}", "answer": "letters", "scorer": "exact
 WORDS = ("sun", "moon", "stars", "comet", "planet", "sea", "tree", "cloud")
 
 
-def made(folder: Path, slm: Path) -> Path:
-    """The run directory, trained with the SLM in the folder `slm`."""
-    settings = Settings.model_validate(_settings(slm))
+def made(folder: Path, slm: Path, whole: bool = False) -> Path:
+    """The run directory, trained with the SLM in the folder `slm`: adapters, or whole models."""
+    settings = Settings.model_validate(_settings(slm, whole))
     task = load_task("custom", OPTIONS, None)
     train_rows = [TrainRow(id=f"t-{word}", fields=fields(word)) for word in WORDS]
     held_out = {
@@ -136,13 +136,16 @@ def _section(settings: Settings, model: Any) -> Any:
     return model.model_validate(settings.model_dump(include=set(model.model_fields)))
 
 
-def _settings(slm: Path) -> dict[str, Any]:
+def _settings(slm: Path, whole: bool) -> dict[str, Any]:
+    method = (
+        {"method": "full", "learning_rate": 0.003} if whole else {"rank": 4, "alpha": 8, "learning_rate": 0.01, "dropout": 0.0}
+    )
     endpoint = {"model": "teacher-x", "base_url": "http://127.0.0.1:1/v1"}
     return {
         "task": {"name": "custom", "train": "-", "validation": "-", "test": "-", "options": OPTIONS},
         "slm": {"model": str(slm), "max_length": 128, "device": "cpu", "dtype": "float32"},
         "teacher": {**endpoint, "headers": {"X-Team": "hush"}},
         "judge": {**endpoint, "model": "judge-y"},
-        "train": {"micro_batch": 4, "accumulate": 1, "rank": 4, "alpha": 8, "learning_rate": 0.01, "dropout": 0.0},
+        "train": {"micro_batch": 4, "accumulate": 1, **method},
         "evaluate": {"max_new_tokens": 8},
     }

@@ -96,6 +96,15 @@ def alpaca() -> Rows:
     ]
 
 
+def worked() -> Rows:
+    """As GSM8K has them."""
+    return [
+        {"question": question, "answer": f"{n + 2} a day make <<{n + 2}*{n % 4 + 2}={result}>>{result}.\n#### {result}"}
+        for n in range(COUNT)
+        for question, result in [sums(n)]
+    ]
+
+
 def completions() -> Rows:
     return [
         {"prompt": [{"role": "user", "content": complaint(n)}], "completion": [{"role": "assistant", "content": topic(n)}]}
@@ -170,6 +179,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "long_chat.jsonl.gz": (lambda: gzip.compress(as_json_lines(long_chat()).encode()), "exact"),
     "sharegpt.json": (lambda: json.dumps(sharegpt(), indent=2).encode(), "exact"),
     "alpaca.json": (lambda: json.dumps(alpaca()).encode(), "numeric"),
+    "worked.jsonl": (lambda: as_json_lines(worked()).encode(), "numeric"),
     "completions.jsonl": (lambda: as_json_lines(completions()).encode(), "exact"),
     "several.json": (lambda: json.dumps({"data": several_answers()}, indent=1).encode(), "exact"),
     "ten_options.parquet": (lambda: as_parquet(ten_options()), "multiple_choice"),

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,13 +20,13 @@ LONGEST_NAME, LONGEST_PART = 1024, 255  # bytes: of an object's name in GCS and 
 NEARLY_NONE = 2**20  # bytes free: torch and safetensors have no error of their own for a full disk
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
+def write_atomic(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """Write a file: a reader sees the old one or the whole new one, even after a crash.
 
     Raises InputError on a full disk, or where this process may not write.
     """
     with room_at(path):
-        _write_atomic(path, data.encode() if isinstance(data, str) else data)
+        _write_atomic(path, [data.encode()] if isinstance(data, str) else [data] if isinstance(data, bytes) else data)
 
 
 @contextmanager
@@ -70,11 +70,11 @@ def _error_number(error: Exception, path: Path) -> int:
     return errno.ENOSPC if shutil.disk_usage(_lowest(path)[0]).free < NEARLY_NONE else 0
 
 
-def _write_atomic(path: Path, raw: bytes) -> None:
+def _write_atomic(path: Path, parts: Iterable[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
         try:
-            f.write(raw)
+            f.writelines(parts)
             f.flush()
             os.fsync(f.fileno())
             os.fchmod(f.fileno(), 0o644)  # the next stage may run as another user

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,17 +28,20 @@ def parse_records(text: bytes, model: type[M], where: str) -> list[M]:
 
 def write_records(path: Path, records: Iterable[BaseModel]) -> None:
     """Write a JSONL file, atomically."""
-    write_atomic(path, record_lines(records))
+    write_atomic(path, _lines(records))
 
 
 def records_sha256(records: Iterable[BaseModel]) -> str:
     """SHA-256 of the file that `write_records` makes of them."""
-    return hashlib.sha256(record_lines(records)).hexdigest()
+    digest = hashlib.sha256()
+    for line in _lines(records):
+        digest.update(line)
+    return digest.hexdigest()
 
 
 def record_lines(records: Iterable[BaseModel]) -> bytes:
     """What a JSONL file of these records holds. The same records give the same bytes."""
-    return _utf8("".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records))
+    return b"".join(_lines(records))
 
 
 def read_record(path: Path, model: type[M]) -> M:
@@ -62,6 +65,11 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON value or a pydantic model, indented, atomically."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     write_atomic(path, _utf8(json.dumps(plain, indent=1, ensure_ascii=False) + "\n"))
+
+
+def _lines(records: Iterable[BaseModel]) -> Iterator[bytes]:
+    """One by one: together they may be larger than the memory that is left."""
+    return (_utf8(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n") for record in records)
 
 
 def _open(path: Path) -> Any:

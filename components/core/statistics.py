@@ -71,7 +71,12 @@ class SplitMetrics(BaseModel):
     @property
     def measure(self) -> str:
         """What `main` is called."""
-        return "accuracy" if self.grade is None else "mean score"
+        return measure(self.grade is not None)
+
+
+def measure(graded: bool) -> str:
+    """What models are compared by, in words: where answers are right or wrong, or where they are graded."""
+    return "mean score" if graded else "accuracy"
 
 
 def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, collapse_share: float = 0.9) -> SplitMetrics:

@@ -1,10 +1,10 @@
 """Entry point: sources in, training data and held-out data out."""
 
-import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pada_agent.components.backends.artifacts.row_sources import read_all
 from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.backends.executor import SETTINGS_FILE, Executor, main
-from pada_agent.components.backends.files import whole_directory, write_atomic
+from pada_agent.components.backends.files import file_hash, whole_directory, write_atomic
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import records_sha256, write_json, write_records
 from pada_agent.components.backends.sandbox.run import run_code
@@ -52,14 +52,14 @@ def run(ex: Executor) -> None:
     published = {split: read_all(source) for split, source in sources.items() if source}
     data = prepare(task, published | {"train": _told(task, published["train"])}, settings)
     most = TRIED_IN_SANDBOX if task.needs_sandbox else None
-    try_scorer(task, data.train[:most], run_code)
+    try_scorer(task, islice(data.train_rows(), most), run_code)
     for rows in data.held_out.values():
         try_scorer(task, rows[:most], run_code)
     versions = {name: version(name) for name in ("pada-agent", "rapidfuzz")}
     facts = {"version": 1, "task": task.name, "split_seed": settings.task.split_seed, "versions": versions}
     facts["data"] = _data(data, sources)
     with whole_directory(ex.output("train_data", "train.jsonl")) as folder:
-        write_records(folder / "train.jsonl", data.train)
+        write_records(folder / "train.jsonl", data.train_rows())
         assets = _write_assets(task, folder / "assets")
         write_atomic(folder / FINGERPRINTS_FILE, data.fingerprints.to_json())
         if whole_run:  # else there is nothing that another stage could take its sections from
@@ -105,25 +105,21 @@ def _write_assets(task: Task, folder: Path) -> dict[str, str]:
     texts = task.assets() | {f"{FOLDER}/{name}": text for name, text in task.prompts.own.items()}
     for name, text in texts.items():
         write_atomic(folder / name, text)
-    return {name: _sha256(folder / name) for name in sorted(texts)}
+    return {name: file_hash(folder / name) for name in sorted(texts)}
 
 
 def _facts(data: Prepared, splits: Iterable[str], sources: dict[str, str], folder: Path) -> dict[str, Any]:
     return {
         "splits": {s: {"source": sources[s], **data.counts[s], "ids_sha256": data.ids_sha256[s]} for s in splits},
         "removed": [removal.model_dump() for removal in data.removed if removal.split in splits],
-        "files": {f"{split}.jsonl": _sha256(folder / f"{split}.jsonl") for split in splits},
+        "files": {f"{split}.jsonl": file_hash(folder / f"{split}.jsonl") for split in splits},
     }
 
 
 def _data(data: Prepared, sources: dict[str, str]) -> dict[str, dict[str, str]]:
     """By split, where its rows came from and the hash of those that are used: what tells one version of the data from another."""
-    rows: list[tuple[str, Sequence[BaseModel]]] = [("train", data.train), *data.held_out.items()]
+    rows: list[tuple[str, Iterable[BaseModel]]] = [("train", data.train_rows()), *data.held_out.items()]
     return {s: {"source": sources[s] or sources["validation"], "sha256": records_sha256(of)} for s, of in rows}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _say(data: Prepared) -> None:

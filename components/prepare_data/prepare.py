@@ -7,7 +7,8 @@ it. So a smaller training set is part of every larger one, and the order of the 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -25,9 +26,9 @@ _OPTION_LETTER = re.compile(r"^\s*\(?[A-Z1-9][.):]\s+")
 RawRows = Iterable[RawRow]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class InputRow:
-    """A row on its way; `where` is its file and line."""
+    """A row on its way, named anew where it is: there may be millions. `where` is its file and line."""
 
     id: str
     fields: Fields
@@ -49,13 +50,17 @@ class Removal(Record):
 class Prepared:
     """The splits, what recognises the held-out ones, and the facts for the manifests."""
 
-    train: list[TrainRow]
+    train: list[InputRow]
     held_out: dict[HeldOutSplit, list[HeldOutRow]]
     fingerprints: Fingerprints
     counts: dict[str, dict[str, int]]
     ids_sha256: dict[str, str]
     removed: list[Removal]
     shared_groups: dict[str, int]
+
+    def train_rows(self) -> Iterator[TrainRow]:
+        """The training rows as they are written. One by one: all at once they take as much memory again as `train`."""
+        return (TrainRow(id=r.id, fields=r.fields, group=r.group) for r in self.train)
 
 
 def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -> Prepared:
@@ -68,7 +73,8 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
     read = {split: _read(task, split, rows, complaints) for split, rows in sources.items()}
     if complaints:
         raise refused(complaints)
-    splits = {split: _in_order(rows, split, settings.task.split_seed) for split, rows in _distinct_ids(read).items()}
+    _name_apart(read)
+    splits = {split: _in_order(rows, split, settings.task.split_seed) for split, rows in read.items()}
     counts = {split: {"read": len(rows)} for split, rows in splits.items()}
     duplicates = _DuplicateFilter(task, settings)
     kept = {"test": duplicates.keep("test", splits["test"])}
@@ -86,7 +92,7 @@ def prepare(task: Task, sources: Mapping[str, RawRows], settings: PrepareData) -
     texts = {split: [task.private_texts(r.fields) for r in rows] for split, rows in used.items()}
     control = settings.control
     return Prepared(
-        train=[TrainRow(id=r.id, fields=r.fields, group=r.group) for r in used["train"]],
+        train=used["train"],
         held_out=held_out,
         fingerprints=Fingerprints.build({s: texts[s] for s in HELD_OUT}, texts["train"], control.ngram, control.short_ngram),
         counts={split: counts[split] for split in ("train", *HELD_OUT)},
@@ -114,7 +120,8 @@ def _read(task: Task, split: str, source: RawRows, complaints: list[InputError])
     if not rows and len(complaints) == before:
         raise InputError(f"task.{split}: the split is empty")
     if all(ids) and len(set(ids)) == len(ids):
-        rows = [InputRow(i, r.fields, r.group, r.where) for i, r in zip(ids, rows, strict=True)]
+        for row, own in zip(rows, ids, strict=True):
+            row.id = own
     return rows
 
 
@@ -122,22 +129,16 @@ def _content_id(split: str, fields: Fields) -> str:
     return f"{split}-{_sha(json.dumps(fields, sort_keys=True))[:12]}"
 
 
-def _distinct_ids(splits: Mapping[str, list[InputRow]]) -> dict[str, list[InputRow]]:
+def _name_apart(splits: Mapping[str, list[InputRow]]) -> None:
     """Ids that two splits share get the split's name, equal rows of a split a number; a row without group is its own."""
-    owners: dict[str, set[str]] = {}
+    owners = Counter(id for rows in splits.values() for id in {row.id for row in rows})
     for split, rows in splits.items():
+        seen: Counter[str] = Counter()
         for row in rows:
-            owners.setdefault(row.id, set()).add(split)
-    result: dict[str, list[InputRow]] = {}
-    for split, rows in splits.items():
-        seen: dict[str, int] = {}
-        result[split] = []
-        for row in rows:
-            name = row.id if len(owners[row.id]) == 1 else f"{split}-{row.id}"
-            seen[name] = seen.get(name, 0) + 1
-            name += f"-{seen[name]}" if seen[name] > 1 else ""
-            result[split].append(InputRow(name, row.fields, row.group or name, row.where))
-    return result
+            name = row.id if owners[row.id] == 1 else f"{split}-{row.id}"
+            seen[name] += 1
+            row.id = f"{name}-{seen[name]}" if seen[name] > 1 else name
+            row.group = row.group or row.id
 
 
 def _in_order(rows: list[InputRow], split: str, seed: int) -> list[InputRow]:

@@ -24,12 +24,13 @@ LEVEL = 0.01  # of the test for fewer right answers
 
 @dataclass(frozen=True)
 class Alike:
-    """Of `rows` answers, how many are `equal` to the adapter's, and how many of either are right."""
+    """Of `rows` answers, how many are `equal` to those of `what`, the adapter or the model, and how many of either are right."""
 
     rows: int
     equal: int
     right: int
     right_before: int
+    what: str = "adapter"
 
     @property
     def share(self) -> float:
@@ -38,31 +39,33 @@ class Alike:
 
     def __str__(self) -> str:
         return (
-            f"{self.equal} of {self.rows} answers are the adapter's own ({percent(self.share, 0)}); right: {self.right}, "
-            f"of the adapter's: {self.right_before}"
+            f"{self.equal} of {self.rows} answers are the {self.what}'s own ({percent(self.share, 0)}); right: {self.right}, "
+            f"of the {self.what}'s: {self.right_before}"
         ).replace("\u00a0", " ")
 
 
-def judge(what: str, before: tuple[Sequence[str], Right], after: tuple[Sequence[str], Right], least: float) -> Alike:
+def judge(
+    form: str, before: tuple[Sequence[str], Right], after: tuple[Sequence[str], Right], least: float, what: str = "adapter"
+) -> Alike:
     """Compare answers, each list with which rows are right. Raises ModelError if fewer than `least` are equal, or fewer right."""
     pairs = list(zip(before[0], after[0], strict=True))
     equal = sum(one.strip() == other.strip() for one, other in pairs)
-    found = Alike(len(pairs), equal, sum(after[1].values()), sum(before[1].values()))
+    found = Alike(len(pairs), equal, sum(after[1].values()), sum(before[1].values()), what)
     if paired_test(after[1], before[1]).p_better < LEVEL:
-        raise ModelError(f"{what}: answers fewer rows rightly than the adapter, by more than chance, so it was not kept: {found}")
+        raise ModelError(f"{form}: answers fewer rows rightly than the {what}, by more than chance, so it was not kept: {found}")
     if found.share < least:
         raise ModelError(
-            f"{what}: does not answer like the adapter, so it was not kept: {found}; {percent(least, 0)} must be equal "
+            f"{form}: does not answer like the {what}, so it was not kept: {found}; {percent(least, 0)} must be equal "
             "(--least-equal says otherwise)".replace("\u00a0", " ")
         )
     return found
 
 
 class Comparison:
-    """The rows, and what the adapter answers to them."""
+    """The rows, and what the adapter, or the model in its place, answers to them."""
 
     def __init__(self, source: Source) -> None:
-        """Asks the adapter. Raises InputError for a run without validation rows, ModelError where it cannot be loaded."""
+        """Asks it. Raises InputError for a run without validation rows, ModelError where it cannot be loaded."""
         from pada_agent.components.backends.slm.formats.answering import answers
 
         self._source = source
@@ -72,9 +75,10 @@ class Comparison:
         found = answers(source.slm, source.adapter, self.prompts, self.most)
         self._before, self.context = found.texts, found.context
 
-    def check(self, what: str, answers: Sequence[str], least: float) -> Alike:
+    def check(self, form: str, answers: Sequence[str], least: float) -> Alike:
         """How alike these answers are. Raises ModelError as `judge` does."""
-        return judge(what, (self._before, self._right(self._before)), (answers, self._right(answers)), least)
+        before, after = ((texts, self._right(texts)) for texts in (self._before, answers))
+        return judge(form, before, after, least, "model" if self._source.exported.is_whole else "adapter")
 
     def _right(self, answers: Sequence[str]) -> dict[str, bool]:
         task, run_code = self._source.task, self._source.run_code

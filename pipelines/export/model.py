@@ -3,6 +3,7 @@
 OUT/adapter/     adapter, tokenizer, chat template, README.md
 OUT/merged/      the full model
 OUT/gguf/        pada-sql-q8_0.gguf  Modelfile
+OUT/model/       in place of the first two where all weights were trained (train.method: full)
 """
 
 import re
@@ -10,8 +11,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pada_agent.components.backends.artifacts.exported import card_of, model_name, read_exported
+from pada_agent.components.backends.artifacts.exported import Exported, card_of, model_name, read_exported
 from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.models.licences import licence_of
 from pada_agent.components.backends.models.upload import check_repository, push
@@ -19,15 +21,15 @@ from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.backends.store.export import fetch_shipped
 from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.components.core.errors import InputError, ModelError
-from pada_agent.components.core.report.cards import ADAPTER, CARD, GGUF, MERGED, Form
+from pada_agent.components.core.report.cards import ADAPTER, CARD, GGUF, MERGED, WHOLE, Form
 from pada_agent.components.core.slm_interface import ADAPTER_FILE
 from pada_agent.pipelines.export import serving
 from pada_agent.pipelines.export.alike import LEAST, Comparison
 from pada_agent.pipelines.export.source import Source, opened
 
 Say = Callable[[str], object]
-SUFFIX = {"adapter": "", "merged": "-merged", "gguf": "-gguf"}  # of a repository's name
-FORMS = {"adapter": ADAPTER, "merged": MERGED, "gguf": GGUF}
+SUFFIX = {"adapter": "", "model": "", "merged": "-merged", "gguf": "-gguf"}  # of a repository's name
+FORMS = {"adapter": ADAPTER, "model": WHOLE, "merged": MERGED, "gguf": GGUF}
 MODELFILE = "Modelfile"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -52,33 +54,54 @@ def export_model(run_dir: str, out: Path, wanted: Wanted, say: Say) -> None:
     _check_names(wanted)
     kinds = _types(wanted.gguf)
     with opened(run_dir) as source:
-        source.exported.check_is_adapter()
+        first = _first_form(source.exported, wanted)
         name = wanted.name or model_name(source.exported.state.run.task)
         _Export(source, out, name, wanted.least, say).all(wanted.merge, kinds)
     if wanted.push:
-        made = ["adapter", *(["merged"] if wanted.merge else []), *(["gguf"] if kinds else [])]
+        made = [first, *(["merged"] if wanted.merge else []), *(["gguf"] if kinds else [])]
         for form in made:
             url = push(out / form, f"{wanted.push}{SUFFIX[form]}", "model", wanted.public, f"{name}: {FORMS[form].what}")
             say(f"pushed: {url}")
 
 
 def fetch_model(export_uri: str, out: Path, wanted: Wanted, say: Say) -> None:
-    """The same of an adapter that lies at an export place, which has no rows to check other forms on. Raises InputError."""
+    """The same of what lies at an export place, which has no rows to check other forms on. Raises InputError."""
     if wanted.merge or wanted.gguf:
         raise InputError("--merge and --gguf: need --run-dir, whose rows the result is checked on")
     _check_names(wanted)
     exported = read_exported(export_uri)
-    exported.check_is_adapter()
-    name = wanted.name or model_name(exported.state.run.task)
-    with OwnFolder("pada-export-") as work, whole_directory(out / "adapter") as folder:
+    first = _first_form(exported, wanted)
+    place, form, run = out / first, FORMS[first], exported.state.run
+    name = wanted.name or model_name(run.task)
+    with OwnFolder("pada-export-") as work, whole_directory(place) as folder:
         shutil.copytree(fetch_shipped(export_uri, work), folder, dirs_exist_ok=True)
-        (folder / CARD).write_text(card_of(exported, name, licence=licence_of(exported.state.run.slm)), encoding="utf-8")
-    base, dtype = exported.state.run.slm, str(exported.training.get("dtype") or "auto")
-    say(f"{out / 'adapter'}: {exported.name}, an adapter for {base}")
-    for command in serving.for_adapter((out / "adapter").resolve(), base, dtype, int(exported.config["r"]), name):
+        (folder / CARD).write_text(card_of(exported, name, form, licence_of(run.slm)), encoding="utf-8")
+    dtype = str(exported.training.get("dtype") or "auto")
+    say(_made(place, exported))
+    if exported.is_whole:
+        commands = serving.for_merged(place.resolve(), dtype, name)
+    else:
+        commands = serving.for_adapter(place.resolve(), run.slm, dtype, int(exported.config["r"]), name)
+    for command in commands:
         say(f"  {command}")
     if wanted.push:
-        say(f"pushed: {push(out / 'adapter', wanted.push, 'model', wanted.public, f'{name}: {ADAPTER.what}')}")
+        say(f"pushed: {push(place, wanted.push, 'model', wanted.public, f'{name}: {form.what}')}")
+
+
+def _first_form(exported: Exported, wanted: Wanted) -> str:
+    """The form that a run trained, `adapter` or `model`. Raises InputError where there is nothing to be merged."""
+    if not exported.is_whole:
+        return "adapter"
+    if wanted.merge:
+        raise InputError(
+            "--merge: this run trained all weights (train.method: full) and ships a full model as it is; leave it out"
+        )
+    return "model"
+
+
+def _made(place: Path, exported: Exported) -> str:
+    what = "a model of its own, fine-tuned from" if exported.is_whole else "an adapter for"
+    return f"{place}: {exported.name}, {what} {exported.state.run.slm}"
 
 
 class _Export:
@@ -90,7 +113,10 @@ class _Export:
         self._dtype = str(source.exported.training.get("dtype") or "float32")
 
     def all(self, merge: bool, kinds: list[str]) -> None:
-        """The adapter, then what else is wanted."""
+        """The adapter or the whole model, then what else is wanted."""
+        if self._source.exported.is_whole:
+            self._whole(kinds)
+            return
         self._adapter()
         if not merge and not kinds:
             return
@@ -119,15 +145,34 @@ class _Export:
             # Releases before this one left PEFT's word for the base: where it lay on the machine that trained.
             write_json(folder / ADAPTER_FILE, {**exported.config, "base_model_name_or_path": base})
             self._card(folder, ADAPTER)
-        self._say(f"{place}: {exported.name}, an adapter for {base}")
+        self._say(_made(place, exported))
         self._commands(serving.for_adapter(place, base, self._dtype, int(exported.config["r"]), self._name))
 
+    def _whole(self, kinds: list[str]) -> None:
+        from pada_agent.components.backends.slm.formats.merged import tell_beginning
+        from pada_agent.components.backends.slm.loading import load_chat
+
+        source, place = self._source, self._out / "model"
+        chat = load_chat(source.slm, source.adapter).chat
+        with whole_directory(place) as folder:
+            shutil.copytree(source.adapter, folder, dirs_exist_ok=True)
+            tell_beginning(chat, folder)
+            self._card(folder, WHOLE)
+        self._say(_made(place, source.exported))
+        self._commands(serving.for_merged(place, self._dtype, self._name))
+        if kinds:
+            self._gguf(place, self._template(chat), kinds, Comparison(source))
+
     def _merge(self, folder: Path) -> str:
-        """Merge into `folder`; the Modelfile's template, '' if Ollama cannot have one."""
+        """Merge into `folder`; the Modelfile's template."""
         from pada_agent.components.backends.slm.formats.merged import merge
+
+        return self._template(merge(self._source.slm, self._source.adapter, folder))
+
+    def _template(self, chat: Any) -> str:
+        """Of a Modelfile, from a ChatFormat; '' if Ollama cannot have one."""
         from pada_agent.components.backends.slm.formats.ollama import template_lines
 
-        chat = merge(self._source.slm, self._source.adapter, folder)
         try:
             return template_lines(chat)
         except ModelError as e:

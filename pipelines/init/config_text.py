@@ -54,7 +54,7 @@ class Sizes:
 def config_text(found: str, splits: Mapping[str, Split], options: Fields, models: Models, sizes: Sizes, schema: str) -> str:
     """YAML for `pada run`; `found` says in a line what the file was taken for, `schema` is the path of the JSON schema."""
     lines = [f"# yaml-language-server: $schema={schema}", f"# {found}"]
-    lines += [f"# {note}" for note in sizes.notes]
+    lines += [f"# {' '.join(note.split())}" for note in sizes.notes]
     lines += [
         "# Every setting, its bounds and its default: components/core/settings.py. Paths are relative to this file.",
         "task:",
@@ -62,7 +62,7 @@ def config_text(found: str, splits: Mapping[str, Split], options: Fields, models
     ]
     width = max(len(f"{name}: {scalar(split.source)}") for name, split in splits.items())
     lines += [f"  {f'{name}: {scalar(split.source)}'.ljust(width)}  # {_use(name, split)}" for name, split in splits.items()]
-    lines += ["  options:", *(f"    {name}: {scalar(value)}{_comment(name)}" for name, value in options.items())]
+    lines += ["  options:", *(line for name, value in options.items() for line in _option(name, value))]
     length = next((tokens for tokens in LENGTHS if tokens >= 1.2 * sizes.longest), LENGTHS[-1])
     lines += [
         "",
@@ -97,8 +97,15 @@ def _use(name: str, split: Split) -> str:
     return f"{split.rows:,} rows{grouped}: {USES[name]}{shown}"
 
 
+def _option(name: str, value: object) -> list[str]:
+    if not isinstance(value, dict):
+        return [f"    {name}: {scalar(value)}{_comment(name)}"]
+    return [f"    {name}:{_comment(name)}", *(f"      {scalar(key)}: {scalar(text)}" for key, text in value.items())]
+
+
 def _comment(option: str) -> str:
     says = {
+        "labels": "all answers there are; what one means, in a few words behind it (label: meaning), helps the teacher",
         "shape": "of the rows: auto, columns, chat, sharegpt, alpaca",
         "scorer": "components/core/tasks/README.md says what each takes as right",
         "description": "the teacher reads it: say what is asked, and what a good answer is",

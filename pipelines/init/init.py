@@ -10,11 +10,14 @@ from pathlib import Path
 from pada_agent.components.backends.artifacts.row_sources import read_all
 from pada_agent.components.core.addresses import is_rows
 from pada_agent.components.core.errors import InputError, refused
+from pada_agent.components.core.figures import plural
+from pada_agent.components.core.records import Fields
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_reading
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.config_schema import SCHEMA_FILE
 from pada_agent.pipelines.init.config_text import Models, Sizes, Split, config_text, effect
+from pada_agent.pipelines.init.labels import all_labels
 from pada_agent.pipelines.init.look import Ask, Look, look
 from pada_agent.pipelines.init.splits import SHARES, assigned, key_of, write_splits
 
@@ -47,12 +50,17 @@ def write_config(wanted: Wanted, ask: Ask, say: Say) -> Path:
         first = next((row for _, row in read_all(sources["train"]) if isinstance(row, InputError)), None)
         raise first or InputError(f"{sources['train']}: it has no rows")
     found = look(rows, wanted.options, ask)
-    taken = (
-        f"{wanted.source}: {len(rows):,} rows looked at, read as {found.task.recognised(rows[0]) or 'the columns named below'}"
-    )
+    taken = f"{wanted.source}: {plural(len(rows), 'row')} looked at, read as {_read_as(found, rows[0])}"
     say(taken)
     models = _models(wanted.models, ask)
     splits = _divided(sources, found.task, wanted.output, say)
+    if found.labelled:
+        rows_of = {split: read_all(_place(given.source, wanted.output)) for split, given in splits.items()}
+        labels, notes = all_labels(found.task, found.answer_column, rows_of)
+        found.notes += notes
+        if labels:
+            found.options["labels"] = dict.fromkeys(labels, "")
+            say(f"The answers are {len(labels)} labels: {', '.join(labels)}.")
     schema = wanted.output.with_name("pada.schema.json")
     shutil.copyfile(SCHEMA_FILE, schema)
     sizes = Sizes(found.longest, found.mean, found.notes)
@@ -61,6 +69,12 @@ def write_config(wanted: Wanted, ask: Ask, say: Say) -> Path:
     read_config(wanted.output)
     _tell(splits, found, wanted.output, say)
     return wanted.output
+
+
+def _read_as(found: Look, row: Fields) -> str:
+    named = [f"{name} from '{found.options[name]}'" for name in ("prompt", "answer") if name in found.options]
+    said = ", ".join([*named, *filter(None, [found.task.recognised(row)])])
+    return f"{' '.join(said.split())}; scorer {found.options['scorer']}"
 
 
 def _sources(wanted: Wanted) -> dict[str, str]:
@@ -130,6 +144,12 @@ def _relative(place: str, output: Path) -> str:
         return place
     here = output.resolve().parent
     return str(path.resolve().relative_to(here)) if path.resolve().is_relative_to(here) else str(path.resolve())
+
+
+def _place(source: str, output: Path) -> str:
+    """A split's source as seen from here."""
+    path = output.parent / source
+    return str(path) if path.exists() else source
 
 
 def _models(given: Models, ask: Ask) -> Models:

@@ -2,9 +2,10 @@
 
 60 rows of {"user query": "My parcel ...", "Category": "delivery", "customer_id": 7}   ->
     {"prompt": "user query", "answer": "Category", "scorer": "exact", "group": "customer_id", "max_new_tokens": 32,
-     "description": "... Answer with one of: account, billing, delivery."}
+     "description": "Each text gets one label."}, and that the answers look like labels
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,13 +29,14 @@ from pada_agent.components.core.tasks.columns import (
 )
 from pada_agent.components.core.tasks.custom import Custom
 from pada_agent.components.core.tasks.custom_options import CustomOptions
-from pada_agent.components.core.tasks.gsm8k import last_number
+from pada_agent.components.core.tasks.scorers.written_numbers import numbers
 from pada_agent.components.core.tasks.shapes import recognised
 from pada_agent.components.core.tasks.trial import Tried, try_reading
+from pada_agent.pipelines.init.labels import are_labels
 
 SCORERS: tuple[str, ...] = get_args(CustomOptions.model_fields["scorer"].annotation)
-MOST_LABELS = 20  # different answers of a classification; named in the description
 LONG = 8  # words of an answer, from which hardly anybody writes the same text
+SURE = 0.9  # of the answers, where the form of the others must be a slip
 FEWEST_GROUPS = 10  # with fewer, four splits would be of very unlike sizes
 # What a person is asked: the question, and what is proposed.
 Ask = Callable[[str, str], str]
@@ -42,11 +44,16 @@ Ask = Callable[[str, str], str]
 
 @dataclass
 class Look:
-    """What was found: `options` of a custom task, what each answer takes at most, and what a person should know."""
+    """What was found: `options` of a custom task, and what a person should know.
+
+    `labelled`: the answers looked at are a few labels, in `answer_column` ('' where rows have no columns).
+    """
 
     options: Fields
     task: Custom
     tried: Tried
+    answer_column: str = ""
+    labelled: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -67,29 +74,33 @@ def look(rows: Sequence[Fields], given: Mapping[str, str], ask: Ask) -> Look:
     """
     options: Fields = {name: value for name, value in given.items() if value}
     notes: list[str] = []
-    _name_columns(rows, options, ask)
-    answers = _answers(rows, options)
+    _name_columns(rows, options, ask, notes)
+    read = _read(rows, options)
+    answers = [str(fields["answer"]) for fields in read]
+    answer_column = str(options.get("answer") or column(_whole(rows), ANSWERS)) if options["shape"] == "columns" else ""
+    labelled = are_labels(read, answer_column)
     if "scorer" not in options:
-        options["scorer"] = ask(f"How is an answer scored? ({', '.join(SCORERS)})", _scorer(rows, options, answers, notes))
+        proposed = _scorer(rows, options, answers, labelled, notes)
+        options["scorer"] = ask(f"How is an answer scored? ({', '.join(SCORERS)})", proposed)
+    labelled = labelled and options["scorer"] == "exact"
     if "description" not in options:
-        labels = sorted(set(answers)) if _are_labels(answers) and options["scorer"] == "exact" else []
         options["description"] = ask(
-            "What is asked, and what is a good answer? The teacher reads it.", _description(labels, options)
+            "What is asked, and what is a good answer? The teacher reads it.", _description(labelled, options)
         )
     if group := options.get("group") or _group(rows, options):
         options["group"] = group
     options["max_new_tokens"] = min(4096, max(32, -(-int(2 * max(map(token_count, answers), default=16)) // 32) * 32))
     task = Custom(options)
     tried = try_reading(task, ((f"row {n}", row) for n, row in enumerate(rows, 1)), len(rows))
-    return Look(options, task, tried, notes)
+    return Look(options, task, tried, answer_column, labelled, notes)
 
 
-def _name_columns(rows: Sequence[Fields], options: Fields, ask: Ask) -> None:
+def _name_columns(rows: Sequence[Fields], options: Fields, ask: Ask, notes: list[str]) -> None:
     """The shape; of plain columns the names, guessed from what stands in them where no usual name is there."""
     shape = options.setdefault("shape", recognised(rows[0]))
     if shape != "columns":
         return
-    first = _whole(rows)
+    first = {name: value for name, value in _whole(rows).items() if not all(_is_empty(row.get(name)) for row in rows)}
     texts = [name for name in first if _share(rows, name) > 0.5 and normal(name) not in IDS]
     answer = options.get("answer") or column(first, ANSWERS)
     prompt = options.get("prompt") or column(first, PROMPTS, but=(answer,))
@@ -103,6 +114,10 @@ def _name_columns(rows: Sequence[Fields], options: Fields, ask: Ask) -> None:
         guess = min(others, key=lambda name: (len({str(row.get(name)) for row in rows}), _length(rows, name)), default="")
         answer = _column(ask(f"Which column is the answer? There are {columns_of(first)}.", guess), first, "answer")
         options["answer"] = answer
+    if answer in first and any(row.get(answer) == answer for row in rows):
+        notes.append(
+            f"the column '{answer}' has its own name as a value: if the file begins with a row, name its columns above it"
+        )
     context = column(first, CONTEXTS)
     if context in ("", prompt, answer):  # else both are the prompt, and only the shape says so
         options |= {"prompt": prompt, "answer": answer}
@@ -111,38 +126,49 @@ def _name_columns(rows: Sequence[Fields], options: Fields, ask: Ask) -> None:
 def _column(name: str, row: Fields, what: str) -> str:
     if name and (name in row or "{" in name):
         return name
-    raise InputError(f"there is no column '{name}' for the {what}; there are {columns_of(row)}; name it with --{what}")
+    sought = f"there is no column '{name}' for the {what}" if name else f"no column looks like the {what}"
+    raise InputError(f"{sought}; with something in them there are {columns_of(row)}; name it with --{what}")
 
 
-def _answers(rows: Sequence[Fields], options: Fields) -> list[str]:
-    """The answers as texts, as far as rows can be read."""
+def _read(rows: Sequence[Fields], options: Fields) -> list[Fields]:
+    """The rows with their answers as texts, as far as they can be read."""
     named = {name: options[name] for name in ("shape", "prompt", "answer") if options.get(name)}
     task = Custom({**named, "scorer": "exact", "description": "-"})
-    return [str(fields["answer"]) for fields in try_reading(task, (("", row) for row in rows), len(rows)).fields]
+    return try_reading(task, (("", row) for row in rows), len(rows)).fields
 
 
-def _scorer(rows: Sequence[Fields], options: Fields, answers: Sequence[str], notes: list[str]) -> str:
+def _scorer(rows: Sequence[Fields], options: Fields, answers: Sequence[str], labelled: bool, notes: list[str]) -> str:
     if _has_options(rows, options):
         return "multiple_choice"
     if not answers:
         return "exact"
-    if all(text.lstrip()[:1] in ("{", "[") for text in answers) and "json" in SCORERS:
+    if all(text.lstrip()[:1] in ("{", "[") for text in answers):
         return "json"
-    numbers = [text for text in answers if last_number(text)]
-    if len(numbers) == len(answers) and not _are_labels(answers) and (_bare(answers) or all("####" in text for text in answers)):
-        return "numeric"
-    if median(len(text.split()) for text in answers) < LONG or _are_labels(answers):
+    if labelled:
         return "exact"
-    if graded := next((name for name in ("rouge", "f1") if name in SCORERS), ""):
-        return graded
-    notes.append("the answers are long texts, which nobody writes twice alike: give a python scorer, or expect few right answers")
-    return "exact"
+    if all(re.fullmatch(r"\W*[A-Za-z]\W*", text) for text in answers):
+        notes.append("the answers are letters: if they name options, bring these as a column each or as a list (--choices)")
+    if sum("####" in text and _has_number(text) for text in answers) >= SURE * len(answers):  # as GSM8K has them
+        return "numeric"
+    if all(map(_has_number, answers)) and (_bare(answers) or all(re.search(r"\d\W*$", text) for text in answers)):
+        return "numeric"
+    if _bare(answers) and all(_has_number(text, fractions=True) for text in answers):
+        notes.append("the answers look like fractions: `scorer: numeric` with `fractions: true` compares them by value")
+    if median(len(text.split()) for text in answers) < LONG:
+        return "exact"
+    return "rouge"
+
+
+def _has_number(text: str, fractions: bool = False) -> bool:
+    """Whether the numeric scorer finds one."""
+    return next(numbers(text, fractions), None) is not None
 
 
 def _has_options(rows: Sequence[Fields], options: Fields) -> bool:
     try:
         task = Custom({**options, "scorer": "multiple_choice", "description": "-"})
-        options_in(rows[0], None, options.get("choices", ""))
+        own = (options.get("prompt"), options.get("answer"))  # which may be called A and B
+        options_in({name: value for name, value in rows[0].items() if name not in own}, None, options.get("choices", ""))
     except InputError:
         return False
     return len(try_reading(task, (("", row) for row in rows), len(rows)).fields) > len(rows) // 2
@@ -152,14 +178,9 @@ def _bare(answers: Sequence[str]) -> bool:
     return median(len(text.split()) for text in answers) <= 2
 
 
-def _are_labels(answers: Sequence[str]) -> bool:
-    """Few different answers, each of them often."""
-    return 2 <= len(set(answers)) <= MOST_LABELS and len(answers) >= 4 * len(set(answers))
-
-
-def _description(labels: Sequence[str], options: Fields) -> str:
-    if labels:
-        return f"Each text gets one label. Answer with one of: {', '.join(labels)}."
+def _description(labelled: bool, options: Fields) -> str:
+    if labelled:
+        return "Each text gets one label."
     if options["scorer"] == "multiple_choice":
         return "Questions with options, of which one is right."
     return "Answer each prompt as the training rows do."
@@ -179,6 +200,10 @@ def _group(rows: Sequence[Fields], options: Fields) -> str:
 def _whole(rows: Sequence[Fields]) -> Fields:
     """All columns that rows have, in order."""
     return {name: value for row in rows for name, value in row.items()}
+
+
+def _is_empty(value: object) -> bool:
+    return text_or_none(value) is None and (value in (None, [], {}) or isinstance(value, str | float))
 
 
 def _share(rows: Sequence[Fields], name: str) -> float:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pada_agent.components.core.errors import InputError
+from pada_agent.components.core.figures import plural
 from pada_agent.components.core.records import Fields, RawRow
 from pada_agent.components.core.tasks.task import Task
 
@@ -31,7 +32,7 @@ def assigned(sizes: Mapping[bytes, int], missing: Iterable[str]) -> dict[bytes, 
     total, order = sum(sizes.values()), iter(sorted(sizes))
     if total < FEWEST or len(sizes) < 2 * (len(wanted) + 1):
         raise InputError(
-            f"{total} rows in {len(sizes)} groups are too few to be divided into train, {', '.join(wanted)}; "
+            f"{plural(total, 'row')} in {plural(len(sizes), 'group')} are too few to be divided into train, {', '.join(wanted)}; "
             f"bring {FEWEST} rows, or files of your own (--validation, --test)"
         )
     result: dict[bytes, str] = {}

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Prediction, Record
+from pada_agent.components.core.statistics import measure
 
 SPLITS = ("validation", "selection", "test")
 REPORTED = "test"
@@ -43,6 +44,11 @@ class TaskFacts(Record):
     removed: dict[str, int] = Field(
         default_factory=dict, description="by split: rows left out because a split used later has them too"
     )
+
+    @property
+    def measure(self) -> str:
+        """What its models are compared by, in words."""
+        return measure(self.graded)
 
 
 class ModelFacts(Record):
@@ -144,6 +150,11 @@ class StudyFacts(Record):
     tasks: dict[str, TaskFacts] = Field(default_factory=dict)
     cells: list[CellFacts] = Field(default_factory=list)
     failed: list[Failure] = Field(default_factory=list)
+
+    @property
+    def measure(self) -> str:
+        """What the numbers of its tables are; both words where it has tasks of both kinds."""
+        return " or ".join(sorted({task.measure for task in self.tasks.values()} or {measure(graded=False)}))
 
 
 def cell_name(task: str, regime: int, seed: int, method: str) -> str:

@@ -102,7 +102,7 @@ class Place:
                 if not cell.iterations:
                     yield f"{cell.name}: no iteration was trained ({cell.ended}); vanilla stands in for it."
         if self.study.tasks[self.task].graded and self.regime == min(self.study.regimes[self.task]):
-            yield f"{self.task}: its answers are graded: accuracy is their mean score, compared by permutation tests."
+            yield f"{self.task}: its answers are graded: models are compared by their mean score, with permutation tests."
         for cell in list(self.cells[VANILLA].values())[:1]:
             if cell.train_rows < self.regime:
                 yield f"{self.task}: it has {cell.train_rows} training rows; {self.regime} were asked for."

@@ -43,7 +43,8 @@ def _head(results: Results) -> Iterator[Line]:
     for name, task in study.tasks.items():
         chance = f", {percent(task.chance)} % by guessing" if task.chance else ""
         sure = f"{100 * task.confidence:g} % intervals"
-        yield Item(f"{name}: {len(task.rows[REPORTED].ids)} test rows, {task.metric or 'accuracy'}{chance}; {sure}.")
+        said = task.measure if task.graded else task.metric or task.measure
+        yield Item(f"{name}: {len(task.rows[REPORTED].ids)} test rows, {said}{chance}; {sure}.")
 
 
 def _comparisons(results: Results) -> Iterator[Line]:
@@ -53,14 +54,19 @@ def _comparisons(results: Results) -> Iterator[Line]:
     asked = sum(c.asked for c in results.comparisons)
     yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows). Holm's is corrected"
     yield f"for the {asked} comparisons that the study is about, {results.study.methods[0]} against {MATCHED} and each other"
-    yield f"method; of the other {len(results.comparisons) - asked} for these. Of each seed alone: McNemar's p, to be read beside"
-    yield "the others."
+    yield f"method; of the other {len(results.comparisons) - asked} for these. Of each seed alone: {_test(results)}, beside the others."
     yield "The interval is Student's over rows and runs. Beside it the bootstrap's over both, often too narrow with few seeds."
     yield ""
     found = ("difference", "interval", "bootstrap", "p", "p, Holm", "each seed's p")
     yield Columns(("rows", "task", "method", "against", *found))
     for c in results.comparisons:
         yield Row((regime_name(c.regime), c.task, c.method, c.baseline, *_difference(c)))
+
+
+def _test(results: Results) -> str:
+    """By whose p one run is compared."""
+    tests = {task.graded: "the permutation test's" if task.graded else "McNemar's" for task in results.study.tasks.values()}
+    return f"{' or '.join(tests[graded] for graded in sorted(tests))} p"
 
 
 def _difference(c: Comparison) -> Sequence[str]:
@@ -84,15 +90,15 @@ def _over_tasks(results: Results) -> Iterator[Line]:
 
 
 def _by_seed(results: Results) -> Iterator[Line]:
-    seeds, methods = results.study.seeds, results.study.methods
+    study = results.study
     yield Title("By seed", "seeds")
-    yield "Test accuracy in percent."
+    yield f"Test {study.measure} in percent."
     yield ""
-    yield Columns(("rows", "task", "model", "mean", "SD", *(f"seed {seed}" for seed in seeds)))
+    yield Columns(("rows", "task", "model", "mean", "SD", *(f"seed {seed}" for seed in study.seeds)))
     for a in results.accuracies:
-        each = [percent(a.cell.by_seed[seed]) if seed in a.cell.by_seed else "-" for seed in seeds]
+        each = [percent(a.cell.by_seed[seed]) if seed in a.cell.by_seed else "-" for seed in study.seeds]
         spread = percent(a.cell.sd) if a.cell.sd is not None else "-"
-        name = f"{a.row}, last iteration" if a.row in methods else a.row
+        name = f"{a.row}, last iteration" if a.row in study.methods else a.row
         yield Row((regime_name(a.regime), a.task, name, percent(a.cell.mean.mean), spread, *each))
 
 

@@ -14,6 +14,7 @@ from teacher import row, teach
 from typer.testing import CliRunner
 
 import pada_agent
+from pada_agent.components.backends.record_files import read_json
 from pada_agent.components.core.report.gather import gather
 from pada_agent.components.core.settings import Settings
 from pada_agent.pipelines.alone.config import default_folder, read_partial
@@ -210,6 +211,33 @@ class TestPython:
         run = pada_agent.improve(whole, tmp_path / "run", until="prepare")
         assert (run.stopped_at, run.state, run.table(), run.adapter) == ("prepare", None, [], "")
         assert len((run.run_dir / "01-prepare" / "train_data" / "train.jsonl").read_text().splitlines()) == 20
+
+    def test_a_whole_run(self, config, tmp_path, tiny_slm, llm_stub):
+        lines(tmp_path / "test.jsonl", [row(n) for n in range(300, 306)])
+        whole = config(
+            "whole.yaml",
+            task={"name": "gsm8k", **{split: f"{split}.jsonl" for split in ("train", "validation", "test")}},
+            slm={"model": str(tiny_slm), "max_length": 1024},
+            train={"epochs": 1, "learning_rate": 1e-3, "accumulate": 1},
+            evaluate={"max_new_tokens": 4},
+            generate={"batch": 2, "regenerations": 0, "share": 0.2},
+            loop={"iterations": 1},
+            step_matched=False,
+        )
+        run = pada_agent.improve(whole, tmp_path / "run")
+        assert (run.run_dir, run.stopped_at, run.state.decision.go_on) == (tmp_path / "run", "", False)
+        assert [m.name for m in run.state.models] == ["untuned", "vanilla", "iteration-1"]
+        assert run.state.iterations[0].accepted, "without rows that were let in nothing was tried"
+        assert run.report == tmp_path / "run" / "report.html" and "Groups are not multiplied." in run.report.read_text()
+        assert read_json(Path(run.adapter) / "train.json")["base_model"] == str(tiny_slm)
+        assert run.adapter == run.state.model(run.state.incumbent).adapter_uri
+        told = read_json(tmp_path / "run" / "report.json")["models"]
+        assert [(r["model"], r["accuracy"]) for r in run.table()] == [(m["label"], m["test"]["accuracy"]) for m in told]
+        assert len(told) == 3 and all(0 <= r["low"] <= r["accuracy"] <= r["high"] <= 1 for r in run.table())
+        assert [r["shipped"] for r in run.table()].count(True) == 1
+        paid = llm_stub.paid
+        again = pada_agent.improve(whole, tmp_path / "run")
+        assert (again.state, again.table(), llm_stub.paid) == (run.state, run.table(), paid), "it goes on where it is: at the end"
 
     def test_what_a_whole_run_left(self, tmp_path):
         state = finished_runs.state("gs://bucket/one")

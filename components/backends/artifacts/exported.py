@@ -90,7 +90,8 @@ class Exported:
         if self.is_whole:
             raise InputError(
                 f"{self.adapter_uri}: a model that was fine-tuned as a whole (train.method: full), no adapter on "
-                f"{self.training.get('base_model')}: serve or register this folder itself as a model"
+                f"{self.training.get('base_model')}: leave out --kserve and --model-registry, and serve or register this folder "
+                "itself as a model"
             )
 
 

@@ -6,6 +6,7 @@ It was sent on Monday.";delivery
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
@@ -50,7 +51,7 @@ def read_table(file: BinaryIO, shown: str, usual: str) -> Iterator[RawRow]:
 
 def _header(reader: Iterable[list[str]], shown: str) -> list[str]:
     try:
-        names = [name.strip() for name in next(iter(reader), [])]
+        names = [re.sub(r"\s*\n\s*", " ", name.strip()) for name in next(iter(reader), [])]  # a cell may have two lines
     except csv.Error as e:
         raise InputError(f"{shown}:1: not the header of a table ({e})") from e
     if not any(names):

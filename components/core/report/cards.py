@@ -60,11 +60,12 @@ class Form:
     library: str
     relation: str
     what: str
+    trained: str = "LoRA"
 
 
 ADAPTER = Form("peft", "adapter", "a LoRA adapter; the base model is loaded beside it")
 MERGED = Form("transformers", "finetune", "the full model: the adapter is merged into its base")
-WHOLE = Form("transformers", "finetune", "the full model: all of its weights were fine-tuned")
+WHOLE = Form("transformers", "finetune", "the full model: all of its weights were fine-tuned", "All weights")
 GGUF = Form("gguf", "quantized", "the full model for llama.cpp, in GGUF")
 
 

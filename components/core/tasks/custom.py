@@ -71,7 +71,7 @@ class Custom(Rephrasable):
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
         if self.options.rephrase and self.options.rephrase not in self._slots:
             raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
-        self.description = self.options.description + _meanings(self.options.labels)
+        self.description = self.options.description + _told(self.options.labels)
         self.max_new_tokens = self.options.max_new_tokens
         self._scorer = load_scorer(self.options, assets)
         self._keys = safe_names(self._slots)
@@ -240,6 +240,7 @@ def _labels(fields: Fields) -> list[str]:
     return [" ".join(str(row["answer"]).split()) for row in answered(fields)]
 
 
-def _meanings(labels: dict[str, str]) -> str:
-    told = "".join(f"\n- {label}: {meaning}" for label, meaning in labels.items() if meaning)
-    return f"\nWhat the answers mean:{told}" if told else ""
+def _told(labels: dict[str, str]) -> str:
+    heading = "What the answers mean" if any(labels.values()) else "The answers there are"
+    lines = "".join(f"\n- {label}{f': {meaning}' if meaning else ''}" for label, meaning in labels.items())
+    return f"\n{heading}:{lines}" if labels else ""

@@ -37,7 +37,8 @@ def take_on(export_uri: str, wanted: Wanted, say: Callable[[str], object]) -> No
     if wanted.token_env and not token:
         raise InputError(f"--token-env {wanted.token_env}: that variable is empty")
     exported = read_exported(export_uri)
-    exported.check_is_adapter()
+    if wanted.kserve or wanted.model_registry:
+        exported.check_is_adapter()
     name = wanted.name or model_name(exported.state.run.task)
     say(_line(exported))
     if wanted.kserve:

@@ -19,8 +19,8 @@ def table_1(results: Results) -> Iterator[Line]:
     """Training size and method by task, and the gain averaged over tasks."""
     study = results.study
     several = len(study.tasks) > 1
-    yield Title("Table 1. Accuracy by training size and method", "table-1")
-    yield "Test accuracy in percent: mean ± SD over seeds, of a method's last iteration; with it the gain over"
+    yield Title(f"Table 1. {study.measure.capitalize()} by training size and method", "table-1")
+    yield f"Test {study.measure} in percent: mean ± SD over seeds, of a method's last iteration; with it the gain over"
     yield f"{MATCHED} and its interval, in points."
     if several:
         yield "Averaged gain: the mean over tasks of the gain relative to vanilla, in percent, as the paper has it; a task"
@@ -44,7 +44,8 @@ def table_2(results: Results) -> Iterator[Line]:
     if PADA not in study.methods or not variants:
         yield f"This study has no method whose name begins with {VARIANT}, which ablations of {PADA} are called by."
         return
-    yield f"Test accuracy in percent, mean ± SD over seeds; with it the difference from {PADA} and its interval, in points."
+    yield f"Test {study.measure} in percent, mean ± SD over seeds; with it the difference from {PADA} and its interval, in"
+    yield "points."
     there = ", ".join(f"{number} on {paper().tasks[task]}" for task, number in paper().full_method.items())
     yield f"The paper's Table 2 gives its full method {there}, but not its training size, so it is not set beside these."
     yield ""

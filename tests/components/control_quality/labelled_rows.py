@@ -75,7 +75,7 @@ def samples() -> tuple[LabelledSample, ...]:
 def train_rows(name: TaskName) -> list[TrainRow]:
     """All training rows of the text-to-SQL example; of the other tasks those that are parents."""
     if name == "text_to_sql":
-        return shop_rows().train
+        return list(shop_rows().train_rows())
     return [TrainRow.model_validate(raw) for raw in _lines(FOLDER / "parents" / f"{name}.jsonl")]
 
 

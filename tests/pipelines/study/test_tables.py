@@ -269,6 +269,16 @@ def test_a_graded_task_is_compared_by_its_grades(facts):
     results = compare(StudyFacts.model_validate_json(found.model_dump_json()))
     pada = next(c for c in results.comparisons if (c.task, c.method, c.baseline) == ("sql", "pada", MATCHED))
     assert pada.found.difference.mean == pytest.approx(0.15) and pada.found.p_rows == pytest.approx(2 / 10_000)
-    note = "sql: its answers are graded: accuracy is their mean score, compared by permutation tests."
-    assert results.notes.count(note) == 1 and note in markdown(results)
-    assert note not in markdown(compare(facts))
+    note = "sql: its answers are graded: models are compared by their mean score, with permutation tests."
+    both, right = markdown(results), markdown(compare(facts))
+    assert results.notes.count(note) == 1 and note in both
+    assert note not in right
+    for text, measure, test in (
+        (both, "accuracy or mean score", "McNemar's or the permutation test's"),
+        (right, "accuracy", "McNemar's"),
+    ):
+        assert f"Table 1. {measure.capitalize()} by" in text and text.count(f"Test {measure} in percent") == 2
+        assert f"Of each seed alone: {test} p," in text
+    alone = results.study.model_copy(update={"tasks": {"sql": results.study.tasks["sql"]}, "cells": []})
+    assert alone.measure == "mean score" == alone.tasks["sql"].measure
+    assert "- sql: 200 test rows, mean score; " in both and "- sql: 200 test rows, exact match; " in right

@@ -27,11 +27,11 @@ def merge(settings: SlmSettings, adapter: Path, folder: Path) -> ChatFormat:
         raise ModelError(f"adapter {adapter}: cannot be merged ({e})") from e
     model.save_pretrained(folder)
     slm.chat.tokenizer.save_pretrained(folder)
-    _tell_beginning(slm.chat, folder)
+    tell_beginning(slm.chat, folder)
     return slm.chat
 
 
-def _tell_beginning(chat: ChatFormat, folder: Path) -> None:
+def tell_beginning(chat: ChatFormat, folder: Path) -> None:
     """Say whether a chat begins with the token that begins texts: unless told, llama.cpp goes by the kind of tokenizer."""
     file = folder / "tokenizer_config.json"
     bos = chat.tokenizer.bos_token_id

@@ -19,11 +19,13 @@ TAKES = {  # option -> the scorers that may be given it
 
 
 def _without_meaning(value: Any) -> Any:
-    """A list of labels as a mapping to nothing."""
+    """A list of labels as a mapping to nothing; a meaning that was left empty is none."""
     if isinstance(value, list) and all(isinstance(label, str) for label in value):
         if len(set(value)) < len(value):
             raise ValueError("each must occur once")
         return dict.fromkeys(value, "")
+    if isinstance(value, dict):
+        return {label: "" if meaning is None else meaning for label, meaning in value.items()}
     return value
 
 
@@ -34,7 +36,9 @@ class ScorerOptions(BaseModel):
 
     scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python", "f1", "rouge", "json"]
     choices: str = Field(default="", description="field with the options, for multiple_choice; empty: found by its name")
-    labels: Annotated[dict[str, str], BeforeValidator(_without_meaning)] = Field(
+    labels: Annotated[
+        dict[str, str], BeforeValidator(_without_meaning, json_schema_input_type=dict[str, str | None] | list[str])
+    ] = Field(
         default={}, description="all answers there are, where exact sorts rows into a few kinds; or a mapping: answer to meaning"
     )
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")

@@ -260,7 +260,9 @@ def test_labels_are_what_failures_are_counted_by_and_what_a_solver_chooses_from(
 def test_what_labels_mean_is_told_and_asked_for() -> None:
     meanings = {"spam": "sells something", "ham": "from a person", "odd": ""}
     task = load(labels=meanings)
-    assert task.description == "Short questions.\nWhat the answers mean:\n- spam: sells something\n- ham: from a person"
+    assert task.description == "Short questions.\nWhat the answers mean:\n- spam: sells something\n- ham: from a person\n- odd"
+    assert load(labels={**meanings, "odd": None}).description == task.description, "a meaning that YAML has nothing for"
+    assert load(labels=LABELS).description == "Short questions.\nThe answers there are:\n- spam\n- not spam\n- unsure"
     fields = task.read({"question": "Win a car!", "answer": "spam"})
     assert task.features(fields) == {"the answer 'spam' (sells something)"}
     assert task.features({**fields, "answer": "odd"}) == {"the answer 'odd'"}

@@ -22,6 +22,7 @@ KINDS = {
     "long_chat": "OpenAI chat: the last turn of the assistant in 'messages' is the answer",
     "sharegpt": "ShareGPT: the last turn of the assistant in 'conversations' is the answer",
     "alpaca": "Alpaca: prompt from 'instruction' and 'input', answer from 'output'",
+    "worked": "columns: prompt from 'question', answer from 'answer'",
     "completions": "OpenAI chat: the last turn of the assistant in 'prompt' is the answer",
     "several": "columns: prompt from 'question', answer from 'answers'",
     "ten_options": "columns: prompt from 'question', answer from 'answer', options from 'options'",
@@ -43,7 +44,7 @@ def test_each_file_is_read_and_its_answers_are_right(name: str, tmp_path: Path, 
     read = [own.read(row) for row in rows]
     assert len(read) >= 60
     for n, fields in enumerate(read[:60]):
-        asked = sums(n)[0] if kind in ("alpaca", "ten_options", "listed") else complaint(n)
+        asked = sums(n)[0] if kind in ("alpaca", "worked", "ten_options", "listed") else complaint(n)
         assert asked in own.shown(fields)
         assert own.score(fields, own.target(fields), no_code).correct
         assert not own.score(fields, "", no_code).valid
@@ -53,6 +54,9 @@ def test_each_file_is_read_and_its_answers_are_right(name: str, tmp_path: Path, 
             assert own.target(fields) == f"The best answer is {'ABC'[n % 3]}."
         elif kind in ("ten_options", "listed"):
             assert own.reference(fields)[3:] == str(sums(n)[1])
+        elif kind == "worked":
+            assert own.score(fields, f"It is {sums(n)[1]}.00", no_code).correct
+            assert not own.score(fields, f"{sums(n)[1]} or {n}", no_code).correct
         elif kind == "gaps":
             assert own.target(fields) == str(n % 3)
         again = own.fields_of(own.Sample.model_validate(own.sample_of(fields).model_dump()), fields)

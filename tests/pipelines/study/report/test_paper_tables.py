@@ -33,6 +33,15 @@ def papers(cell: Cell):
     return [text for text in cell.beside if text.startswith("paper")]
 
 
+def test_of_graded_answers_the_tables_say_mean_score():
+    study = results(tasks={"notes": 0.0}).study
+    graded = {name: task.model_copy(update={"graded": True}) for name, task in study.tasks.items()}
+    found = compare(study.model_copy(update={"tasks": graded}))
+    for table in (table_1, table_2):
+        assert sentences(table(found)).startswith("Test mean score in percent")
+    assert next(line.text for line in table_1(found)) == "Table 1. Mean score by training size and method"
+
+
 def test_the_papers_numbers_stand_beside_those_of_the_same_setting_only():
     rows = cells(table_1(results()))
     assert "pada_without_patterns" not in rows
