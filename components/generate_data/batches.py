@@ -128,7 +128,7 @@ def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, foc
     showing = [i for i in near if focus in with_pairs(sources.task.features(rows[i]))] if focus else near
     # Seeds take turns: one that is shown in every call gives the same sample in every reply. Variations are made of the nearest
     # few; who composes is shown what the pattern's rows have in all.
-    pool = showing if settings.freedom == "compose" else showing[: 3 * shots]
+    pool = showing[:] if settings.freedom == "compose" else showing[: 3 * shots]
     random.Random(f"{seed}/{strategy.id}/{focus}").shuffle(pool)
     start = number * shots % len(pool) if pool else 0
     turn = pool[start:] + pool[:start]
