@@ -64,7 +64,7 @@ def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts |
     Raises PadaError with what to do.
     """
     parts = parts or Parts()
-    most = settings.loop.iterations, links(settings.generate)
+    most = settings.loop.iterations, links(settings.generate), settings.task.scored_by_llm
     names = task_names(*most)
     last = UNTIL.get(until, until)
     if last and last not in names:
