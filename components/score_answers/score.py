@@ -116,7 +116,7 @@ def _check(
     if unasked := sum(reply.unasked for reply in replies):
         raise InputError(
             f"{len(replies) - unasked} of {len(replies)} answers are scored: {scorer.usage.capped}; without the others no model "
-            "can be compared: raise it and start the run again, which pays for none of the scored ones anew"
+            "can be compared: raise it and start the run again, which pays for no score twice"
         )
     for split, part in answers.items():
         failed = [reply.error for of, reply in zip(splits, replies, strict=True) if of == split and reply.value is None]

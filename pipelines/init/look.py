@@ -34,6 +34,7 @@ from pada_agent.components.core.tasks.trial import Tried, try_reading
 
 SCORERS: tuple[str, ...] = get_args(CustomOptions.model_fields["scorer"].annotation)
 MOST_LABELS = 20  # different answers of a classification; named in the description
+RUBRIC = "It does what is asked, says nothing that is wrong, and leaves out nothing that matters."
 LONG = 8  # words of an answer, from which hardly anybody writes the same text
 FEWEST_GROUPS = 10  # with fewer, four splits would be of very unlike sizes
 # What a person is asked: the question, and what is proposed.
@@ -71,6 +72,8 @@ def look(rows: Sequence[Fields], given: Mapping[str, str], ask: Ask) -> Look:
     answers = _answers(rows, options)
     if "scorer" not in options:
         options["scorer"] = ask(f"How is an answer scored? ({', '.join(SCORERS)})", _scorer(rows, options, answers, notes))
+    if options["scorer"] == "judge":
+        options["rubric"] = ask("What makes an answer good? The LLM that scores answers reads it.", RUBRIC)
     if "description" not in options:
         labels = sorted(set(answers)) if _are_labels(answers) and options["scorer"] == "exact" else []
         options["description"] = ask(

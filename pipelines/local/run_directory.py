@@ -184,12 +184,15 @@ class RunDirectory:
         yield self.path
 
     def keep_settings(self, settings: Settings) -> None:
-        """Write the settings of a new run; for an old one make sure that they are still the same."""
+        """Write the settings of a new run; for an old one make sure that they are still the same, but for its caps.
+
+        A run that a cap ended goes on where the cap is raised: who asks LLMs runs again, by what the ledger has.
+        """
         file = self.path / "settings.json"
         new = settings.model_dump(mode="json")
         if file.exists():
             old = _read_settings(file)
-            changed = sorted(_differences(without_reach(old), without_reach(new)))
+            changed = sorted(_differences(without_reach({**old, "budget": None}), without_reach({**new, "budget": None})))
             if changed:
                 raise InputError(
                     f"{self.path} was started with other settings: {'; '.join(changed)}; "

@@ -21,6 +21,7 @@ from pada_agent.pipelines.loop import task_names
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 ALL = {"update_state", "prepare_data", "train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality"}
+ALL |= {"score_answers"}
 LLM = {"analyze_patterns", "generate_data", "control_quality", "update_state"}
 
 # Which stages a change of a section reaches, and so what is run again. Written by hand: what a section is for.
@@ -30,15 +31,17 @@ READ_BY = {
     "prompts": {"prepare_data"},
     "teacher": LLM,
     "judge": {"control_quality", "update_state"},
+    "scorer": {"score_answers", "update_state"},
+    "score": {"score_answers", "update_state"},
     "train": {"train_lora"},
-    "evaluate": {"evaluate_slm", "update_state"},
+    "evaluate": {"evaluate_slm", "score_answers", "update_state"},
     "embedding": {"analyze_patterns"},
     "analyze": {"analyze_patterns", "update_state"},
     "generate": {"generate_data", "control_quality", "update_state"},
     "generate.method": {"analyze_patterns", "generate_data", "control_quality", "update_state"},
     "control": {"prepare_data", "control_quality", "update_state"},
     "loop": {"prepare_data", "generate_data", "update_state"},
-    "budget": LLM,
+    "budget": LLM | {"score_answers"},
     "step_matched": {"update_state"},
     "seed": ALL - {"prepare_data"},
     "earlier": {"update_state"},
