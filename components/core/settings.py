@@ -5,7 +5,7 @@ Sources of the values: arXiv 2510.18143 (the paper) where a description says "pa
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -46,7 +46,13 @@ class TaskSettings(Section):
     @property
     def scored_by_llm(self) -> bool:
         """Whether an LLM scores the SLM's answers, by a rubric, in a stage of its own."""
-        return self.name == "custom" and self.options.get("scorer") == "judge"
+        return is_scored_by_llm({"name": self.name, "options": self.options})
+
+
+def is_scored_by_llm(task: Any) -> bool:
+    """`TaskSettings.scored_by_llm` of a section as it is written."""
+    options = task.get("options") if isinstance(task, Mapping) and task.get("name") == "custom" else None
+    return isinstance(options, Mapping) and options.get("scorer") == "judge"
 
 
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
@@ -446,10 +452,8 @@ def _open_ended(values: Any) -> Any:
     if (word := values.get("scorer")) in ("teacher", "judge") and isinstance(named := values.get(word), dict | LlmSettings):
         section = named.model_dump() if isinstance(named, LlmSettings) else named
         values = {**values, "scorer": {**section, "same_as": word}}
-    task, control = values.get("task"), values.get("control", {})
-    options = task.get("options") if isinstance(task, dict) and task.get("name") == "custom" else None
-    judged = isinstance(options, dict) and options.get("scorer") == "judge"
-    if judged and isinstance(control, dict) and "solve" not in control:
+    control = values.get("control", {})
+    if is_scored_by_llm(values.get("task")) and isinstance(control, dict) and "solve" not in control:
         return {**values, "control": {**control, "solve": "off"}}
     return values
 

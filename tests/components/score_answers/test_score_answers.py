@@ -24,6 +24,7 @@ from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.settings import EvaluateSettings, Settings
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.evaluate_slm.evaluate import evaluate
+from pada_agent.components.prepare_data.__main__ import run as prepare
 from pada_agent.components.score_answers.__main__ import run
 from pada_agent.components.stages import STAGES
 
@@ -141,8 +142,6 @@ def test_an_answer_stays_behind_its_mark_whatever_it_says(score, settings, llm_s
 
 
 def test_a_rubric_may_be_a_file_which_travels_with_the_data(stage, tmp_path, llm_stub, settings):
-    from pada_agent.components.prepare_data.__main__ import run as prepare
-
     file = tmp_path / "rubric.md"
     file.write_text("Be kind.\n")
     own = of(tmp_path, llm_stub.url, rubric=str(file))
@@ -298,3 +297,10 @@ def test_killed_in_the_middle_it_pays_for_nothing_twice(settings, data, answers,
     assert asked.total() <= ANSWERED - 4 + 1, "at most the one that was on its way when it was killed"
     found = read_records(tmp_path / "out" / "predictions" / "validation.jsonl", Prediction)
     assert [p.score.grade for p in found] == [0.0] + [0.75] * 5
+
+
+def test_a_form_that_asks_for_scores_no_task_gives_is_refused_in_the_first_minute(stage, settings):
+    with pytest.raises(InputError, match="this pipeline has no task in which an LLM scores answers; run `pada compile --score-ans"):
+        stage(prepare, settings, {}, max_iterations=3)
+    stage(prepare, settings, {}, max_iterations=3, score_answers=True)
+    stage(prepare, settings, {})
