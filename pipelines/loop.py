@@ -193,8 +193,8 @@ class _Prepared:
 
 
     def score(self, task: str, answers: Mapping[str, Any], **how: Any) -> Finished:
-        """The task score-answers-<task>."""
-        return self.runner.task(f"score-answers-{task}", "score_answers", {**self.rows, **answers}, **how)
+        """The task grade-<task>."""
+        return self.runner.task(f"grade-{task}", "score_answers", {**self.rows, **answers}, **how)
 
 
 @dataclass

@@ -135,8 +135,8 @@ def test_where_an_llm_scores_answers_too(on_kubeflow, here, settings, target, tm
     judged = Settings.model_validate(settings.model_dump() | {"task": task, "scorer": scorer, "control": {"solve": "off"}})
     package = compile_loop(Shape(2, 1, True), Vertex() if target == "vertex" else Kubernetes())
     there, engine = on_kubeflow(judged, target, package), here(judged)
-    assert set(there) == {*engine, "result"} and {n for n in engine if "score-answers" in n} == {
-        f"score-answers-{of}" for of in ("untuned", "vanilla", "1", "2", "step-matched")
+    assert set(there) == {*engine, "result"} and {n for n in engine if n.startswith("grade-")} == {
+        f"grade-{of}" for of in ("untuned", "vanilla", "1", "2", "step-matched")
     }
     for name in engine:
         assert sources(there[name]) == sources(engine[name]), name
@@ -147,11 +147,11 @@ def test_where_an_llm_scores_answers_too(on_kubeflow, here, settings, target, tm
         for name in engine
         if any(of.startswith("evaluate") for of in sources(engine[name]).values())
     }
-    assert all(name.startswith("score-answers-") for name in read_by), "nobody else reads what is not scored"
-    assert sources(engine["score-answers-vanilla"])["scored"] == "score-answers-untuned"
-    assert sources(engine["score-answers-1"])["state"] == "merge-1"
+    assert all(name.startswith("grade-") for name in read_by), "nobody else reads what is not scored"
+    assert sources(engine["grade-vanilla"])["scored"] == "grade-untuned"
+    assert sources(engine["grade-1"])["state"] == "merge-1"
     assert sources(engine["analyze-1"])["state"] == "start", "what scoring took counts towards the caps"
-    assert [name for name in engine if engine[name]["parameterValues"].get("measure")] == ["score-answers-vanilla"]
+    assert [name for name in engine if engine[name]["parameterValues"].get("measure")] == ["grade-vanilla"]
 
 
 def test_a_package_has_the_names_of_the_engine():

@@ -54,7 +54,7 @@ def test_score_answers_gets_the_keys_it_may_need_in_the_agents_image_and_reaches
         containers = [e["container"] for e in of.spec["deploymentSpec"]["executors"].values()]
         images = {c["image"] for c in containers if stage_of(c) == "score_answers"}
         assert images == {c["image"] for c in containers if stage_of(c) == "generate_data"}
-        assert of.scores_answers and {"score-answers-vanilla", "score-answers-1"} <= set(of.task_names.values())
+        assert of.scores_answers and {"grade-vanilla", "grade-1"} <= set(of.task_names.values())
 
 
 def test_settings_and_package_must_both_say_so(scoring, packages, tmp_path):
