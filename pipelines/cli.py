@@ -405,7 +405,7 @@ def compile_package(
     max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = ATTEMPTS,
     score_answers: Annotated[
-        bool, typer.Option("--score-answers", help="for task.options.scorer: judge: an LLM scores the answers, in tasks of its own")
+        bool, typer.Option("--score-answers", help="for `scorer: judge`: an LLM scores the answers, in tasks of its own")
     ] = False,
     placement: Annotated[Path | None, typer.Option("--placement", help="YAML file; see pipelines/placements")] = None,
     images: Annotated[Path | None, typer.Option("--images", help="file that `make push` wrote: pins the images")] = None,

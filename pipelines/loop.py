@@ -191,7 +191,6 @@ class _Prepared:
             evaluation = self.score(task, answers | (spent or {}), **({"measure": True} if measure else {}))
         return {"adapter": adapter["adapter"], **{name: evaluation[name] for name in read}}
 
-
     def score(self, task: str, answers: Mapping[str, Any], **how: Any) -> Finished:
         """The task grade-<task>."""
         return self.runner.task(f"grade-{task}", "score_answers", {**self.rows, **answers}, **how)

@@ -440,8 +440,8 @@ class ScorerSettings(LlmSettings):
         for role, llm in others.items():
             if not self.same_as and self.among([llm]):
                 raise ValueError(
-                    f"scorer.model: '{self.model}' is the {role} too, and may favour what that wrote or let in; use another model, "
-                    f"or say so by name: `scorer: {role}`"
+                    f"scorer.model: '{self.model}' is the {role} too, and may favour what that wrote or let in; use another "
+                    f"model, or say so by name: `scorer: {role}`"
                 )
 
 
@@ -484,7 +484,8 @@ class Settings(Section):
     teacher: LlmSettings
     judge: LlmSettings
     scorer: ScorerSettings | None = Field(
-        default=None, description="who scores the SLM's answers where task.options.scorer is judge; the word teacher or judge: that one"
+        default=None,
+        description="who scores the SLM's answers where task.options.scorer is judge; the word teacher or judge: that endpoint",
     )
     score: ScoreSettings = ScoreSettings()
     train: TrainSettings = TrainSettings()

@@ -1,8 +1,8 @@
 """Measures the scorer on training rows, once a run: does order decide, does length, does it agree with people?
 
-Order: a row's own answer beside another one, the SLM's to that row if there is one, else that of another row, asked in both orders.
-Length: a row's own answer, and the same said twice. Neither is shown a right answer, which would be the answer itself and leave no
-room above it. People: the same score of a row's own answer beside a person's (task.options.human_score).
+Order: a row's own answer beside another one, the SLM's to that row if there is one, else another row's; asked in both orders.
+Length: a row's own answer, and the same said twice. Neither is shown a right answer, which would be the answer itself and
+leave no room above it. People: the same score of a row's own answer beside a person's (task.options.human_score).
 
 Held-out rows take no part.
 """

@@ -158,7 +158,7 @@ def test_the_report_says_who_scored_and_how_far_that_can_be_relied_on(ran):
 def test_a_cap_stops_the_run_in_a_line_and_a_higher_one_lets_it_go_on(stub, tiny_slm, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "test-key")
     before = len(stub.asks)
-    with pytest.raises(InputError, match="answers are scored: the cap budget.stages.score_answers.calls: 3 is reached"):
+    with pytest.raises(InputError, match=r"answers are scored: the cap budget\.stages\.score_answers\.calls: 3 is reached"):
         local.run(write_config(tmp_path, stub, tiny_slm, budget={"stages": {"score_answers": {"calls": 3}}}), tmp_path / "run")
     assert len(stub.asks) - before == 3
     local.run(write_config(tmp_path, stub, tiny_slm), tmp_path / "run", "grade-untuned")

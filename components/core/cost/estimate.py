@@ -212,7 +212,9 @@ def _write_and_judge(
             tallies.judge.add(calls * judged, sizes.judge(part.branch, each), VERDICT + VERDICT_ROW * each)
 
 
-def _score(tally: _Tally, sizes: PromptSizes, settings: Settings | UpdateState, train: int, validation: int, reported: int) -> None:
+def _score(
+    tally: _Tally, sizes: PromptSizes, settings: Settings | UpdateState, train: int, validation: int, reported: int
+) -> None:
     """Untuned and step-matched models answer the reported rows, the others all. An answer given before costs nothing; none is."""
     whole = (1 + settings.loop.iterations) * (train + validation + reported)
     tally.add(whole + (1 + settings.step_matched) * reported, sizes.score(), SCORED)

@@ -1,4 +1,4 @@
-"""Whether what scores answers can be relied on: what it said of training rows whose answers differ in nothing but order or length.
+"""Whether a scorer of answers can be relied on: what it said of training rows whose answers differ in order or length alone.
 
     {"rows": 20, "orders": [["first", "second"], ["first", "first"]], "lengths": [[0.75, 1.0]], "people": [[4, 0.75]]}
 
@@ -97,18 +97,19 @@ def _sentences(facts: ScorerFacts) -> list[str]:
         share = percent(facts.flips / facts.pairs, 0)
         interval = f"{percent(facts.flips_low, 0)} to {percent(facts.flips_high, 0)}"
         said.append(
-            f"Order: of {plural(facts.pairs, 'pair')} of answers, {facts.flips} ({share}, {interval}) get another verdict when they "
-            f"change places; in {facts.first} the first is preferred both times."
+            f"Order: of {plural(facts.pairs, 'pair')} of answers, {facts.flips} ({share}, {interval}) get another verdict when "
+            f"they change places; in {facts.first} the first is preferred both times."
         )
     if facts.padded:
         interval = f"{points(facts.longer_low)} to {points(facts.longer_high)}"
         said.append(
-            f"Length: {plural(facts.padded, 'right answer')} that say everything twice score {points(facts.longer)} points beside "
-            f"themselves ({interval}); 0 is no bias."
+            f"Length: {plural(facts.padded, 'right answer')} that say everything twice score {points(facts.longer)} points "
+            f"beside themselves ({interval}); 0 is no bias."
         )
     if facts.people:
         agreement = "cannot be told" if facts.agreement is None else f"is {facts.agreement:.2f}"
-        said.append(f"People: on {plural(facts.people, 'row')} that a person scored, the rank correlation (Spearman) {agreement}.")
+        rows = plural(facts.people, "row")
+        said.append(f"People: on {rows} that a person scored, the rank correlation (Spearman) {agreement}.")
     return said or ["The scorer's bias was not measured."]
 
 

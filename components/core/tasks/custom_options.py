@@ -46,7 +46,8 @@ class CustomRow(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_is_empty(self, whole: SerializerFunctionWrapHandler) -> Fields:
-        return {name: value for name, value in whole(self).items() if value or value == 0 or name in ("inputs", "answer", "choices")}
+        kept = ("inputs", "answer", "choices")
+        return {name: value for name, value in whole(self).items() if value or value == 0 or name in kept}
 
 
 def complaint(error: ValidationError) -> str:

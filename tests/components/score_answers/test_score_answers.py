@@ -45,6 +45,9 @@ def of(folder, url, rubric=advice_rows.RUBRIC, **sections):
     return Settings.model_validate({"task": task, "slm": {"model": "unused"}, "score": {"checks": 0}, **own, **sections})
 
 
+def one_by_one(settings):
+    return Settings.model_validate(settings.model_dump() | {"scorer": settings.scorer.model_dump() | {"concurrency": 1}})
+
 
 @pytest.fixture
 def answers(data, settings, tmp_path):
@@ -90,7 +93,8 @@ def test_every_answer_gets_its_score_and_the_reason_of_a_failure(score, settings
     right = sum(p.score.correct for p in found["validation"])
     assert values["validation_accuracy"] == right / advice_rows.SIZES["validation"]
     metrics = read_json(outputs["predictions"] / "metrics.json")
-    assert (metrics["name"], metrics["engine"], metrics["seconds"], metrics["scorer"]) == ("vanilla", "transformers", 4.0, "scorer")
+    facts = {"name": "vanilla", "engine": "transformers", "seconds": 4.0, "scorer": "scorer"}
+    assert metrics.items() >= facts.items()
     assert set(metrics["splits"]) == {"train", "validation"} and metrics["splits"]["train"]["grade"]["mean"] > 0
     usage = read_json(outputs["report_predictions"] / "usage.json")["score_answers"]
     assert usage["calls"] == llm_stub.paid and usage["usd"] == pytest.approx(llm_stub.paid * (100 + 20 * 10) / 1e6)
@@ -196,7 +200,7 @@ def test_one_reply_of_no_use_is_a_failure_with_that_as_its_reason_and_many_are_a
 def test_a_score_outside_one_to_five_is_asked_for_again(score, settings, llm_stub):
     llm_stub.on(SCORING, reply={"reason": "Great.", "score": 9}, times=1)
     llm_stub.on(SCORING, reply={"reason": "Fine.", "score": "4"})
-    found, _, _ = score(Settings.model_validate(settings.model_dump() | {"scorer": settings.scorer.model_dump() | {"concurrency": 1}}))
+    found, _, _ = score(one_by_one(settings))
     assert {p.score.grade for part in found.values() for p in part} == {0.0, 0.75}
 
 
@@ -219,7 +223,7 @@ def test_answers_without_a_score_are_refused_by_whoever_would_count_them(stage, 
 def test_a_task_that_scores_by_itself_has_nothing_for_this_stage(stage, sql_settings, data, answers):
     inputs = {"train_data": data["train_data"], "report_answers": answers / "report_predictions"}
     own = {**STAGES["score_answers"].sections(sql_settings), "scorer": {"model": "s"}}
-    with pytest.raises(InputError, match="task.options.scorer: is not judge, so that evaluate_slm scores; leave score_answers out"):
+    with pytest.raises(InputError, match=r"task\.options\.scorer: is not judge, so that evaluate_slm scores; leave"):
         stage(run, sql_settings, inputs, settings=own)
 
 
@@ -268,7 +272,7 @@ def test_not_measured_means_not_asked(score, settings, llm_stub):
 
 def test_killed_in_the_middle_it_pays_for_nothing_twice(settings, data, answers, llm_stub, tmp_path):
     llm_stub.on(SCORING, reply={"reason": "Fine.", "score": 4}, delay=0.05)
-    slow = Settings.model_validate(settings.model_dump() | {"scorer": settings.scorer.model_dump() | {"concurrency": 1}})
+    slow = one_by_one(settings)
     inputs = {
         "train_data": data["train_data"],
         "answers": answers / "predictions",
@@ -300,7 +304,7 @@ def test_killed_in_the_middle_it_pays_for_nothing_twice(settings, data, answers,
 
 
 def test_a_form_that_asks_for_scores_no_task_gives_is_refused_in_the_first_minute(stage, settings):
-    with pytest.raises(InputError, match="this pipeline has no task in which an LLM scores answers; run `pada compile --score-ans"):
+    with pytest.raises(InputError, match="this pipeline has no task in which an LLM scores answers; run `pada comp"):
         stage(prepare, settings, {}, max_iterations=3)
     stage(prepare, settings, {}, max_iterations=3, score_answers=True)
     stage(prepare, settings, {})

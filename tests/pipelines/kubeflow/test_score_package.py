@@ -1,4 +1,4 @@
-"""A package in which an LLM scores answers: its own tasks and keys, settings that fit it, and the others, which stay as they were."""
+"""A package in which an LLM scores answers: its own tasks and keys, and settings that fit it."""
 
 import advice_rows
 import pytest
@@ -60,17 +60,17 @@ def test_score_answers_gets_the_keys_it_may_need_in_the_agents_image_and_reaches
 def test_settings_and_package_must_both_say_so(scoring, packages, tmp_path):
     settings = judged(tmp_path)
     check_settings(scoring[KUBERNETES], settings)
-    with pytest.raises(InputError, match="is judge, but .* has no task in which an LLM scores answers; `pada compile --target kub"):
+    with pytest.raises(InputError, match=r"is judge, but .* has no task in which an LLM scores answers; `pada compile"):
         check_settings(read_package(packages[KUBERNETES], KUBERNETES), settings)
     plain = read_config(write_config(tmp_path / "plain.yaml"))
     check_settings(read_package(packages[KUBERNETES], KUBERNETES), plain)
-    with pytest.raises(InputError, match="is not judge, but an LLM is to score answers in .*without --score-answers"):
+    with pytest.raises(InputError, match=r"is not judge, but an LLM is to score answers in .*without --score-answers"):
         check_settings(scoring[KUBERNETES], plain)
 
 
 def test_the_scorer_s_endpoint_and_key_are_looked_at_too(scoring, tmp_path):
     for scorer, said in (
-        ({"api_key_env": "MY_KEY"}, r"^scorer.api_key_env: score_answers gets JUDGE_API_KEY, SCORER_API_KEY, TEACHER_API_KEY from"),
+        ({"api_key_env": "MY_KEY"}, r"^scorer.api_key_env: score_answers gets JUDGE_API_KEY, SCORER_API_KEY, TEACHER_API_KEY"),
         ({"base_url": "http://127.0.0.1:8000/v1"}, r"^scorer.base_url: http://127.0.0.1:8000/v1 is this machine"),
         ({"base_url": "embedded"}, r"^scorer.base_url: there is no embedded server on a cluster"),
     ):

@@ -41,13 +41,17 @@ class ScorerOptions(BaseModel):
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
     fractions: bool = Field(default=False, description="numeric: 3/4 and 1 3/4 are numbers; otherwise dates, scores and ratios")
-    threshold: float = Field(default=0.5, gt=0, le=1, description="f1, rouge, judge: a lower score is a failure; json: of free text")
+    threshold: float = Field(
+        default=0.5, gt=0, le=1, description="f1, rouge, judge: a lower score is a failure; json: of free text"
+    )
     rouge: Literal["rouge1", "rouge2", "rougeL"] = Field(default="rougeL", description="which of the ROUGE scores")
     rubric: str = Field(
-        default="", description="judge: what makes an answer good, for the LLM that scores; a text, or a file that ends in .txt or .md"
+        default="",
+        description="judge: what makes an answer good, for the LLM that scores; a text, or a file that ends in .txt or .md",
     )
     human_score: str = Field(
-        default="", description="judge: field with a person's score of the row's own answer, any numbers; the report compares them"
+        default="",
+        description="judge: field with a person's score of the row's own answer, on any scale; the report compares them",
     )
     # Of json: keys with points between them, `address.city`; `items.price` is that of every object in a list.
     fields: list[str] = Field(default_factory=list, description="json: those that count, with all in them; empty: all")

@@ -52,8 +52,11 @@ def test_no_verdict_may_be_read_out_of_a_pending_score():
     [
         ({"rubric": ""}, "task.options: rubric: belongs to scorer judge, and it needs it"),
         ({"rubric": "  "}, "task.options.rubric: is empty; say what makes an answer good"),
-        ({"rubric": "nowhere.md"}, "task.options.rubric: nowhere.md: cannot be read (No such file or directory); give the address"),
-        ({"scorer": "exact", "threshold": 0.5, "rubric": ""}, "threshold: belongs to scorer f1 and rouge and json and judge, not to exact"),
+        ({"rubric": "nowhere.md"}, "task.options.rubric: nowhere.md: cannot be read (No such file or directory)"),
+        (
+            {"scorer": "exact", "threshold": 0.5, "rubric": ""},
+            "threshold: belongs to scorer f1 and rouge and json and judge, not",
+        ),
         ({"scorer": "f1"}, "rubric: belongs to scorer judge, and it needs it"),
         ({"scorer": "f1", "rubric": "", "human_score": "x"}, "human_score: belongs to scorer judge, not to f1"),
         ({"labels": ["a", "b"]}, "labels: belongs to scorer exact, not to judge"),
@@ -95,7 +98,7 @@ def test_what_people_said_of_a_row_is_read_where_it_is_there():
     for nothing in ("", None):
         assert "human_score" not in task.read({**row, "human": nothing})
     for wrong in ("good", "nan", [4]):
-        with pytest.raises(InputError, match="human: .* is no number; correct it, or leave it empty"):
+        with pytest.raises(InputError, match=r"human: .* is no number; correct it, or leave it empty"):
             task.read({**row, "human": wrong})
 
 
