@@ -188,7 +188,7 @@ class _Prepared:
         read = ("report_predictions",) if splits == REPORTED else ("predictions", "report_predictions")
         if self.scored:
             answers = {name.replace("predictions", "answers"): evaluation[name] for name in read}
-            evaluation = self.score(task, answers | (spent or {}), **({"measure": True} if measure else {}))
+            evaluation = self.score(task, {**answers, **(spent or {})}, **({"measure": True} if measure else {}))
         return {"adapter": adapter["adapter"], **{name: evaluation[name] for name in read}}
 
     def score(self, task: str, answers: Mapping[str, Any], **how: Any) -> Finished:
