@@ -56,8 +56,8 @@ def options(**more: Any) -> dict[str, Any]:
 
 
 def parts(ask: Any) -> dict[str, str]:
-    """What stands between the marks, by the word behind the first one."""
-    return {name: text.strip() for _, name, text in _PART.findall(ask.last + "\n")}
+    """What stands between the marks, by the words behind the first one; also of an ask that is asked again."""
+    return {name: text.strip() for _, name, text in _PART.findall(ask.messages[1]["content"] + "\n")}
 
 
 def scored(ask: Any) -> str:

@@ -44,14 +44,15 @@ def test_a_word_names_the_teacher_or_the_judge(tmp_path, word):
     jsonschema.validate(values(tmp_path, scorer=word), config_schema())
 
 
-def test_another_model_is_a_third_endpoint(tmp_path):
-    settings = read_config(config(tmp_path, scorer={"model": "third", "base_url": URL}))
+def test_another_model_is_a_third_endpoint(tmp_path, llm_stub, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "test-key")
+    llm_stub.on("", reply={"word": "ready"})
+    settings = read_config(config(tmp_path, scorer={"model": "third", "base_url": llm_stub.url}))
     assert list(settings.llms) == ["teacher", "judge", "scorer"]
     assert STAGES["score_answers"].asks(settings.model_dump()) == ("scorer",)
     here = read_config(config(tmp_path, scorer={"model": "some/gguf", "base_url": "embedded"}))
     assert ("scorer.model", "some/gguf") in {(a.key, a.value) for a in addresses(here)}
-    (said,) = [str(endpoint(role, llm)) for role, llm in settings.llms.items() if role == "scorer"]
-    assert said.startswith("MISSING  scorer ")
+    assert str(endpoint("scorer", settings.llms["scorer"])).endswith(f"third at {llm_stub.url} answers")
 
 
 @pytest.mark.parametrize(

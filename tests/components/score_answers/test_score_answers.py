@@ -205,8 +205,8 @@ def test_a_score_outside_one_to_five_is_asked_for_again(score, settings, llm_stu
 
 
 def test_answers_without_a_score_are_refused_by_whoever_would_count_them(stage, data, settings, answers):
-    waiting = rf"{advice_rows.SIZES['validation'] - 1} answers are not scored yet: .* give what score_answers wrote"
-    with pytest.raises(InputError, match=rf"model 'vanilla', validation.jsonl: {waiting}"):
+    waiting = rf"{advice_rows.SIZES['train'] - 1} answers are not scored yet: .* give what score_answers wrote"
+    with pytest.raises(InputError, match=rf"model 'vanilla', train.jsonl: {waiting}"):
         read_evaluated("vanilla", "start", 0, [answers / "predictions"], None, EvaluateSettings())
     task = load_task("custom", settings.task.options)
     with pytest.raises(InputError, match="answers are not scored yet"):
@@ -220,11 +220,11 @@ def test_answers_without_a_score_are_refused_by_whoever_would_count_them(stage, 
     assert metrics["splits"] == {} and metrics["pending"] == ANSWERED - 4 - (4 + 5 - 2)
 
 
-def test_a_task_that_scores_by_itself_has_nothing_for_this_stage(stage, sql_settings, data, answers):
+def test_a_task_that_scores_by_itself_has_nothing_for_this_stage(stage, settings, sql_settings, data, answers):
     inputs = {"train_data": data["train_data"], "report_answers": answers / "report_predictions"}
-    own = {**STAGES["score_answers"].sections(sql_settings), "scorer": {"model": "s"}}
+    own = settings.model_copy(update={"task": sql_settings.task})
     with pytest.raises(InputError, match=r"task\.options\.scorer: is not judge, so that evaluate_slm scores; leave"):
-        stage(run, sql_settings, inputs, settings=own)
+        stage(run, own, inputs)
 
 
 def test_the_scorer_is_measured_where_that_is_asked_for_on_training_rows(score, settings, llm_stub, data):
