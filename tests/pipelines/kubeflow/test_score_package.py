@@ -14,6 +14,7 @@ from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import read_placement
 from pada_agent.pipelines.kubeflow.run_order import check_settings
 
+ONE = {"loop": {"iterations": 1}}
 THIRD = {"model": "third", "base_url": "https://llm.example/v1", "api_key_env": "SCORER_API_KEY"}
 
 
@@ -29,7 +30,7 @@ def scoring(tmp_path_factory):
 
 def judged(folder, **scorer):
     """Settings of a cluster's run whose answers an LLM scores."""
-    settings = read_config(write_config(folder / "config.yaml"))
+    settings = read_config(write_config(folder / "config.yaml", ONE))
     task = settings.task.model_dump() | {"name": "custom", "options": advice_rows.options()}
     control = settings.control.model_dump() | {"solve": "off"}
     return Settings.model_validate(settings.model_dump() | {"task": task, "scorer": {**THIRD, **scorer}, "control": control})
@@ -62,7 +63,7 @@ def test_settings_and_package_must_both_say_so(scoring, packages, tmp_path):
     check_settings(scoring[KUBERNETES], settings)
     with pytest.raises(InputError, match=r"is judge, but .* has no task in which an LLM scores answers; `pada compile"):
         check_settings(read_package(packages[KUBERNETES], KUBERNETES), settings)
-    plain = read_config(write_config(tmp_path / "plain.yaml"))
+    plain = read_config(write_config(tmp_path / "plain.yaml", ONE))
     check_settings(read_package(packages[KUBERNETES], KUBERNETES), plain)
     with pytest.raises(InputError, match=r"is not judge, but an LLM is to score answers in .*without --score-answers"):
         check_settings(scoring[KUBERNETES], plain)
