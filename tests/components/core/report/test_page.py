@@ -495,7 +495,8 @@ def test_the_keys_of_report_json_stay(finished_state: State) -> None:
     found = facts(finished_state)
     assert list(found) == [
         "run", "finished", "reason", "shipped", "shipped_uri", "baseline", "grouped", "models", "iterations", "usage",
-        "judge_check", "scorer_check", "axis", "changes", "taken_over", "earlier", "prompts", "glance", "verdict", "empty", "notes",
+        "judge_check", "scorer_check", "axis", "changes", "taken_over", "earlier", "prompts", "glance", "verdict", "empty",
+        "notes",
     ]  # fmt: skip
     assert list(found["models"][0]) == [
         "name", "kind", "iteration", "adapter_uri", "steps", "rows", "synthetic_rows", "dropped_rows", "train_seconds",
