@@ -601,17 +601,11 @@ class ScoreAnswers(Section):
     """Settings of score_answers."""
 
     task: TaskSettings
-    scorer: ScorerSettings
+    scorer: ScorerSettings | None = None
     score: ScoreSettings = ScoreSettings()
     evaluate: EvaluateSettings
     budget: BudgetSettings
     seed: int = 0
-
-    @model_validator(mode="after")
-    def _has_something_to_do(self) -> "ScoreAnswers":
-        if not self.task.scored_by_llm:
-            raise ValueError("task.options.scorer: is not judge, so that evaluate_slm scores; leave score_answers out")
-        return self
 
 
 class PlannedFor(Section):

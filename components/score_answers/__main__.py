@@ -16,6 +16,7 @@ from pada_agent.components.backends.llm.client import OpenAiLlm, open_llm
 from pada_agent.components.backends.progress import notice
 from pada_agent.components.backends.record_files import read_records
 from pada_agent.components.core.cost.budget import Usage, by_stage
+from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.quality.scorer_check import SCORER_CHECK_FILE, ScorerCheck
 from pada_agent.components.core.records import TrainRow
 from pada_agent.components.core.settings import ScoreAnswers
@@ -28,6 +29,10 @@ from pada_agent.components.score_answers.score import STAGE, score_answers
 def run(ex: Executor) -> None:
     """Read, score, write."""
     settings = ex.settings(ScoreAnswers)
+    if not settings.task.scored_by_llm:
+        raise InputError("task.options.scorer: is not judge, so that evaluate_slm scores; leave score_answers out")
+    if settings.scorer is None:
+        raise InputError("scorer: missing; say which model scores answers, with model and base_url")
     data = ex.input("train_data", "train.jsonl")
     task = load_task(settings.task.name, settings.task.options, data / "assets")
     open_answers, held_out = ex.optional_input("answers", "metrics.json"), ex.input("report_answers", "metrics.json")

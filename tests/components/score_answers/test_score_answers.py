@@ -225,6 +225,8 @@ def test_a_task_that_scores_by_itself_has_nothing_for_this_stage(stage, settings
     own = settings.model_copy(update={"task": sql_settings.task})
     with pytest.raises(InputError, match=r"task\.options\.scorer: is not judge, so that evaluate_slm scores; leave"):
         stage(run, own, inputs)
+    with pytest.raises(InputError, match="scorer: missing; say which model scores answers"):
+        stage(run, settings.model_copy(update={"scorer": None}), inputs)
 
 
 def test_the_scorer_is_measured_where_that_is_asked_for_on_training_rows(score, settings, llm_stub, data):
