@@ -70,6 +70,7 @@ class Stage:
     steps: Mapping[str, Ports] = field(default_factory=dict)  # where a parameter `step` decides what comes in
     llm: Role | None = None  # whom it asks: it gets that key, and a ledger keeps what was paid
     solves: bool = False  # it may ask the teacher too: control.verdict, solve and solver say whom it asks
+    scores: bool = False  # it may ask whom the setting `scorer` names, teacher and judge among them
     hub: bool = False  # it may fetch models or rows from a hub: it gets the hub's token
     models: bool = False  # it loads models: the model cache is mounted
     checkpoints: bool = False  # it takes `checkpoint_uri`
@@ -91,11 +92,20 @@ class Stage:
 
     @property
     def keys(self) -> tuple[Role, ...]:
-        """Whose keys it gets, whatever a run's settings are."""
-        return tuple(dict.fromkeys((*((self.llm,) if self.llm else ()), *(("teacher",) if self.solves else ()))))
+        """Whose keys it must be given, whatever a run's settings are."""
+        asked = (self.llm,) if self.llm and self.llm != "scorer" else ()
+        return tuple(dict.fromkeys((*asked, *(("teacher",) if self.solves else ()))))
+
+    @property
+    def optional_keys(self) -> tuple[Role, ...]:
+        """Whose keys it gets too, where there are such: settings say which one it needs."""
+        roles: tuple[Role, ...] = ("scorer", "judge", "teacher") if self.scores else ()
+        return tuple(role for role in roles if role not in self.keys)
 
     def asks(self, settings: Mapping[str, Any]) -> tuple[Role, ...]:
         """Whom it asks under these settings, sections by name."""
+        if self.llm == "scorer":
+            return ("scorer",) if settings["scorer"] else ()
         return ControlSettings.model_validate(settings["control"]).asked if self.solves else self.keys
 
     @property
@@ -155,6 +165,16 @@ STAGES: dict[str, Stage] = {
         values=("validation_accuracy",),
         models=True,  # but no token of a hub: it runs code that a model wrote
         unread=_FOR_AGENTS,
+    ),
+    "score_answers": Stage(
+        settings=sections.ScoreAnswers,
+        image="agents",
+        inputs=Ports(("train_data", "report_answers"), ("answers", "state", "scored")),
+        outputs=("predictions", "report_predictions"),
+        may_lack=("predictions",),
+        values=("validation_accuracy",),
+        llm="scorer",
+        scores=True,
     ),
     "analyze_patterns": Stage(
         settings=sections.AnalyzePatterns,
@@ -228,6 +248,7 @@ STUDY_PROGRAMS: dict[str, Stage] = {
         values=(),
         llm="judge",
         solves=True,  # that is, it gets both keys
+        scores=True,
         hub=True,
         models=True,
         looks=True,

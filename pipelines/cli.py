@@ -404,6 +404,9 @@ def compile_package(
     ] = None,
     max_iterations: Annotated[int, typer.Option("--max-iterations", min=1, help="iterations there is room for")] = 3,
     attempts: Annotated[int, typer.Option("--attempts", min=1, help="generate/control pairs: 1 + regenerations")] = ATTEMPTS,
+    score_answers: Annotated[
+        bool, typer.Option("--score-answers", help="for `scorer: judge`: an LLM scores the answers, in tasks of its own")
+    ] = False,
     placement: Annotated[Path | None, typer.Option("--placement", help="YAML file; see pipelines/placements")] = None,
     images: Annotated[Path | None, typer.Option("--images", help="file that `make push` wrote: pins the images")] = None,
     registry: Annotated[str, typer.Option("--registry", help="where the images are, e.g. registry.example/team")] = "",
@@ -428,7 +431,7 @@ def compile_package(
     elif config:
         raise InputError("--config: with --pipeline study; the loop's package takes the config of any run, at `pada submit`")
     else:
-        write_package(Shape(max_iterations, attempts), place_for(target, said), file)
+        write_package(Shape(max_iterations, attempts, score_answers), place_for(target, said), file)
     typer.echo(str(file))
     if components:
         for written in write_components(components, said):

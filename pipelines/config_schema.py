@@ -16,6 +16,7 @@ SCHEMA_FILE = Path(__file__).with_name("config.schema.json")
 def config_schema() -> dict[str, Any]:
     """Of `Settings`; where the task is `custom` its options are those of `CustomOptions`."""
     schema = Settings.model_json_schema()
+    schema["properties"]["scorer"]["anyOf"].append({"enum": ["teacher", "judge"]})
     options = CustomOptions.model_json_schema(ref_template="#/$defs/{model}")
     schema["$defs"] |= options.pop("$defs", {}) | {"CustomOptions": options}
     schema["$defs"]["TaskSettings"] |= {

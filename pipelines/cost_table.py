@@ -11,7 +11,7 @@ from pada_agent.components.core.cost.estimate import StageEstimate, estimate
 from pada_agent.components.core.cost.slm_work import Rows, work_before, work_of_loop
 from pada_agent.components.core.errors import InputError, PadaError, refused
 from pada_agent.components.core.records import Fields
-from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings
+from pada_agent.components.core.settings import CAPS, EMBEDDED, Caps, Settings, TaskSettings
 from pada_agent.components.core.tasks.task import Task
 from pada_agent.components.core.tasks.trial import try_reading
 from pada_agent.pipelines.gpu_time import GpuTime
@@ -35,8 +35,7 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
     )
     for line in _caps(settings, stages):
         say(line)
-    for role in ("teacher", "judge"):
-        llm = getattr(settings, role)
+    for role, llm in settings.llms.items():
         if llm.base_url == EMBEDDED:
             say(f"The {role} runs on this machine and costs nothing but time.")
         elif not llm.priced:
@@ -65,11 +64,15 @@ def show_training(settings: Settings, say: Callable[[str], object] = print) -> N
 
 @dataclass(frozen=True)
 class RowsRead:
-    """Training rows: their number and the first of them; and the number of validation rows."""
+    """Training rows: their number and the first of them; the number of validation rows; and of selection and test rows.
+
+    The last is 0 where nobody asks for it: only an LLM that scores answers makes it cost anything.
+    """
 
     train: int
     first: list[Fields]
     validation: int
+    reported: int = 0
 
 
 def rows_of(settings: Settings) -> RowsRead:
@@ -79,7 +82,12 @@ def rows_of(settings: Settings) -> RowsRead:
     validation = own.validation_size or count_rows(own.validation)
     if not own.selection and not own.validation_size:
         validation = (validation + 1) // 2  # the other half becomes the selection rows
-    return RowsRead(train, rows, validation)
+    return RowsRead(train, rows, validation, _reported(own) if settings.scorer else 0)
+
+
+def _reported(own: TaskSettings) -> int:
+    selection = own.selection_size or (count_rows(own.selection) if own.selection else count_rows(own.validation) // 2)
+    return selection + (own.test_size or count_rows(own.test))
 
 
 def reported_rows(settings: Settings, validation: int) -> int:
@@ -92,7 +100,8 @@ def reported_rows(settings: Settings, validation: int) -> int:
 def estimated(settings: Settings, known: RowsRead | None = None) -> tuple[list[StageEstimate], int, int]:
     """The estimate by stage, and the training and validation rows it is for; of `known` rows, if they were read before."""
     rows = known or rows_of(settings)
-    stages = estimate(settings, open_task(settings.task, settings.prompts), rows.first, rows.train, rows.validation)
+    task = open_task(settings.task, settings.prompts)
+    stages = estimate(settings, task, rows.first, rows.train, rows.validation, rows.reported)
     return stages, rows.train, rows.validation
 
 

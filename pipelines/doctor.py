@@ -78,7 +78,7 @@ def _checks(settings: Settings | None) -> Iterator[Check]:
     yield from _sandbox(needed=settings is not None and settings.task.name in TASKS_WITH_CODE)
     if settings is None:
         return
-    llms = {role: getattr(settings, role) for role in ("teacher", "judge")}
+    llms = settings.llms
     if EMBEDDED in {llm.base_url for llm in llms.values()}:
         yield _package("llama-cpp-python")
     there = list(addresses(settings))

@@ -5,6 +5,8 @@
                                                    └───────── the next iteration ◄─ [go on?]
                                                               the last one ─ step-matched
 
+Where an LLM scores answers (`scored`), score_answers follows each evaluation.
+
 State flows inwards only: what happens in the body of a `when` is seen by nothing outside it, which is all that Kubeflow can do.
 """
 
@@ -53,11 +55,15 @@ class Position:
 
 @dataclass(frozen=True)
 class Loop:
-    """The recipe of at most `iterations`, each with at most `links` pairs of generation and quality control."""
+    """The recipe of at most `iterations`, each with at most `links` pairs of generation and quality control.
+
+    `scored`: whether an LLM scores the SLM's answers, in a task of its own.
+    """
 
     runner: Runner
     iterations: int
     links: int
+    scored: bool = False
 
     def follow(self) -> None:
         """From rows to the last state."""
@@ -68,7 +74,8 @@ class Loop:
     def _begin(self) -> tuple["_Prepared", "Position", Finished]:
         data = self.runner.task(PREPARE, "prepare_data", {})
         rows = {"train_data": data["train_data"]}
-        run = _Prepared(self.runner, self.links, self.iterations, rows, {**rows, "heldout_data": data["heldout_data"]})
+        evaluated = {**rows, "heldout_data": data["heldout_data"]}
+        run = _Prepared(self.runner, self.links, self.iterations, self.scored, rows, evaluated)
         return run, *run.begin()
 
 
@@ -77,6 +84,7 @@ class _Prepared:
     runner: Runner
     links: int
     iterations: int
+    scored: bool
     rows: Mapping[str, Any]  # what may be trained on and written from
     evaluated: Mapping[str, Any]
 
@@ -87,14 +95,18 @@ class _Prepared:
         untuned = self.runner.task(
             "evaluate-untuned", "evaluate_slm", self.evaluated, after=adapter, splits=REPORTED, name="untuned"
         )
-        scores = self.scores("vanilla", adapter)
+        first = {}
+        if self.scored:
+            untuned = self.score("untuned", {"report_answers": untuned["report_predictions"]})
+            first = {"scored": untuned["report_predictions"]}  # what it cost is in no state yet
+        scores = self.scores("vanilla", adapter, spent=first, measure=True)
         baseline = {"baseline_report_predictions": untuned["report_predictions"]}
         state = self.runner.task("start", "update_state", {**self.rows, **scores, **baseline}, step="start")
         return Position(state["state"], scores["predictions"]), state
 
     def iterate(self, k: int, at: Position) -> None:
         """From failures to data to a new adapter, always trained from the base model; inside it the next iteration."""
-        before = at.state if k > 1 else None  # no patterns yet, and nothing spent
+        before = at.state if k > 1 or self.scored else None  # no patterns yet, and nothing spent
         sources = {**self.rows, "predictions": at.predictions, "state": before}
         analysis = self.runner.task(f"analyze-{k}", "analyze_patterns", sources, iteration=k)
         learnt = {
@@ -132,7 +144,7 @@ class _Prepared:
     def learn(self, k: int, merged: Finished) -> None:
         """Train on all rows so far and evaluate; go on, or train the step-matched model and end."""
         synthetic = merged["synthetic_data"]
-        adapter, scores = self.train(str(k), f"iteration-{k}", synthetic_data=synthetic)
+        adapter, scores = self.train(str(k), merged["state"], f"iteration-{k}", synthetic_data=synthetic)
         known = {**self.rows, "previous_state": merged["state"], **scores}
         scored = self.runner.task(f"score-{k}", "update_state", known, step="score", iteration=k)
         if k < self.iterations:
@@ -142,28 +154,46 @@ class _Prepared:
 
     def match(self, last: Finished, steps: Any) -> None:
         """Vanilla for as many steps as the last adapter had: without it a gain may come from the longer training."""
-        _, scores = self.train(STEP_MATCHED, splits=REPORTED, max_steps=steps)
+        _, scores = self.train(STEP_MATCHED, last["state"], splits=REPORTED, max_steps=steps)
         known = {**self.rows, "previous_state": last["state"], **scores}
         self.runner.task(f"score-{STEP_MATCHED}", "update_state", known, step="step_matched")
 
     def train(
-        self, task: str, model: str = "", splits: str = ALL_SPLITS, synthetic_data: Any = None, **training: Any
+        self, task: str, state: Any, model: str = "", splits: str = ALL_SPLITS, synthetic_data: Any = None, **training: Any
     ) -> tuple[Finished, dict[str, Any]]:
         """The tasks train-<task> and evaluate-<task>; the first, and what update_state reads of both."""
         adapter = self.adapter(task, model, synthetic_data, **training)
-        return adapter, self.scores(task, adapter, model, splits)
+        return adapter, self.scores(task, adapter, model, splits, {"state": state})
 
     def adapter(self, task: str, model: str = "", synthetic_data: Any = None, **training: Any) -> Finished:
         """The task train-<task>, of the model that the report calls `model`."""
         sources = {**self.rows, "synthetic_data": synthetic_data}
         return self.runner.task(f"train-{task}", "train_lora", sources, name=model or task, **training)
 
-    def scores(self, task: str, adapter: Finished, model: str = "", splits: str = ALL_SPLITS) -> dict[str, Any]:
-        """The task evaluate-<task>; what update_state reads of it and of the training."""
+    def scores(
+        self,
+        task: str,
+        adapter: Finished,
+        model: str = "",
+        splits: str = ALL_SPLITS,
+        spent: Mapping[str, Any] | None = None,
+        measure: bool = False,
+    ) -> dict[str, Any]:
+        """The task evaluate-<task>; what update_state reads of it and of the training.
+
+        Where an LLM scores: `spent` says by its artifacts what the run has spent so far, `measure` to measure the LLM too.
+        """
         tuned = {**self.evaluated, "adapter": adapter["adapter"]}
         evaluation = self.runner.task(f"evaluate-{task}", "evaluate_slm", tuned, splits=splits, name=model or task)
         read = ("report_predictions",) if splits == REPORTED else ("predictions", "report_predictions")
+        if self.scored:
+            answers = {name.replace("predictions", "answers"): evaluation[name] for name in read}
+            evaluation = self.score(task, {**answers, **(spent or {})}, **({"measure": True} if measure else {}))
         return {"adapter": adapter["adapter"], **{name: evaluation[name] for name in read}}
+
+    def score(self, task: str, answers: Mapping[str, Any], **how: Any) -> Finished:
+        """The task grade-<task>."""
+        return self.runner.task(f"grade-{task}", "score_answers", {**self.rows, **answers}, **how)
 
 
 @dataclass
@@ -190,8 +220,8 @@ class _Anything:
     def __getitem__(self, name: str) -> None: ...
 
 
-def task_names(iterations: int, links: int) -> list[str]:
+def task_names(iterations: int, links: int, scored: bool = False) -> list[str]:
     """Names of all tasks that a run may have, in order, each once."""
     listing = _Listing()
-    Loop(listing, iterations, links).follow()
+    Loop(listing, iterations, links, scored).follow()
     return list(dict.fromkeys(listing.names))

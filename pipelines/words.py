@@ -13,7 +13,7 @@ from pada_agent.components.backends.store.events import Event
 from pada_agent.components.core.figures import outcome, so_far
 from pada_agent.pipelines.loop import task_names
 
-_ALL = [name.partition("-") for name in task_names(1, 1)]
+_ALL = [name.partition("-") for name in task_names(1, 1, scored=True)]
 _VERBS = "|".join(dict.fromkeys(verb for verb, _, _ in _ALL))
 _MODELS = "|".join(dict.fromkeys(model for _, _, model in _ALL if model and not model[0].isdigit()))
 _NAME = re.compile(rf"(?P<verb>{_VERBS})-(?:(?P<iteration>\d+)(?:-(?P<link>\d+))?|(?P<model>{_MODELS}))")

@@ -71,8 +71,7 @@ def addresses(settings: Settings) -> Iterator[Address]:
             yield Address(key, value, kind, readers)
     for option, file in task_class(settings.task.name).option_files(settings.task.options).items():
         yield Address(f"task.options.{option}", file.address, "file", ("prepare_data",), file.rest)
-    for role in ("teacher", "judge"):
-        llm = getattr(settings, role)
+    for role, llm in settings.llms.items():
         if llm.base_url == EMBEDDED:  # else the server's own name for it
             yield Address(f"{role}.model", llm.model, "model", ())
 

@@ -6,17 +6,22 @@ from typing import Any
 
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.quality.scorer_check import ScorerCheck
 from pada_agent.components.core.records import Analysis, Batch, Pattern, Prediction, Strategy, TrainingError
 from pada_agent.components.core.state import ModelRecord
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A model's record; by split, the group of each row that has one; predictions that may be shown (training, validation)."""
+    """A model's record; by split, the group of each row that has one; predictions that may be shown (training, validation).
+
+    `scorer_check`: what was measured beside them of the LLM that scored them.
+    """
 
     model: ModelRecord
     groups: Mapping[str, Mapping[str, str]]
     open_predictions: Mapping[str, Sequence[Prediction]]
+    scorer_check: ScorerCheck | None = None
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ One line of `train.jsonl`, as prepare_data writes it for text-to-SQL:
 Training and held-out rows are different types on purpose: a generator takes `TrainRow` and cannot be handed a `HeldOutRow`.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pada_agent.components.core.errors import InputError
 
@@ -80,6 +81,13 @@ class Score(Record):
     extra: dict[str, Share] = Field(
         default_factory=dict, description="secondary metrics, 0 to 1: SQuAD's F1 is graded, GSM8K's flexible match 0 or 1"
     )
+    pending: bool = Field(default=False, description="an LLM has still to give the verdict (score_answers); then it is none yet")
+
+    @model_validator(mode="after")
+    def _no_verdict_yet(self) -> Self:
+        if self.pending and (self.correct or self.grade is not None):
+            raise ValueError("a score that is pending is neither right nor graded")
+        return self
 
 
 class Prediction(Record):
@@ -96,6 +104,15 @@ class Prediction(Record):
     with_thoughts: str = Field(
         default="", description="the whole output, where thoughts were cut out of it; agents are not shown it"
     )
+
+
+def check_scored(predictions: Iterable[Prediction], where: str) -> None:
+    """Raises InputError that names `where` if an LLM has still to score some of them: no number may be made of those."""
+    if waiting := sum(p.score.pending for p in predictions):
+        raise InputError(
+            f"{where}: {waiting} answers are not scored yet: task.options.scorer is judge, so that score_answers scores what "
+            "evaluate_slm wrote; give what score_answers wrote"
+        )
 
 
 class TrainingError(Prediction):

@@ -5,13 +5,15 @@ Sources of the values: arXiv 2510.18143 (the paper) where a description says "pa
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from pada_agent.components.core.methods.registry import METHODS
 
-Role = Literal["teacher", "judge"]
+Role = Literal["teacher", "judge", "scorer"]
+Agent = Literal["teacher", "judge"]  # who writes or checks data
 
 
 class Section(BaseModel):
@@ -40,6 +42,17 @@ class TaskSettings(Section):
         default=0, ge=0, description="order of the rows; not the run's seed, so that seeds share their splits"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the task, e.g. the database of text_to_sql")
+
+    @property
+    def scored_by_llm(self) -> bool:
+        """Whether an LLM scores the SLM's answers, by a rubric, in a stage of its own."""
+        return is_scored_by_llm({"name": self.name, "options": self.options})
+
+
+def is_scored_by_llm(task: Any) -> bool:
+    """`TaskSettings.scored_by_llm` of a section as it is written."""
+    options = task.get("options") if isinstance(task, Mapping) and task.get("name") == "custom" else None
+    return isinstance(options, Mapping) and options.get("scorer") == "judge"
 
 
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
@@ -334,11 +347,13 @@ class ControlSettings(Section):
     short_ngram: int = Field(default=8, ge=3, description="the same for texts shorter than `ngram` words")
     allow_judge: str = Field(default="", description="name of a model that may judge although it is also the teacher")
     solve: Literal["off", "once", "vote"] = Field(
-        default="once", description="each sample is answered without its answer, once or by a vote; other answers reject it"
+        default="once",
+        description="each sample is answered without its answer, once or by a vote; other answers reject it. With "
+        "task.options.scorer: judge it is off, since two good answers need not be alike",
     )
     votes: int = Field(default=3, ge=2, le=15, description="answers that a vote asks for; more than half must agree")
     solve_shots: int = Field(default=3, ge=0, le=10, description="training rows most like the question that a solver is shown")
-    solver: Role = Field(default="judge", description="who solves samples without their answers")
+    solver: Agent = Field(default="judge", description="who solves samples without their answers")
     judge_checks: int = Field(
         default=4, ge=0, le=50, description="known-good batches, and as many known-bad ones, to measure the judge"
     )
@@ -366,6 +381,15 @@ class ControlSettings(Section):
         return self.verdict in ("batch", "sample")
 
 
+class ScoreSettings(Section):
+    """How an LLM scores the SLM's answers, where task.options.scorer is judge."""
+
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    checks: int = Field(
+        default=20, ge=0, le=500, description="training rows on which the scorer's own bias is measured, once a run; 0: it is not"
+    )
+
+
 class LoopSettings(Section):
     """When to stop and what to ship."""
 
@@ -383,7 +407,7 @@ class Caps(Section):
 
 
 CAPS = tuple(Caps.model_fields)
-LlmStage = Literal["analyze_patterns", "generate_data", "control_quality"]
+LlmStage = Literal["score_answers", "analyze_patterns", "generate_data", "control_quality"]
 
 
 class BudgetSettings(Caps):
@@ -400,6 +424,58 @@ def _room_to_think(slm: SlmSettings, evaluate: EvaluateSettings) -> None:
         )
 
 
+class ScorerSettings(LlmSettings):
+    """Who scores the SLM's answers. In a config also the word teacher or judge, which stands for that endpoint."""
+
+    same_as: Literal["", "teacher", "judge"] = Field(
+        default="", description="says by name that it is the teacher or the judge; else it must be another model"
+    )
+
+    def among(self, others: Iterable[LlmSettings]) -> bool:
+        """Whether it is the same model at the same endpoint as one of the others."""
+        return (self.model, self.base_url.rstrip("/")) in {(llm.model, llm.base_url.rstrip("/")) for llm in others}
+
+    def check_own(self, others: dict[str, LlmSettings]) -> None:
+        """Raises ValueError if it is one of the others and does not say so: a model favours what it wrote or let in."""
+        for role, llm in others.items():
+            if not self.same_as and self.among([llm]):
+                raise ValueError(
+                    f"scorer.model: '{self.model}' is the {role} too, and may favour what that wrote or let in; use another "
+                    f"model, or say so by name: `scorer: {role}`"
+                )
+
+
+def _open_ended(values: Any) -> Any:
+    """Settings as they are written, with what the scorer's word stands for, and blind solving off where an LLM scores answers."""
+    if not isinstance(values, dict):
+        return values
+    if (word := values.get("scorer")) in ("teacher", "judge") and isinstance(named := values.get(word), dict | LlmSettings):
+        section = named.model_dump() if isinstance(named, LlmSettings) else named
+        values = {**values, "scorer": {**section, "same_as": word}}
+    control = values.get("control", {})
+    if is_scored_by_llm(values.get("task")) and isinstance(control, dict) and "solve" not in control:
+        return {**values, "control": {**control, "solve": "off"}}
+    return values
+
+
+def _check_solving(task: TaskSettings, control: ControlSettings) -> None:
+    if task.scored_by_llm and control.solutions:
+        raise ValueError(
+            f"control.solve: is {control.solve}, but where task.options.scorer is judge two good answers need not be alike; set "
+            "it to off"
+        )
+
+
+def _is_scored(task: TaskSettings, scorer: ScorerSettings | None) -> None:
+    if task.scored_by_llm and scorer is None:
+        raise ValueError(
+            "scorer: missing; task.options.scorer is judge: say which model scores answers, with model and base_url as for the "
+            "judge, or give the word judge or teacher"
+        )
+    if scorer is not None and not task.scored_by_llm:
+        raise ValueError("scorer: belongs to task.options.scorer: judge of the task custom; leave it out")
+
+
 class Settings(Section):
     """A whole run."""
 
@@ -407,6 +483,11 @@ class Settings(Section):
     slm: SlmSettings
     teacher: LlmSettings
     judge: LlmSettings
+    scorer: ScorerSettings | None = Field(
+        default=None,
+        description="who scores the SLM's answers where task.options.scorer is judge; the word teacher or judge: that endpoint",
+    )
+    score: ScoreSettings = ScoreSettings()
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     embedding: EmbeddingSettings = EmbeddingSettings()
@@ -425,6 +506,32 @@ class Settings(Section):
         default="",
         description="an earlier run, named as in analyze.patterns_from: the report says what became of its patterns",
     )
+
+    @property
+    def llms(self) -> dict[Role, LlmSettings]:
+        """All that may be asked, by role; not a scorer that is one of the others."""
+        own: dict[Role, LlmSettings] = {"teacher": self.teacher, "judge": self.judge}
+        return own | ({"scorer": self.scorer} if self.scorer and not self.scorer.among(own.values()) else {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, values: Any) -> Any:
+        return _open_ended(values)
+
+    @field_validator("scorer", mode="before")
+    @classmethod
+    def _a_word_we_know(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("give a model with its base_url, as for the judge, or the word teacher or judge")
+        return value
+
+    @model_validator(mode="after")
+    def _scorer_fits(self) -> "Settings":
+        _is_scored(self.task, self.scorer)
+        if self.scorer:
+            self.scorer.check_own({"teacher": self.teacher, "judge": self.judge})
+        _check_solving(self.task, self.control)
+        return self
 
     @model_validator(mode="after")
     def _student_fits(self) -> "Settings":
@@ -490,6 +597,17 @@ class EvaluateSlm(Section):
         return self
 
 
+class ScoreAnswers(Section):
+    """Settings of score_answers."""
+
+    task: TaskSettings
+    scorer: ScorerSettings | None = None
+    score: ScoreSettings = ScoreSettings()
+    evaluate: EvaluateSettings
+    budget: BudgetSettings
+    seed: int = 0
+
+
 class PlannedFor(Section):
     """What the analysis must know of `generate`. No more: a plan that a person has edited outlives other changes there."""
 
@@ -542,6 +660,11 @@ class ControlQuality(Section):
     budget: BudgetSettings
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _solvable(self) -> "ControlQuality":
+        _check_solving(self.task, self.control)
+        return self
+
 
 class UpdateState(Section):
     """Settings of update_state."""
@@ -550,6 +673,8 @@ class UpdateState(Section):
     slm: SlmSettings
     teacher: LlmSettings
     judge: LlmSettings
+    scorer: ScorerSettings | None = None
+    score: ScoreSettings = ScoreSettings()
     evaluate: EvaluateSettings
     analyze: AnalyzeSettings = AnalyzeSettings()
     generate: GenerateSettings

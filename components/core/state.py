@@ -19,6 +19,7 @@ from pada_agent.components.core.cost.budget import Usage, by_stage
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.patterns.pattern_rules import Trend
 from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.quality.scorer_check import ScorerCheck
 from pada_agent.components.core.records import Analysis, Batch, Pattern, Record, Strategy, SyntheticRow
 from pada_agent.components.core.settings import UpdateState
 from pada_agent.components.core.statistics import SplitMetrics
@@ -37,6 +38,7 @@ class RunFacts(Record):
     thinking: bool = Field(default=False, description="whether the SLM's chat template let it think, in training too")
     teacher: str
     judge: str
+    scorer: str = Field(default="", description="the model that scored answers, where an LLM did")
     seed: int
     iterations: int
     patience: int
@@ -60,6 +62,7 @@ class RunFacts(Record):
             thinking=settings.slm.thinking,
             teacher=settings.teacher.model,
             judge=settings.judge.model,
+            scorer=settings.scorer.model if settings.scorer else "",
             seed=settings.seed,
             iterations=settings.loop.iterations,
             patience=settings.loop.patience,
@@ -96,6 +99,7 @@ class ModelRecord(Record):
     metrics: dict[str, SplitMetrics] = Field(description="by split")
     outcomes: dict[str, dict[str, bool]] = Field(description="by split: row id -> correct")
     grades: dict[str, dict[str, float]] = Field(default_factory=dict, description="by split, of a graded task: row id -> grade")
+    usage: dict[str, Usage] = Field(default_factory=dict, description="by stage: what scoring its answers took, where an LLM did")
 
     def scores(self, split: str) -> Mapping[str, float]:
         """What models are compared by on a split, by row: grades, else right or wrong."""
@@ -189,6 +193,7 @@ class State(Record):
     incumbent: str = Field(default="", description="the model that would be shipped now")
     decision: Decision = Decision()
     row_prints: dict[str, str] = Field(default_factory=dict, description="of each validation row, a hash of what it says")
+    scorer_check: ScorerCheck | None = Field(default=None, description="of the LLM that scored answers, measured once per run")
     earlier: Earlier | None = Field(default=None, description="the patterns of the run that the setting `earlier` names")
     taken_over: dict[str, str] = Field(
         default_factory=dict,
@@ -227,13 +232,13 @@ class State(Record):
 
     @property
     def usage(self) -> Usage:
-        """What all iterations spent on LLMs."""
+        """What the run spent on LLMs."""
         return sum(self.usage_by_stage.values(), Usage())
 
     @property
     def usage_by_stage(self) -> dict[str, Usage]:
-        """What each stage spent on LLMs, over all iterations."""
-        return by_stage(*(i.usage for i in self.iterations))
+        """What each stage spent on LLMs, over all models and iterations."""
+        return by_stage(*(m.usage for m in self.models), *(i.usage for i in self.iterations))
 
     @property
     def synthetic_rows(self) -> list[SyntheticRow]:

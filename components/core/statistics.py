@@ -22,7 +22,7 @@ from statistics import NormalDist
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pada_agent.components.core.records import Prediction
+from pada_agent.components.core.records import Prediction, check_scored
 
 RESAMPLES = 2000
 RANDOM_FLIPS = 9999
@@ -80,7 +80,8 @@ def measure(graded: bool) -> str:
 
 
 def summarise(predictions: Sequence[Prediction], confidence: float = 0.95, collapse_share: float = 0.9) -> SplitMetrics:
-    """Metrics of the predictions of one split."""
+    """Metrics of the predictions of one split. Raises InputError where one is not scored yet."""
+    check_scored(predictions, "metrics")
     n, correct = len(predictions), sum(p.score.correct for p in predictions)
     low, high = wilson_interval(correct, n, confidence)
     answers = Counter(p.score.predicted[:LABEL_LENGTH] for p in predictions if p.score.valid and p.score.predicted)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from types import UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -38,4 +39,6 @@ def _keys(model: Any, location: Sequence[int | str]) -> list[str]:
             continue
         fields = getattr(model, "model_fields", {})
         model = fields[str(part)].annotation if str(part) in fields else None
+        if get_origin(model) is UnionType:  # a section that may be left out
+            model = get_args(model)[0]
     return list(getattr(model, "model_fields", {}))

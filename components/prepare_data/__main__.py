@@ -39,6 +39,7 @@ def run(ex: Executor) -> None:
     ex.fill_in()
     settings = ex.settings(PrepareData)
     _check_iterations(settings.loop.iterations, ex.parameter("max_iterations", 0))
+    _check_scored(settings.task.scored_by_llm, bool(ex.parameter("max_iterations", 0)), ex.parameter("score_answers", False))
     whole_run, data_version = ex.run_settings(PrepareData), str(ex.parameter("data_version", ""))
     if whole_run:
         check_versions(whole_run, data_version)
@@ -98,6 +99,15 @@ def _check_iterations(asked: int, most: int) -> None:
         raise InputError(
             f"settings: loop.iterations is {asked}, but this pipeline is compiled for {most}; "
             f"lower it, or run `pada compile --max-iterations {asked}`"
+        )
+
+
+def _check_scored(asked: bool, compiled: bool, scored: bool) -> None:
+    """The same of tasks in which an LLM scores answers."""
+    if compiled and asked and not scored:
+        raise InputError(
+            "settings: task.options.scorer is judge, but this pipeline has no task in which an LLM scores answers; "
+            "run `pada compile --score-answers`"
         )
 
 

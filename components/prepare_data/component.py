@@ -15,6 +15,7 @@ def prepare_data(
     heldout_data: dsl.Output[dsl.Dataset],
     train_rows: dsl.OutputPath(int),
     max_iterations: int = 0,
+    score_answers: bool = False,
     data_version: str = "",
     task: str = "",
     train: str = "",
@@ -38,6 +39,7 @@ def prepare_data(
     Args:
         settings: section `task`, or all settings of a run, which are then all checked and handed to other stages in train_data.
         max_iterations: how many iterations the pipeline is compiled for; settings that ask for more are refused. 0: no limit.
+        score_answers: whether the pipeline has score_answers, for task.options.scorer: judge; without, such settings are refused.
         data_version: what lies at the settings' addresses, for a pipeline's cache; what `pada submit` wrote is checked.
         work_uri: gs://, s3:// or minio:// folder of the run: it tells there how far it is, an object an event; empty: nowhere.
         task: in place of settings' task.name.

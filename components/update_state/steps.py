@@ -46,10 +46,11 @@ def begin(
     if untuned:
         state = update.start(state, untuned.model, untuned.groups)
     state = update.start(state, model.model, model.groups)
-    validation = state.start.metrics.get("validation")
-    stages = estimate(settings, task, [row.fields for row in train], len(train), validation.n if validation else 0)
+    counts = {split: metrics.n for split, metrics in state.start.metrics.items()}
+    reported = counts.get("selection", 0) + counts.get("test", 0)
+    stages = estimate(settings, task, [row.fields for row in train], len(train), counts.get("validation", 0), reported)
     expected = {s.stage: s.expected for s in stages}
-    state = state.model_copy(update={"expected": expected, "prompts": task.prompts.own})
+    state = state.model_copy(update={"expected": expected, "prompts": task.prompts.own, "scorer_check": model.scorer_check})
     shown = draw_rows(model.open_predictions, task, settings.seed)
     return state, _with_answers(shown, *([untuned] if untuned else []), model)
 

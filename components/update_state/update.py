@@ -91,6 +91,7 @@ def _with_model(state: State, model: ModelRecord, groups: Groups) -> State:
                     "evaluate both on the same held-out data"
                 )
     grouped = {**state.groups, **{split: dict(rows) for split, rows in groups.items() if rows}}
+    model = model.model_copy(update={"usage": {stage: _of_the_run(usage) for stage, usage in model.usage.items()}})
     return state.model_copy(update={"models": [*state.models, model], "groups": grouped})
 
 
@@ -157,7 +158,7 @@ def _stop(state: State, model: ModelRecord, loop: LoopSettings, budget: BudgetSe
 
 
 def _reached(spent: Mapping[str, Usage], budget: BudgetSettings) -> str:
-    """Any stage's cap ends the loop: an iteration needs all three."""
+    """Any stage's cap ends the loop: an iteration needs them all."""
     capped = next((usage.capped for usage in spent.values() if usage.capped), "")
     return capped or next((limit.reached for limit in limits(budget, spent, spent) if limit.reached), "")
 

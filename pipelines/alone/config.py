@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.settings import Settings, is_scored_by_llm
 from pada_agent.components.core.validation import validation_message
 from pada_agent.pipelines.config import located, read_config, resolved
 from pada_agent.pipelines.yaml_file import read_yaml, validated
@@ -38,6 +38,8 @@ def read_partial(config: Config, seed: int | None = None) -> Settings:
     values = dict(config) if isinstance(config, Mapping) else read_yaml(Path(config), "--config", "task, teacher")
     empty: dict[str, Any] = {"slm": {"model": ""}, "judge": {"model": ""}}
     filled = {**empty, **values, **({} if seed is None else {"seed": seed})}
+    if is_scored_by_llm(filled.get("task")):
+        filled.setdefault("scorer", "teacher")  # who is asked for no score here
     if isinstance(filled.get("task"), Mapping):
         filled["task"] = {**dict.fromkeys(SPLITS, ""), **filled["task"]}
     if isinstance(config, Mapping):

@@ -14,6 +14,7 @@ SLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 TEACHER = "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF"
 LENGTHS = (256, 512, 1024, 2048, 4096)  # tokens of a training row
 SMALL_REPLY = 1024  # tokens of an embedded teacher's reply, of which it writes some ten a second
+SCORER = ["scorer: judge  # who scores the answers; better a third model, written as the judge is, which has no stake in them"]
 USES = {
     "train": "what is trained on, and shown to the teacher",
     "validation": "where failures are looked for",
@@ -70,7 +71,8 @@ def config_text(found: str, splits: Mapping[str, Split], options: Fields, models
         f"  model: {scalar(models.slm)}",
         f"  max_length: {length}  # tokens; the longest row looked at has about {sizes.longest}",
     ]
-    lines += ["", *_llms(models), *_generate(models, sizes)]
+    judged = options["scorer"] == "judge"
+    lines += ["", *_llms(models, judged), *(SCORER if judged else []), *_generate(models, sizes)]
     return "\n".join(lines) + "\n"
 
 
@@ -108,6 +110,7 @@ def _comment(option: str) -> str:
         "labels": "all answers there are; what one means, in a few words behind it (label: meaning), helps the teacher",
         "shape": "of the rows: auto, columns, chat, sharegpt, alpaca",
         "scorer": "components/core/tasks/README.md says what each takes as right",
+        "rubric": "by which the scorer scores answers from 1 to 5; a text, or a file that ends in .txt or .md",
         "description": "the teacher reads it: say what is asked, and what a good answer is",
         "group": "rows that share it stay in one split",
         "max_new_tokens": "of the SLM's answer",
@@ -115,8 +118,9 @@ def _comment(option: str) -> str:
     return f"  # {says[option]}" if option in says else ""
 
 
-def _llms(models: Models) -> list[str]:
+def _llms(models: Models, judged: bool) -> list[str]:
     if not models.teacher_url:
+        solves = "" if judged else ", and solves each new row without its answer; not with an endpoint"
         return [
             "# A small model on this machine: no account, no key, and modest data. Any endpoint that speaks the OpenAI API does",
             "# better: its address is base_url, the name of the variable with its key api_key_env, and the judge another model.",
@@ -129,7 +133,7 @@ def _llms(models: Models) -> list[str]:
             "  give_up_seconds: 600",
             "judge: *llm",
             "control:",
-            "  verdict: checks  # such a model is no judge, and solves each new row without its answer; not with an endpoint",
+            f"  verdict: checks  # such a model is no judge{solves}",
         ]
     key = LlmSettings.model_fields["api_key_env"].default
     return [

@@ -35,6 +35,7 @@ from pada_agent.components.core.tasks.trial import Tried, try_reading
 from pada_agent.pipelines.init.labels import are_labels
 
 SCORERS: tuple[str, ...] = get_args(CustomOptions.model_fields["scorer"].annotation)
+RUBRIC = "It does what is asked, says nothing that is wrong, and leaves out nothing that matters."
 LONG = 8  # words of an answer, from which hardly anybody writes the same text
 SURE = 0.9  # of the answers, where the form of the others must be a slip
 FEWEST_GROUPS = 10  # with fewer, four splits would be of very unlike sizes
@@ -82,6 +83,8 @@ def look(rows: Sequence[Fields], given: Mapping[str, str], ask: Ask) -> Look:
     if "scorer" not in options:
         proposed = _scorer(rows, options, answers, labelled, notes)
         options["scorer"] = ask(f"How is an answer scored? ({', '.join(SCORERS)})", proposed)
+    if options["scorer"] == "judge":
+        options["rubric"] = ask("What makes an answer good? The LLM that scores answers reads it.", RUBRIC)
     labelled = labelled and options["scorer"] == "exact"
     if "description" not in options:
         options["description"] = ask(

@@ -18,10 +18,10 @@ from pada_agent.components.core.settings import Settings
 from pada_agent.components.images import NOWHERE, image
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.arrange import arrange, arrange_loops
-from pada_agent.pipelines.kubeflow.package import KUBERNETES, TARGETS, VERTEX, Package, documents_of, package_file
+from pada_agent.pipelines.kubeflow.package import KEYS, KUBERNETES, TARGETS, VERTEX, Package, documents_of, package_file
 from pada_agent.pipelines.kubeflow.package_check import check_package, containers
 from pada_agent.pipelines.kubeflow.pipeline import Shape, build
-from pada_agent.pipelines.kubeflow.placement import KEYS, Kubernetes, Vertex
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 from pada_agent.pipelines.kubeflow.placement_file import Placement
 from pada_agent.pipelines.kubeflow.run_order import check_settings
 from pada_agent.pipelines.kubeflow.study import build_study
@@ -104,7 +104,9 @@ def with_keys(place: Target, settings: Settings) -> Settings:
     """The settings of a run with the names that a package for Kubernetes gives to the keys in its secrets."""
     if isinstance(place, Vertex):
         return settings
-    named = {role: getattr(settings, role).model_copy(update={"api_key_env": variable}) for role, variable in KEYS.items()}
+    named = {role: getattr(settings, role).model_copy(update={"api_key_env": KEYS[role]}) for role in ("teacher", "judge")}
+    if scorer := settings.scorer:
+        named["scorer"] = scorer.model_copy(update={"api_key_env": KEYS[scorer.same_as or "scorer"]})
     return settings.model_copy(update=named)
 
 

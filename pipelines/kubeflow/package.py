@@ -25,6 +25,7 @@ from pada_agent.pipelines.kubeflow.launch import processes_of
 KUBERNETES, VERTEX = "kubernetes", "vertex"
 STUDY = "pada-agent-study"  # how the pipeline of a study is called
 TARGETS = (KUBERNETES, VERTEX)
+KEYS = {"teacher": "TEACHER_API_KEY", "judge": "JUDGE_API_KEY", "scorer": "SCORER_API_KEY"}  # by role, in the secret of LLMs
 OPTIONS = ("work_uri", "export_uri")  # parameters that have an option of their own
 ACCOUNT = "pada-agent/service-account"  # annotation of each task: a package has no field for the account of its runs
 _FOLDER = Path(__file__).parents[1] / "packages"
@@ -140,13 +141,13 @@ class Package:
                 )
 
     def secret_variables(self, stage: str) -> set[str]:
-        """Names of the environment variables that the tasks of a stage get from secrets, of those that must be there."""
+        """Names of the variables that the tasks of a stage get from secrets: those that must be there, and any LLM's key."""
         return {
             str(key["envVar"])
             for placed in self._on_kubernetes(stage)
             for secret in placed.get("secretAsEnv", [])
-            if not secret.get("optional")
             for key in secret.get("keyToEnv", [])
+            if not secret.get("optional") or key["envVar"] in KEYS.values()
         }
 
     def mounts(self, stage: str) -> set[str]:
@@ -183,6 +184,11 @@ class Package:
     def tells(self) -> bool:
         """Whether its tasks tell how far they are, below `work_uri`."""
         return any("work_uri" in task.get("inputs", {}).get("parameters", {}) for _, _, task in tasks_of(self.spec))
+
+    @property
+    def scores_answers(self) -> bool:
+        """Whether an LLM scores the SLM's answers in it; a study's does whatever its cells need."""
+        return self.is_study or any(stage_of(container) == "score_answers" for container in self._containers.values())
 
     @property
     def attempts(self) -> int:

@@ -23,7 +23,8 @@ from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.kubeflow.form import form, with_form
-from pada_agent.pipelines.kubeflow.placement import KEYS, Kubernetes, Parameters, Vertex
+from pada_agent.pipelines.kubeflow.package import KEYS
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Parameters, Vertex
 from pada_agent.pipelines.loop import Loop
 
 NAME = "pada-agent-improvement-loop"
@@ -36,6 +37,7 @@ class Shape:
 
     max_iterations: int = 3
     attempts: int = links(GenerateSettings())  # generate/control pairs of an iteration: one, and regenerations
+    scored: bool = False  # whether there are tasks in which an LLM scores the SLM's answers
 
 
 class _Task:
@@ -97,6 +99,7 @@ class Layout:
         own: dict[str, Any] = {"work_uri": self.work_uri}  # a call is known by what was asked: all tasks share a stage's ledger
         if stage == "prepare_data":
             own |= {**self.configured, "max_iterations": self.shape.max_iterations, "data_version": self.data_version}
+            own |= {"score_answers": True} if self.shape.scored else {}
         if STAGES[stage].exports:
             own["export_uri"] = self.export_uri
         return own
@@ -106,7 +109,7 @@ def lay_out(layout: Layout) -> None:
     """Lay out all tasks of the loop, and the one that runs after it however it ends."""
     result = layout.task("result", "publish_result", {})
     with dsl.ExitHandler(result.task, name="loop"):
-        Loop(layout, layout.shape.max_iterations, layout.shape.attempts).follow()
+        Loop(layout, layout.shape.max_iterations, layout.shape.attempts, layout.shape.scored).follow()
 
 
 class Built(NamedTuple):
@@ -124,7 +127,8 @@ def build(shape: Shape, place: Kubernetes | Vertex) -> Built:
         on_task = place.on(Parameters(*(given[name] for name in Parameters._fields))) if isinstance(place, Vertex) else place
         configured = {name: given[name] for name in ("settings", *FIELDS)}
         if isinstance(place, Kubernetes):
-            configured |= {f"{role}_key": variable for role, variable in KEYS.items()}  # of its secrets, the same in each package
+            # Of its secrets, the same in each package. A scorer says its own: a run may have none.
+            configured |= {f"{role}_key": KEYS[role] for role in ("teacher", "judge")}
         layout = Layout(shape, on_task, configured, given["data_version"], given["work_uri"], given["export_uri"])
         lay_out(layout)
         layers.update(layout.layers)

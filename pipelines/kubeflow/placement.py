@@ -14,11 +14,10 @@ from kfp import dsl, kubernetes
 from pada_agent.components.stages import CONTAINERS
 from pada_agent.pipelines.kubeflow.kubernetes_names import SHARED_MEMORY
 from pada_agent.pipelines.kubeflow.launch import launched
-from pada_agent.pipelines.kubeflow.package import ACCOUNT
+from pada_agent.pipelines.kubeflow.package import ACCOUNT, KEYS
 from pada_agent.pipelines.kubeflow.placement_file import Placement, read_placement
 from pada_agent.pipelines.kubeflow.task_placement import Affinity, Task
 
-KEYS = {"teacher": "TEACHER_API_KEY", "judge": "JUDGE_API_KEY"}
 STORAGE_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 USER = 10001  # the images' own
 MODELS = "/models"
@@ -68,6 +67,8 @@ class Kubernetes:
         known, secrets = CONTAINERS[stage], self.placement.secrets
         if known.keys:
             _secret(task, secrets.llm, tuple(KEYS[role] for role in known.keys))
+        if known.optional_keys:
+            _secret(task, secrets.llm, tuple(KEYS[role] for role in known.optional_keys), optional=True)
         _secret(task, secrets.storage, STORAGE_KEYS, optional=True)
         if known.hub:
             _secret(task, secrets.hub, ("HF_TOKEN",), optional=True)

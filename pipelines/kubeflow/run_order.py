@@ -114,9 +114,10 @@ def check_settings(package: Package, settings: Settings) -> None:
     if settings.earlier and "://" not in settings.earlier:
         raise InputError(f"earlier: {settings.earlier} is on no volume; give a {' or '.join(SCHEMES[target])} URI")
     check_uri("earlier", settings.earlier, target)
-    for role in ("teacher", "judge"):
-        _check_endpoint(role, getattr(settings, role), target)
+    for role, llm in settings.llms.items():
+        _check_endpoint(role, llm, target)
         _check_key(role, settings, package)
+    _check_scored(package, settings)
     if settings.slm.endpoint:
         raise InputError(
             "slm.endpoint: evaluate_slm runs code that a model wrote, so that its pod reaches no server of LLMs; leave it out "
@@ -127,6 +128,20 @@ def check_settings(package: Package, settings: Settings) -> None:
         raise InputError(
             f"loop.iterations: is {settings.loop.iterations}, but {package.path} has room for {package.max_iterations}; "
             f"lower it, or `pada compile --target {target} --max-iterations {settings.loop.iterations}` and give that --package"
+        )
+
+
+def _check_scored(package: Package, settings: Settings) -> None:
+    asked = settings.task.scored_by_llm
+    if asked and not package.scores_answers:
+        raise InputError(
+            f"task.options.scorer: is judge, but {package.path} has no task in which an LLM scores answers; "
+            f"`pada compile --target {package.target} --score-answers` and give that --package"
+        )
+    if package.scores_answers and not asked and not package.is_study:
+        raise InputError(
+            f"task.options.scorer: is not judge, but an LLM is to score answers in {package.path}; `pada compile --target "
+            f"{package.target}` without --score-answers, and give that --package"
         )
 
 

@@ -11,10 +11,10 @@ Server = Callable[[str, int], AbstractContextManager[str]]
 
 
 class EmbeddedServers:
-    """The embedded servers of one run: one for each model, even when teacher and judge share it."""
+    """The embedded servers of one run: one for each model, even when several roles share it."""
 
     def __init__(self, settings: Settings, server: Server | None = None) -> None:
-        llms = (settings.teacher, settings.judge)
+        llms = settings.llms.values()
         self._context = {
             llm.model: max(other.embedded_context for other in llms if other.model == llm.model and other.base_url == EMBEDDED)
             for llm in llms

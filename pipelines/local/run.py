@@ -64,9 +64,11 @@ def run(settings: Settings, run_dir: Path | str, until: str = "", parts: Parts |
     Raises PadaError with what to do.
     """
     parts = parts or Parts()
-    most = settings.loop.iterations, links(settings.generate)
+    most = settings.loop.iterations, links(settings.generate), settings.task.scored_by_llm
     names = task_names(*most)
     last = UNTIL.get(until, until)
+    if until == "evaluate" and settings.task.scored_by_llm:
+        last = "grade-vanilla"
     if last and last not in names:
         raise InputError(f"--until {until}: there is no such step; there are {', '.join(UNTIL)}, or a task such as {names[-4]}")
     directory = open_run(run_dir)

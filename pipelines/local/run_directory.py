@@ -21,13 +21,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pada_agent.components.backends.files import write_atomic
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.figures import Numbers
-from pada_agent.components.core.settings import Settings
+from pada_agent.components.core.settings import Role, Settings
 from pada_agent.components.core.state import LATEST_STATE
 from pada_agent.components.stages import STAGES
 from pada_agent.pipelines.local.held_folder import held
@@ -76,7 +76,7 @@ def file_digest(path: Path) -> str:
 
 
 def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without what only says how the teacher, the judge and a server with the SLM are reached.
+    """Settings without what only says how LLMs and a server with the SLM are reached.
 
     What is left empty is not there, so that a run begun before there was such a setting goes on.
     """
@@ -84,9 +84,11 @@ def without_reach(settings: Mapping[str, Any]) -> dict[str, Any]:
     for section, later in _LATER.items():
         if isinstance(kept.get(section), dict):
             kept[section] = {key: value for key, value in kept[section].items() if key not in later or value != later[key]}
-    for role in ("teacher", "judge"):
+    for role in get_args(Role):
         if isinstance(kept.get(role), dict):
             kept[role] = _of_llm(kept[role])
+    if not kept.get("scorer"):  # then nobody reads how it would score
+        kept = {key: value for key, value in kept.items() if key not in ("scorer", "score")}
     if isinstance(slm := kept.get("slm"), dict) and isinstance(slm.get("endpoint"), dict):
         kept["slm"] = {**slm, "endpoint": _of_llm(slm["endpoint"])}
     return kept
@@ -182,12 +184,15 @@ class RunDirectory:
         yield self.path
 
     def keep_settings(self, settings: Settings) -> None:
-        """Write the settings of a new run; for an old one make sure that they are still the same."""
+        """Write the settings of a new run; for an old one make sure that they are still the same, but for its caps.
+
+        A run that a cap ended goes on where the cap is raised: who asks LLMs runs again, by what the ledger has.
+        """
         file = self.path / "settings.json"
         new = settings.model_dump(mode="json")
         if file.exists():
             old = _read_settings(file)
-            changed = sorted(_differences(without_reach(old), without_reach(new)))
+            changed = sorted(_differences(without_reach({**old, "budget": None}), without_reach({**new, "budget": None})))
             if changed:
                 raise InputError(
                     f"{self.path} was started with other settings: {'; '.join(changed)}; "

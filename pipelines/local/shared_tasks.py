@@ -28,8 +28,8 @@ from pada_agent.components.backends.temporary import OwnFolder
 from pada_agent.pipelines.local.remote_run import MANIFEST, UNFINISHED, Manifest, manifest_of, parsed_manifest
 from pada_agent.pipelines.local.run_directory import TaskFolder
 
-# What LLMs answered is a run's own, and so is its state, which says where its adapters lie.
-SHARED_STAGES = frozenset({"prepare_data", "train_lora", "evaluate_slm"})
+# What LLMs wrote is a run's own, and so is its state, which says where its adapters lie. But equal answers are to have one score.
+SHARED_STAGES = frozenset({"prepare_data", "train_lora", "evaluate_slm", "score_answers"})
 
 
 class SharedTasks:

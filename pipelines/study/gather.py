@@ -35,7 +35,8 @@ def gather(task: str, regime: int, method: str, settings: Settings, outcome: Out
     """The cell, and what it says of its task. Vanilla's has the models before the loop, a method's those from the loop on."""
     prepared = outcome.tasks["prepare"]
     names = [name.removeprefix("evaluate-") for name in outcome.tasks if name.startswith("evaluate-")]
-    answers = {name: _answers(outcome.tasks[f"evaluate-{name}"]) for name in names}
+    # Where an LLM scores answers its task has them too, with their scores.
+    answers = {name: _answers(outcome.tasks.get(f"grade-{name}", outcome.tasks[f"evaluate-{name}"])) for name in names}
     before = (UNTUNED, VANILLA)
     own = [name for name in names if (name in before) == (method == VANILLA)]
     cell = CellFacts(

@@ -135,6 +135,11 @@ def resolved(study: StudyFile, file: Path, seeds: Sequence[int] = (), jobs: int 
         tasks[name] = {"vanilla": _varied(layers.settings("", {}), study.iterations)}
         for method, own in changes.items():
             tasks[name][method] = _varied(layers.settings(method, own), study.iterations)
+            if tasks[name][method].scorer != tasks[name]["vanilla"].scorer:
+                raise InputError(
+                    f"{place(file, ('methods', method))}: methods.{method}: changes who scores the answers of {name}, and all "
+                    "methods are to be scored by one: give `scorer` a model and base_url of its own in place of a word"
+                )
     regimes = {
         name: entry.regimes or study.regimes or [tasks[name]["vanilla"].task.train_size] for name, entry in study.tasks.items()
     }

@@ -158,7 +158,7 @@ def test_the_metadata_has_the_layout_of_kubeflows_component_repository(stage):
     assert [d["name"] for d in dependencies["kubeflow"]] == ["Pipelines"]
     for dependency in [*dependencies["kubeflow"], *dependencies.get("external_services", [])]:
         assert re.fullmatch(r"(>=|<=|==)?\d+\.\d+\.\d+", dependency["version"])
-    asks_an_llm = {"teacher", "judge"} & set(STAGES[stage].settings.model_fields) and stage != "update_state"
+    asks_an_llm = {"teacher", "judge", "scorer"} & set(STAGES[stage].settings.model_fields) and stage != "update_state"
     assert ("external_services" in dependencies) == bool(asks_an_llm)
 
 

@@ -171,7 +171,7 @@ def test_a_stage_ends_in_order(stage, pod):
     assert not [path for path in running.out.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("stage", LLM_STAGES)
+@pytest.mark.parametrize("stage", [stage for stage in LLM_STAGES if stage in TASKS])  # the run's own task scores its answers
 def test_what_was_paid_is_kept_and_never_paid_again(stage, pod, stub, unbroken, tmp_path):
     stub.rules[0] = Rule(lambda ask: time.sleep(0.1))  # matches nothing, and takes its time
     try:

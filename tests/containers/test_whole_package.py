@@ -84,7 +84,7 @@ class Cluster(Pods):
             stages = {name.split("/")[0] for name in names(f"{self.store.uri}/work/ledger")}
             copy = fetch_shipped(f"{self.store.uri}/shipped", into / "shipped")
             chosen = shipped(f"{self.store.uri}/shipped")["name"]
-        assert stages == set(LLM_STAGES)
+        assert stages == {*LLM_STAGES} - {"score_answers"}, "the task scores its answers itself"
         assert chosen == scored(run).incumbent
         trained = run.local(run.tasks[f"train-{chosen.removeprefix('iteration-')}"].artifacts["adapter"])
         weights = "adapter_model.safetensors"

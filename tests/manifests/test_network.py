@@ -16,6 +16,7 @@ STAGES = {
     "prepare-data": "storage",
     "train-lora": "storage",
     "evaluate-slm": "storage",
+    "score-answers": "llm",
     "analyze-patterns": "llm",
     "generate-data": "llm",
     "control-quality": "llm",

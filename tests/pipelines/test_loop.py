@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import advice_rows
 import pytest
 import yaml
 from package_runner import PackageRun
@@ -13,14 +14,17 @@ from pada_agent.components.core.form import SETTING_OF, parameters_of
 from pada_agent.components.core.quality.chain import links
 from pada_agent.components.core.settings import Caps, GenerateSettings, LoopSettings, Section, Settings
 from pada_agent.components.stages import STAGES
+from pada_agent.pipelines.kubeflow.compile import compile_loop
 from pada_agent.pipelines.kubeflow.package import TARGETS, documents_of, package_file, tasks_of
 from pada_agent.pipelines.kubeflow.pipeline import Shape
+from pada_agent.pipelines.kubeflow.placement import Kubernetes, Vertex
 from pada_agent.pipelines.local import run as local
 from pada_agent.pipelines.local.run import Parts
 from pada_agent.pipelines.loop import task_names
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 ALL = {"update_state", "prepare_data", "train_lora", "evaluate_slm", "analyze_patterns", "generate_data", "control_quality"}
+ALL |= {"score_answers"}
 LLM = {"analyze_patterns", "generate_data", "control_quality", "update_state"}
 
 # Which stages a change of a section reaches, and so what is run again. Written by hand: what a section is for.
@@ -30,15 +34,17 @@ READ_BY = {
     "prompts": {"prepare_data"},
     "teacher": LLM,
     "judge": {"control_quality", "update_state"},
+    "scorer": {"score_answers", "update_state"},
+    "score": {"score_answers", "update_state"},
     "train": {"train_lora"},
-    "evaluate": {"evaluate_slm", "update_state"},
+    "evaluate": {"evaluate_slm", "score_answers", "update_state"},
     "embedding": {"analyze_patterns"},
     "analyze": {"analyze_patterns", "update_state"},
     "generate": {"generate_data", "control_quality", "update_state"},
     "generate.method": {"analyze_patterns", "generate_data", "control_quality", "update_state"},
     "control": {"prepare_data", "control_quality", "update_state"},
     "loop": {"prepare_data", "generate_data", "update_state"},
-    "budget": LLM,
+    "budget": LLM | {"score_answers"},
     "step_matched": {"update_state"},
     "seed": ALL - {"prepare_data"},
     "earlier": {"update_state"},
@@ -55,14 +61,14 @@ def quick(monkeypatch):
 def on_kubeflow(fakes, tmp_path, quick):
     """Follow the committed package with the small stages; what each task was given, by its name."""
 
-    def follow(settings, target="kubernetes"):
+    def follow(settings, target="kubernetes", text=""):
         def start(container):
             fakes.table()[container.stage](container.executor)
             return 0
 
         fakes.calls.clear()
         fakes.inputs.clear()
-        spec = documents_of(package_file(target).read_text())[0]
+        spec = documents_of(text or package_file(target).read_text())[0]
         run = PackageRun(spec, tmp_path / f"on-{target}", start)
         run.run(**parameters_of(settings), work_uri=str(tmp_path / "work"), data_version="1")
         return {given["name"]: given for given in fakes.inputs}
@@ -120,6 +126,32 @@ def test_on_kubeflow_and_here_the_same_tasks_are_given_the_same(on_kubeflow, her
         assert sources(there[name]) == sources(engine[name]), name
         assert values(there[name]) == values(engine[name]), name
         assert there[name]["sections"] == engine[name]["sections"], name
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_where_an_llm_scores_answers_too(on_kubeflow, here, settings, target, tmp_path):
+    task = {"name": "custom", **advice_rows.write(tmp_path), "options": advice_rows.options()}
+    scorer = {"model": "third", "base_url": "http://127.0.0.1:1/v1"}
+    judged = Settings.model_validate(settings.model_dump() | {"task": task, "scorer": scorer, "control": {"solve": "off"}})
+    package = compile_loop(Shape(2, 1, True), Vertex() if target == "vertex" else Kubernetes())
+    there, engine = on_kubeflow(judged, target, package), here(judged)
+    assert set(there) == {*engine, "result"} and {n for n in engine if n.startswith("grade-")} == {
+        f"grade-{of}" for of in ("untuned", "vanilla", "1", "2", "step-matched")
+    }
+    for name in engine:
+        assert sources(there[name]) == sources(engine[name]), name
+        assert values(there[name]) == values(engine[name]) | ({"score_answers": True} if name == "prepare" else {}), name
+        assert there[name]["sections"] == engine[name]["sections"], name
+    read_by = {
+        name: {port: of for port, of in sources(engine[name]).items() if of.startswith("evaluate")}
+        for name in engine
+        if any(of.startswith("evaluate") for of in sources(engine[name]).values())
+    }
+    assert all(name.startswith("grade-") for name in read_by), "nobody else reads what is not scored"
+    assert sources(engine["grade-vanilla"])["scored"] == "grade-untuned"
+    assert sources(engine["grade-1"])["state"] == "merge-1"
+    assert sources(engine["analyze-1"])["state"] == "start", "what scoring took counts towards the caps"
+    assert [name for name in engine if engine[name]["parameterValues"].get("measure")] == ["grade-vanilla"]
 
 
 def test_a_package_has_the_names_of_the_engine():

@@ -13,13 +13,14 @@ def taken_over(ex: Executor, before: State, step: str, iteration: int) -> dict[s
     `before` is the state that the step starts from.
     """
     model = {"start": "vanilla", "step_matched": "step-matched"}.get(step, str(iteration))
+    answers = "grade" if before.run.scorer else "evaluate"  # whose task has them with their scores
     makers = {
         "train_data": "prepare",
         "analyses": f"analyze-{iteration}",
         "checked_batches": f"control-{iteration}",
         "adapter": f"train-{model}",
-        "report_predictions": f"evaluate-{model}",
-        "baseline_report_predictions": "evaluate-untuned",
+        "report_predictions": f"{answers}-{model}",
+        "baseline_report_predictions": f"{answers}-untuned",
         "previous_state": _all_before(before),
     }
     here = place_of(ex.output_uri(OUTPUT))

@@ -13,7 +13,7 @@ from pada_agent.components.core.foreign.answered import first_text
 from pada_agent.components.core.foreign.known_rows import KnownRow, KnownRows, Split
 from pada_agent.components.core.foreign.plain import ID
 from pada_agent.components.core.foreign.read import ANALYSED_SPLITS, Reader
-from pada_agent.components.core.records import Prediction
+from pada_agent.components.core.records import Prediction, check_scored
 from pada_agent.components.core.tasks.task import Task
 
 
@@ -36,6 +36,7 @@ def read_predictions(path: Path, task: Task, known: Iterable[KnownRow] = ()) -> 
             f"{path}: no predictions; give one file, a folder with train.jsonl or validation.jsonl, or what lm-eval or Inspect "
             "wrote (samples_*.jsonl, .eval)"
         )
+    check_scored(answers, str(path))
     return answers
 
 

@@ -30,6 +30,8 @@ VERDICT, VERDICT_ROW = 40, 8  # of a judge's reply, and for each row
 ROW = 8  # tokens around a row in a reply
 ANALYSES_SHOWN = 8  # in one prompt; as in the stage
 FEWER = 1 / 2  # training errors for each row that is wanted, of methods that write from errors alone. A guess
+SCORED, COMPARED = 60, 40  # tokens of a scorer's reply
+SCORING = "score_answers"  # where an LLM scores the SLM's answers: to each row of each model
 STAGES = ("analyze_patterns", "generate_data", "control_quality")
 Ends = ("low", "expected", "high")
 
@@ -78,23 +80,33 @@ class _Tallies:
     write: _Tally = field(default_factory=_Tally)
     solve: _Tally = field(default_factory=_Tally)
     judge: _Tally = field(default_factory=_Tally)
+    score: _Tally = field(default_factory=_Tally)
 
     def usages(self, settings: Settings | UpdateState) -> dict[str, Usage]:
         """By stage, at the prices of whom it asks."""
         solver = settings.teacher if settings.control.solver == "teacher" else settings.judge
         checked = self.solve.usage(solver) + self.judge.usage(settings.judge)
-        return dict(zip(STAGES, (self.analyze.usage(settings.teacher), self.write.usage(settings.teacher), checked), strict=True))
+        scored = {SCORING: self.score.usage(settings.scorer)} if settings.scorer else {}
+        own = zip(STAGES, (self.analyze.usage(settings.teacher), self.write.usage(settings.teacher), checked), strict=True)
+        return scored | dict(own)
 
 
 def estimate(
-    settings: Settings | UpdateState, task: Task, rows: Sequence[Fields], train_rows: int, validation_rows: int
+    settings: Settings | UpdateState,
+    task: Task,
+    rows: Sequence[Fields],
+    train_rows: int,
+    validation_rows: int,
+    reported_rows: int = 0,
 ) -> list[StageEstimate]:
     """Calls, tokens and money of each stage that asks an LLM. `rows` are training rows, all or the first of them.
+
+    `reported_rows`, of selection and test, count where an LLM scores answers.
 
     Raises InputError for a task that the method cannot do.
     """
     if not rows or not validation_rows:
-        return [StageEstimate(stage, Usage(), Usage(), Usage()) for stage in STAGES]
+        return [StageEstimate(stage, Usage(), Usage(), Usage()) for stage in _stages(settings)]
     method = load_method(settings.generate.method)
     method.check(task)
     control = method.checked_by(settings.control)
@@ -113,8 +125,14 @@ def estimate(
                 _write_and_judge(tallies[end], sizes, settings, control, part, end)
     for tally in tallies.values():
         _check_judge(tally.judge, sizes, control, settings.generate.batch)
+        if settings.scorer:
+            _score(tally.score, sizes, settings, train_rows, validation_rows, reported_rows)
     used = {end: tally.usages(settings) for end, tally in tallies.items()}
-    return [StageEstimate(stage, *(used[end][stage] for end in Ends)) for stage in STAGES]
+    return [StageEstimate(stage, *(used[end][stage] for end in Ends)) for stage in _stages(settings)]
+
+
+def _stages(settings: Settings | UpdateState) -> tuple[str, ...]:
+    return (SCORING, *STAGES) if settings.scorer else STAGES
 
 
 @dataclass(frozen=True)
@@ -192,6 +210,17 @@ def _write_and_judge(
         tallies.solve.add(calls * judged * each * control.solutions, sizes.solve, sizes.solution)
         if control.judges:
             tallies.judge.add(calls * judged, sizes.judge(part.branch, each), VERDICT + VERDICT_ROW * each)
+
+
+def _score(
+    tally: _Tally, sizes: PromptSizes, settings: Settings | UpdateState, train: int, validation: int, reported: int
+) -> None:
+    """Untuned and step-matched models answer the reported rows, the others all. An answer given before costs nothing; none is."""
+    whole = (1 + settings.loop.iterations) * (train + validation + reported)
+    tally.add(whole + (1 + settings.step_matched) * reported, sizes.score(), SCORED)
+    checks = 2 * min(settings.score.checks, train)
+    tally.add(checks, sizes.score(alone=True), SCORED)
+    tally.add(checks, sizes.compare, COMPARED)
 
 
 def _check_judge(judge: _Tally, sizes: PromptSizes, control: ControlSettings, size: int) -> None:

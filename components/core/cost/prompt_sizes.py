@@ -151,6 +151,25 @@ class PromptSizes:
 
         return fmean(size(f) for f in self._chosen)
 
+    def score(self, alone: bool = False) -> float:
+        """The prompt that scores one answer, as long as a right one; `alone`: without a right one beside it."""
+
+        def size(fields: Fields) -> float:
+            right = [] if alone else self._task.references(fields)
+            return self._scored("score", fields, references=right, answer=self._task.reference(fields))
+
+        return fmean(map(size, self._chosen))
+
+    @cached_property
+    def compare(self) -> float:
+        """The prompt that compares two answers."""
+        both = ((f, self._task.reference(f)) for f in self._chosen)
+        return fmean(self._scored("compare", f, first=answer, second=answer) for f, answer in both)
+
+    def _scored(self, prompt: str, fields: Fields, **answers: Any) -> float:
+        asked = {"rubric": self._task.rubric, "mark": "==0123456789abcdef==", "prompt": self._task.shown(fields)}
+        return self._size("score_answers", prompt, **asked, **answers)
+
     @cached_property
     def solution(self) -> float:
         """Tokens of a solver's reply."""

@@ -10,6 +10,7 @@ from pydantic import Field, computed_field
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.patterns.pattern_rules import Trend
 from pada_agent.components.core.quality.judge_check import JudgeFacts
+from pada_agent.components.core.quality.scorer_check import ScorerFacts
 from pada_agent.components.core.records import FeatureCount, Record
 from pada_agent.components.core.state import Kind, Promotion, RunFacts
 from pada_agent.components.core.statistics import SplitMetrics
@@ -231,6 +232,7 @@ class Measured(Record):
     iterations: list[IterationFacts]
     usage: UsageFacts
     judge_check: JudgeFacts | None
+    scorer_check: ScorerFacts | None
     axis: Axis
     changes: Changes
     taken_over: dict[str, str]

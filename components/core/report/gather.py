@@ -55,6 +55,7 @@ def gather(state: State) -> Facts:
         iterations=[_iteration(state, i) for i in state.iterations],
         usage=_usage(state),
         judge_check=_judge_check(state),
+        scorer_check=state.scorer_check.facts(state.run.confidence, state.run.seed) if state.scorer_check else None,
         axis=_axis([m.test for m in models if m.test]),
         changes=changes(state),
         taken_over=state.taken_over,
@@ -75,7 +76,7 @@ def _ordered(models: Sequence[ModelRecord]) -> list[ModelRecord]:
 def _model(state: State, model: ModelRecord, over_baseline: Comparison | None, over_start: Comparison | None) -> ModelFacts:
     test = model.metrics.get(REPORTED_SPLIT)
     return ModelFacts(
-        **model.model_dump(exclude={"outcomes", "grades", "metrics"}),
+        **model.model_dump(exclude={"outcomes", "grades", "metrics", "usage"}),
         label=LABELS.get(model.name) or model.name.replace("iteration-", "Iteration "),
         shipped=model.name == state.incumbent,
         test=ReportedMetrics(**test.model_dump()) if test else None,

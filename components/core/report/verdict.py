@@ -110,7 +110,7 @@ def _interval(over: Comparison) -> str:
 def notes(facts: Measured) -> list[str]:
     """What weakens the result or was lost on the way, most important first; at the end, what is not of this run."""
     iterations = (note for i in facts.iterations for note in _of_iteration(facts, i))
-    return [*_of_models(facts), *iterations, *_of_calls(facts), *_of_earlier_runs(facts)]
+    return [*_of_models(facts), *_of_scorer(facts), *iterations, *_of_calls(facts), *_of_earlier_runs(facts)]
 
 
 def _of_models(facts: Measured) -> Iterator[str]:
@@ -141,6 +141,14 @@ def _of_models(facts: Measured) -> Iterator[str]:
     if start and start.test and start.test.n < SMALL_TEST:
         yield f"With {start.test.n} test rows only large differences can be told from chance."
     yield "One run, one seed: another seed gives other numbers. The intervals cover the choice of test rows, not of seeds."
+
+
+def _of_scorer(facts: Measured) -> Iterator[str]:
+    if facts.run.scorer:
+        measured = "" if facts.scorer_check else ", which was not measured"
+        yield f"{facts.run.scorer} scored the answers by a rubric{measured}: a difference is one in its eyes."
+    if facts.scorer_check:
+        yield from facts.scorer_check.warnings
 
 
 def _gap(model: ModelFacts) -> float:

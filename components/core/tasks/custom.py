@@ -5,7 +5,7 @@
       options:
         prompt: "Translate into {language}: {text}"     # a template, or the name of one field
         answer: translation                             # what the model is trained to write
-        scorer: exact                                   # multiple_choice, numeric, regex, python, f1, rouge or json
+        scorer: exact                                   # multiple_choice, numeric, regex, python, f1, rouge, json or judge
         description: Short translations of signs in a museum.
 
     {"language": "Danish", "text": "No entry", "translation": "Ingen adgang"}
@@ -18,12 +18,14 @@ The scorer (scorers/, one file each) reads the model's output and the row's answ
     numeric   the last numbers, as people write them: -1 000, 1.5e3, $12, 50 %; with `fractions: true` also 3/4
     f1 rouge  words in common, graded from 0 to 1; below `threshold` an answer is a failure, models are compared by their mean
     json      {"city": "Oslo", "days": 2}: the `fields` that count, `free_text` among them, and those `ignored`; tool calls too
+    judge     an LLM, by the `rubric`, for answers without one right wording: summaries, advice; in a stage of its own
     python    a function `(output: str, answer: str) -> bool` in one file, with the standard library alone; run in the sandbox
 
 Of several accepted answers the one nearest to the output counts. Thoughts before an answer, <think>...</think>, are not
 compared: neither a model's nor those that a row teaches.
 """
 
+import math
 import random
 import re
 from pathlib import Path
@@ -39,7 +41,8 @@ from pada_agent.components.core.tasks.custom_sample import key_of, sample_model
 from pada_agent.components.core.tasks.multiple_choice import INSTRUCTION, LETTERS, arrange, lettered, stated
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
 from pada_agent.components.core.tasks.scorers.accepted import answered, best
-from pada_agent.components.core.tasks.scorers.python import ASSET, Python, split_place
+from pada_agent.components.core.tasks.scorers.judge import RUBRIC, Judge, rubric_file
+from pada_agent.components.core.tasks.scorers.python import ASSET, split_place
 from pada_agent.components.core.tasks.scorers.registry import load_scorer
 from pada_agent.components.core.tasks.shapes import Plain, Shape, plain
 from pada_agent.components.core.tasks.task import CodeRunner, Message, OptionFile, Solution
@@ -74,6 +77,8 @@ class Custom(Rephrasable):
         self.description = self.options.description + _told(self.options.labels)
         self.max_new_tokens = self.options.max_new_tokens
         self._scorer = load_scorer(self.options, assets)
+        if isinstance(self._scorer, Judge):
+            self.rubric, self.threshold = self._scorer.rubric, self.options.threshold
         self._keys = safe_names(self._slots)
         self.Sample = sample_model(self._keys, self._scorer)
         self.Solved = self._scorer.Solved
@@ -81,10 +86,14 @@ class Custom(Rephrasable):
     @classmethod
     def option_files(cls, options: Fields) -> dict[str, OptionFile]:
         file, function = split_place(options.get("python"))
-        return {"python": OptionFile(file, ASSET, f":{function}")} if file else {}
+        rubric = rubric_file(options.get("rubric"))
+        return {
+            **({"python": OptionFile(file, ASSET, f":{function}")} if file else {}),
+            **({"rubric": OptionFile(rubric, RUBRIC)} if rubric else {}),
+        }
 
     def assets(self) -> dict[str, str]:
-        return {ASSET: self._scorer.source} if isinstance(self._scorer, Python) else {}
+        return self._scorer.assets()
 
     def read(self, raw: Fields) -> Fields:
         """Raises InputError for a field that is missing and for an answer that the scorer could not read."""
@@ -96,7 +105,7 @@ class Custom(Rephrasable):
         if problem := self._unreadable(fields):
             raise InputError(f"{self.options.answer}: {problem}")
         more = {"before": found.before, "system": found.system} if found else {}
-        return fields | {name: value for name, value in more.items() if value}
+        return fields | {name: value for name, value in more.items() if value} | self._human_score(raw)
 
     def recognised(self, raw: Fields) -> str:
         found, raw = self._found(raw)
@@ -137,6 +146,9 @@ class Custom(Rephrasable):
         if not fields["choices"]:
             return self.target(fields)
         return f"{fields['answer']}. {fields['choices'][LETTERS.index(fields['answer'])]}"
+
+    def references(self, fields: Fields) -> list[str]:
+        return [self.reference(row) for row in answered(fields)]
 
     def private_texts(self, fields: Fields) -> list[str]:
         """The prompt's fields; one that is short and common (a language's name) says nothing."""
@@ -207,7 +219,7 @@ class Custom(Rephrasable):
 
     def verify(self, fields: Fields, run_code: CodeRunner) -> str:
         score = self.score(fields, self.target(fields), run_code)
-        return "" if score.correct else f"the scorer refuses the answer itself: {score.detail}"
+        return "" if score.correct or score.pending else f"the scorer refuses the answer itself: {score.detail}"
 
     def unusable(self, answer: str) -> str:
         return self._scorer.unusable(answer)
@@ -223,6 +235,19 @@ class Custom(Rephrasable):
         """What a row was taken for, if columns are looked for, and the row with them."""
         found = plain(raw, self._shape, self._looked_for) if self._looked_for else None
         return found, {**raw, **found.columns} if found else raw
+
+    def _human_score(self, raw: Fields) -> Fields:
+        """Raises InputError for one that is no number."""
+        field = self.options.human_score
+        if not field or raw.get(field) in (None, ""):
+            return {}
+        try:
+            score = float(raw[field])
+        except (TypeError, ValueError):
+            score = math.nan
+        if not math.isfinite(score):
+            raise InputError(f"{field}: {raw[field]!r} is no number; correct it, or leave it empty")
+        return {"human_score": score}
 
     def _unreadable(self, fields: Fields) -> str:
         """Why an answer that is accepted cannot be scored by; '' if all can."""

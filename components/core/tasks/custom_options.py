@@ -42,10 +42,12 @@ class CustomRow(BaseModel):
     also: list[str] = Field(default_factory=list, description="other answers that are accepted")
     before: list[Message] = Field(default_factory=list, description="the turns of user and assistant before the prompt")
     system: str = Field(default="", description="the row's own system message")
+    human_score: float | None = Field(default=None, description="a person's score of the row's own answer")
 
     @model_serializer(mode="wrap")
     def _without_what_is_empty(self, whole: SerializerFunctionWrapHandler) -> Fields:
-        return {name: value for name, value in whole(self).items() if value or name in ("inputs", "answer", "choices")}
+        kept = ("inputs", "answer", "choices")
+        return {name: value for name, value in whole(self).items() if value or value == 0 or name in kept}
 
 
 def complaint(error: ValidationError) -> str:

@@ -52,6 +52,8 @@ class Task(ABC):
     metric: ClassVar[str]  # what `correct` means, e.g. "exact match"
     needs_sandbox: ClassVar[bool] = False
     order: ClassVar[Order] = "question_first"  # of what a teacher writes, unless settings say otherwise
+    rubric: str = ""  # by which an LLM scores answers (score_answers); '' where `score` does
+    threshold: float = 0.0  # with a rubric: the grade, 0 to 1, below which an answer is a failure
     description: str  # told to the teacher: what is asked, what a good answer is
     max_new_tokens: int
     Schema: type[BaseModel]  # of `fields`
@@ -104,7 +106,10 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, fields: Fields, output: str, run_code: CodeRunner) -> Score:
-        """The verdict on one output. `score(fields, target(fields))` is correct, `score(fields, "")` is not."""
+        """The verdict on one output; with a `rubric` it is pending.
+
+        `score(fields, target(fields))` is correct or pending, `score(fields, "")` is neither.
+        """
 
     # what agents see
     def describe(self, draw: str) -> str:
@@ -118,6 +123,10 @@ class Task(ABC):
     def reference(self, fields: Fields) -> str:
         """The right answer as agents see it."""
         return self.target(fields)
+
+    def references(self, fields: Fields) -> list[str]:
+        """All right answers that the row has, as agents see them."""
+        return [self.reference(fields)]
 
     def private_texts(self, fields: Fields) -> list[str]:
         """Texts of a held-out row that must not turn up in training data: question and, if telling, context and answer."""

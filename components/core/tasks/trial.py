@@ -42,9 +42,10 @@ def try_scorer(task: Task, rows: Iterable[TrainRow | HeldOutRow], run_code: Code
     """Raises InputError that names the rows whose gold answer is not correct, or whose empty answer is."""
     wrong, right = [], []
     for row in rows:
-        if not task.score(row.fields, task.target(row.fields), run_code).correct:
+        gold, empty = (task.score(row.fields, text, run_code) for text in (task.target(row.fields), ""))
+        if not (gold.correct or gold.pending):
             wrong.append(row.id)
-        if task.score(row.fields, "", run_code).correct:
+        if empty.correct or empty.pending:
             right.append(row.id)
     for ids, what in ((wrong, "the row's own answer as wrong"), (right, "an empty answer as correct")):
         if ids:

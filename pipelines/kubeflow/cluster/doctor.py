@@ -70,7 +70,7 @@ def _on_cluster(api: Any, settings: Settings | None, package: Package, space: st
     yield checks.cluster(api)
     yield checks.namespace(api, space)
     yield checks.account(api, space, package.service_account or SERVICE_ACCOUNT)
-    keys = dict.fromkeys((settings.teacher.api_key_env, settings.judge.api_key_env) if settings else LLM_KEYS)
+    keys = dict.fromkeys((llm.api_key_env for llm in settings.llms.values()) if settings else LLM_KEYS)
     if llm := package.secret_of(LLM_KEYS[0]):
         yield checks.secret(api, space, llm, list(keys))
     if s3 and (storage := package.secret_of(checks.STORAGE_KEYS[0])):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from pada_agent.components.backends.artifacts import evaluated
 from pada_agent.components.backends.record_files import read_json, read_records
 from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.errors import InputError
@@ -111,12 +112,10 @@ def test_stage_writes_only_the_splits_it_is_asked_for(stage, settings, data):
 
 
 def test_killed_evaluation_leaves_no_predictions(stage, settings, data, monkeypatch, tmp_path):
-    from pada_agent.components.evaluate_slm import __main__ as entry
-
     def killed(path, value):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(entry, "write_json", killed)
+    monkeypatch.setattr(evaluated, "write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         stage(run, settings, {k: data[k] for k in ("train_data", "heldout_data")}, splits="validation")
     assert not list((tmp_path / "02-evaluate_slm").iterdir())

@@ -18,6 +18,7 @@ from pada_agent.pipelines import doctor
 from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.config_schema import SCHEMA_FILE, config_schema, schema_text
 from pada_agent.pipelines.init.config_text import effect
+from pada_agent.pipelines.init.look import RUBRIC
 
 README = Path(__file__).parents[3] / "README.md"
 SPLITS = ("train", "validation", "selection", "test")
@@ -296,6 +297,18 @@ def test_a_teacher_at_an_address(init, tmp_path):
     assert (settings.teacher.base_url, settings.judge.base_url) == ("https://llm.example/v1",) * 2
     assert (settings.teacher.model, settings.judge.model, settings.slm.model) == ("big", "other", "org/slm")
     assert settings.control == ControlSettings()
+
+
+@pytest.mark.parametrize("words", [(), ("--teacher-url", "https://llm.example/v1", "--teacher", "big", "--judge", "other")])
+def test_an_llm_as_scorer_gets_a_rubric_and_is_named(init, tmp_path, words):
+    write("chat.jsonl", tmp_path)
+    init("chat.jsonl", "--yes", "--scorer", "judge", *words)
+    text = (tmp_path / "chat.yaml").read_text()
+    jsonschema.validate(yaml.safe_load(text), json.loads((tmp_path / "pada.schema.json").read_text()))
+    settings = read_config(tmp_path / "chat.yaml")
+    assert settings.scorer.model == settings.judge.model and settings.scorer.same_as == "judge"
+    assert settings.task.options["rubric"] == RUBRIC and open_task(settings.task).rubric == RUBRIC
+    assert settings.control.solve == "off" and "solves each new row" not in text
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ SHIPPED = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 @cache
 def compiled(name):
     """Containers and what only Kubernetes has, both by stage, and the whole spec."""
-    text = compile_loop(Shape(2, 1), Kubernetes(read_placement(FOLDER / f"{name}.yaml")))
+    text = compile_loop(Shape(2, 1, True), Kubernetes(read_placement(FOLDER / f"{name}.yaml")))
     spec = check_package(text, "kubernetes")
     executors = documents_of(text)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     label = {stage_of(executor["container"]): name for name, executor in spec["deploymentSpec"]["executors"].items()}

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-NEEDS = {"regex": "regex", "python": "python"}  # option -> the scorer that needs it
+NEEDS = {"regex": "regex", "python": "python", "rubric": "judge"}  # option -> the scorer that needs it
 TAKES = {  # option -> the scorers that may be given it
     "choices": ("multiple_choice",),
     "labels": ("exact",),
     "fractions": ("numeric",),
-    "threshold": ("f1", "rouge", "json"),
+    "threshold": ("f1", "rouge", "json", "judge"),
+    "human_score": ("judge",),
     "rouge": ("rouge",),
     "fields": ("json",),
     "free_text": ("json",),
@@ -34,7 +35,7 @@ class ScorerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python", "f1", "rouge", "json"]
+    scorer: Literal["exact", "multiple_choice", "numeric", "regex", "python", "f1", "rouge", "json", "judge"]
     choices: str = Field(default="", description="field with the options, for multiple_choice; empty: found by its name")
     labels: Annotated[
         dict[str, str], BeforeValidator(_without_meaning, json_schema_input_type=dict[str, str | None] | list[str])
@@ -44,8 +45,18 @@ class ScorerOptions(BaseModel):
     regex: str = Field(default="", description="finds the answer, in its first group if it has one; the last match counts")
     python: str = Field(default="", description="file.py:function or package.module:function")
     fractions: bool = Field(default=False, description="numeric: 3/4 and 1 3/4 are numbers; otherwise dates, scores and ratios")
-    threshold: float = Field(default=0.5, gt=0, le=1, description="f1, rouge: a lower score is a failure; json: of free text")
+    threshold: float = Field(
+        default=0.5, gt=0, le=1, description="f1, rouge, judge: a lower score is a failure; json: of free text"
+    )
     rouge: Literal["rouge1", "rouge2", "rougeL"] = Field(default="rougeL", description="which of the ROUGE scores")
+    rubric: str = Field(
+        default="",
+        description="judge: what makes an answer good, for the LLM that scores; a text, or a file that ends in .txt or .md",
+    )
+    human_score: str = Field(
+        default="",
+        description="judge: field with a person's score of the row's own answer, on any scale; the report compares them",
+    )
     # Of json: keys with points between them, `address.city`; `items.price` is that of every object in a list.
     fields: list[str] = Field(default_factory=list, description="json: those that count, with all in them; empty: all")
     free_text: list[str] = Field(default_factory=list, description="json: those whose words must only reach the threshold, by F1")

@@ -48,6 +48,9 @@ class Python(Finding):
         if not re.search(defined, self.source, re.MULTILINE):
             raise InputError(f"{_OPTION}: {name} defines no function '{self.function}'")
 
+    def assets(self) -> dict[str, str]:
+        return {ASSET: self.source}
+
     def compare(self, fields: Fields, output: str, found: str, run_code: CodeRunner) -> Score:
         program = _PROGRAM.format(source=self.source, function=self.function, output=output, answer=fields["answer"])
         result = run_code(program, SECONDS)

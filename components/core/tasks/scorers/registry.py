@@ -6,6 +6,7 @@ from pada_agent.components.core.tasks.scorers.choice import Choice
 from pada_agent.components.core.tasks.scorers.exact import Exact
 from pada_agent.components.core.tasks.scorers.f1 import F1
 from pada_agent.components.core.tasks.scorers.json_answer import Json
+from pada_agent.components.core.tasks.scorers.judge import Judge
 from pada_agent.components.core.tasks.scorers.labels import Labels
 from pada_agent.components.core.tasks.scorers.numeric import Numeric
 from pada_agent.components.core.tasks.scorers.options import ScorerOptions
@@ -23,6 +24,7 @@ SCORERS: dict[str, type[Scorer]] = {
     "f1": F1,
     "rouge": Rouge,
     "json": Json,
+    "judge": Judge,
 }
 
 

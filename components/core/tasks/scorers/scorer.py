@@ -33,6 +33,10 @@ class Scorer(ABC):
         answer, *also = accepted(raw, key)
         return {"answer": answer, "choices": []} | ({"also": also} if also else {})
 
+    def assets(self) -> dict[str, str]:
+        """Texts that must travel with the data, by their names in the assets folder."""
+        return {}
+
     @abstractmethod
     def complaint(self, fields: Fields) -> str:
         """Why the row's own answer cannot be scored by; '' if it can."""

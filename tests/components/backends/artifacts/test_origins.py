@@ -51,12 +51,12 @@ def test_an_artifact_of_another_run_is_found(
     assert taken_over(Executor(json.dumps(found)), state(), step, iteration) == dict.fromkeys(expected, OTHER)
 
 
-def executor(adapter: str, output: str) -> Executor:
+def executor(adapter: str, output: str, name: str = "adapter") -> Executor:
     def slot(uri: str) -> dict[str, Any]:
         return {"artifacts": [{"name": "x", "uri": uri}]}
 
     outputs = {"artifacts": {"state": slot(output)}, "outputFile": "/tmp/x"}
-    return Executor(json.dumps({"inputs": {"artifacts": {"adapter": slot(adapter)}}, "outputs": outputs}))
+    return Executor(json.dumps({"inputs": {"artifacts": {name: slot(adapter)}}, "outputs": outputs}))
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,10 @@ def test_a_state_taken_over_stands_for_all_before_it() -> None:
         "all up to score-1": OTHER
     }
     assert taken_over(ex, state(IterationRecord(number=1)), "score", 1) == {"all up to merge-1": OTHER}
+
+
+def test_answers_that_an_llm_scored_are_of_the_task_that_scored_them() -> None:
+    there, here = "gs://b/root/123/loop-1/score-answers_-45/x", "gs://b/root/123/loop-2/update-state_7/state"
+    judged = state().model_copy(update={"run": state().run.model_copy(update={"scorer": "s"})})
+    for before, task in ((state(), "evaluate-2"), (judged, "grade-2")):
+        assert taken_over(executor(there, here, "report_predictions"), before, "score", 2) == {task: "loop-1"}

@@ -12,6 +12,7 @@ import pytest
 
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.quality.judge_check import JudgeCheck
+from pada_agent.components.core.quality.scorer_check import ScorerCheck
 from pada_agent.components.core.records import Sample
 from pada_agent.components.core.report import gather as gathering
 from pada_agent.components.core.report.excerpts import Excerpt
@@ -289,6 +290,25 @@ def test_how_well_the_judge_judges_is_shown_and_a_judge_that_cannot_is_a_warning
     assert facts(unable)["shipped"] == facts(finished_state)["shipped"]
 
 
+def test_who_scored_by_a_rubric_is_named_and_what_it_is_swayed_by_told(finished_state: State) -> None:
+    assert facts(finished_state)["scorer_check"] is None and "scorer measured" not in render(finished_state)
+    run = finished_state.run.model_copy(update={"scorer": "third"})
+    judged = finished_state.model_copy(update={"run": run})
+    assert (
+        "third scored the answers by a rubric, which was not measured: a difference is one in its eyes." in facts(judged)["notes"]
+    )
+    fair = ScorerCheck(rows=9, orders=[("first", "second")] * 9, lengths=[(0.5, 0.5)] * 9)
+    page = Page(render(judged.model_copy(update={"scorer_check": fair}))).text
+    assert "scorer measured third scored all answers by the rubric" in page and "On 9 training rows:" in page
+    assert "Order: of 9 pairs of answers, 0 (0" in page and "scorer third" in page
+    swayed = ScorerCheck(rows=9, orders=[("first", "first")] * 9, lengths=[(0.5, 1.0)] * 9)
+    found = facts(judged.model_copy(update={"scorer_check": swayed}))
+    assert found["scorer_check"]["flips"] == 9
+    assert [note for note in found["notes"] if note.startswith("The scorer")] == found["scorer_check"]["warnings"]
+    assert len(found["scorer_check"]["warnings"]) == 2
+    assert '<span class="pill warn">scorer measured' in render(judged.model_copy(update={"scorer_check": swayed}))
+
+
 def test_costs_stand_beside_what_was_expected(finished_state: State) -> None:
     expected = {"analyze_patterns": Usage(calls=50, input_tokens=23_000, output_tokens=3_100, usd=0.07)}
     found = facts(finished_state.model_copy(update={"expected": expected}))
@@ -475,7 +495,8 @@ def test_the_keys_of_report_json_stay(finished_state: State) -> None:
     found = facts(finished_state)
     assert list(found) == [
         "run", "finished", "reason", "shipped", "shipped_uri", "baseline", "grouped", "models", "iterations", "usage",
-        "judge_check", "axis", "changes", "taken_over", "earlier", "prompts", "glance", "verdict", "empty", "notes",
+        "judge_check", "scorer_check", "axis", "changes", "taken_over", "earlier", "prompts", "glance", "verdict", "empty",
+        "notes",
     ]  # fmt: skip
     assert list(found["models"][0]) == [
         "name", "kind", "iteration", "adapter_uri", "steps", "rows", "synthetic_rows", "dropped_rows", "train_seconds",

@@ -95,7 +95,7 @@ def test_blind_solving_and_verify_go_by_the_threshold(no_code: CodeRunner) -> No
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        ({"scorer": "exact", "threshold": 0.5}, "threshold: belongs to scorer f1 and rouge and json, not to exact"),
+        ({"scorer": "exact", "threshold": 0.5}, "threshold: belongs to scorer f1 and rouge and json and judge, not to exact"),
         ({"scorer": "f1", "rouge": "rouge1"}, "rouge: belongs to scorer rouge, not to f1"),
         ({"scorer": "rouge", "rouge": "rouge3"}, "rouge: Input should be"),
         ({"scorer": "f1", "threshold": 0}, "threshold: "),
