@@ -51,10 +51,10 @@ def _comparisons(results: Results) -> Iterator[Line]:
     if not results.comparisons:
         return
     yield Title("Comparisons", "comparisons")
-    asked = sum(c.asked for c in results.comparisons)
+    asked, first = sum(c.asked for c in results.comparisons), results.study.methods[0]
     yield "Differences in points. p is two-sided, about new rows and new runs (of one seed, about new rows). Holm's is corrected"
-    yield f"for the {asked} comparisons that the study is about, {results.study.methods[0]} against {MATCHED} and each other"
-    yield f"method; of the other {len(results.comparisons) - asked} for these. Of each seed alone: {_test(results)}, beside the others."
+    yield f"for the {asked} comparisons that the study is about, {first} against {MATCHED} and each other method; of the other"
+    yield f"{len(results.comparisons) - asked} for these. Of each seed alone: {_test(results)}, beside the others."
     yield "The interval is Student's over rows and runs. Beside it the bootstrap's over both, often too narrow with few seeds."
     yield ""
     found = ("difference", "interval", "bootstrap", "p", "p, Holm", "each seed's p")
