@@ -27,7 +27,7 @@ def open_store(uri: str) -> tuple[AbstractFileSystem, str]:
     api = speaks(uri)
     address = f"{api}://{uri.partition('://')[2]}" if api else uri
     if api == "gs":
-        # gcsfs's other class, which it registers unless this is set before its first import, asks Google's control plane what kind
+        # The other class of gcsfs, registered unless this is set before its first import, asks Google's control plane what kind
         # of bucket it is, with credentials of its own, each time anew.
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         import aiohttp
