@@ -76,7 +76,8 @@ def study(stub, store, tmp_path):
     def of(*tasks):
         values = {"sql": run("slm"), "none": run("no-slm")}
         file = tmp_path / "study.yaml"
-        file.write_text(yaml.safe_dump({"tasks": {task: values[task] for task in tasks}, "methods": ["pada"], "seeds": [0]}))
+        given = {"tasks": {task: values[task] for task in tasks}, "methods": ["pada"], "seeds": [0]}
+        file.write_text(yaml.safe_dump(given, sort_keys=False))
         return pack(read_study(file))
 
     return of
