@@ -253,7 +253,7 @@ def test_more_iterations_than_the_package_has_are_refused_at_once_after_its_retr
 
 
 def test_the_images_of_the_package_are_the_images_that_were_built(cluster, images):
-    containers = [e["container"] for e in cluster().spec["deploymentSpec"]["executors"].values()]
+    containers = [e["container"] for e in cluster(Shape(scored=True)).spec["deploymentSpec"]["executors"].values()]
     assert {c["command"][-1]: c["image"].removeprefix(f"{HERE}/") for c in containers} == {
         f"pada_agent.components.{stage}": images[STAGES[stage].image] for stage in STAGES
     }
