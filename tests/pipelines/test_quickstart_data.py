@@ -6,10 +6,14 @@ from collections import Counter
 from difflib import SequenceMatcher
 from itertools import combinations
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import pytest
 import yaml
+
+from pada_agent.components.backends.record_files import read_record
+from pada_agent.pipelines.study.compare import compare
+from pada_agent.pipelines.study.outcomes import StudyFacts
 
 FOLDER = Path(__file__).parents[2] / "pipelines" / "quickstart"
 SIZES = {"train": 121, "validation": 80, "selection": 80, "test": 200}
@@ -70,3 +74,26 @@ def test_how_alike_the_splits_are(splits: dict[str, list[dict[str, str]]], readm
     closest = [max(SequenceMatcher(None, text, row["message"]).ratio() for text in train) for row in splits["test"]]
     assert f"{median(closest):.0%}".replace("%", " %") + " similar to it in its characters in the median" in readme
     assert f"{max(closest):.0%}".replace("%", " %") + " at most" in readme
+
+
+def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
+    facts = read_record(FOLDER / "study.json", StudyFacts)
+    right: dict[str, list[float]] = {}
+    for cell in facts.cells:
+        for model in cell.models:
+            right.setdefault(model.name, []).append(100 * fmean(verdict == "1" for verdict in model.outcomes["test"]))
+    names = {
+        "untuned": "untuned",
+        "vanilla": "vanilla",
+        "step-matched": "step-matched vanilla",
+        "iteration-1": "PaDA, last iteration",
+    }
+    text = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+    for name, shown in names.items():
+        assert f"| {shown} | {fmean(right[name]):.1f} % | {' | '.join(f'{share:.1f}' for share in right[name])} |" in text
+    gains = {c.baseline: c.found.difference for c in compare(facts).comparisons}
+    over = {name: (f"{100 * gain.mean:.1f}", f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}") for name, gain in gains.items()}
+    mean, interval = over["vanilla"]
+    assert f"iteration is {mean} points above vanilla (95 % interval {interval})" in text
+    mean, interval = over["step-matched vanilla"]
+    assert f"and {mean} above step-matched vanilla ({interval}:" in text
