@@ -18,7 +18,7 @@ from pada_agent.components.stages import CONTAINERS
 VERSIONS = sorted({utils.major_minor(v) for v in utils.all_versions()}, key=lambda v: [int(n) for n in v.split(".")])[-3:]
 # Names that the compiled pipelines and `pada doctor` use.
 SECRETS = {
-    "pada-agent-llm": {"TEACHER_API_KEY", "JUDGE_API_KEY"},
+    "pada-agent-llm": {"TEACHER_API_KEY", "JUDGE_API_KEY", "SCORER_API_KEY"},
     "pada-agent-storage": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"},
     "pada-agent-hub": {"HF_TOKEN"},
 }

@@ -59,13 +59,12 @@ def submit(pada, cluster_config, packages, http_stub):
     return call
 
 
-@pytest.fixture
-def compiled(tmp_path, capsys):
-    """The whole loop, with images that are somewhere and an account of its own."""
-    file = tmp_path / "loop.yaml"
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """The whole loop, with images that are somewhere and an account of its own. Nobody writes it: it takes long to compile."""
+    file = tmp_path_factory.mktemp("compiled") / "loop.yaml"
     placement = {"images": {"registry": "registry.example/team"}, "service_account": "nlp-runner"}
     write_package(Shape(), Kubernetes(Placement.model_validate(placement)), file)
-    capsys.readouterr()  # how many tasks there are
     return file
 
 

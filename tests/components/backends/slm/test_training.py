@@ -238,7 +238,7 @@ def test_sigterm_saves_a_checkpoint_to_go_on_from(tmp_path, tiny_slm):
 
 def test_a_sigterm_while_processes_agree_is_heard_by_all_at_the_next_step(tmp_path, monkeypatch):
     """One that only this process knew of would let it leave the others alone; one forgotten would let all train on."""
-    watch = Watch(Checkpoints(tmp_path))
+    watch = Watch(Checkpoints(str(tmp_path)))
     two = SimpleNamespace(world_size=2, device="cpu")
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda *given: os.kill(os.getpid(), signal.SIGTERM))
     stops = []
