@@ -44,7 +44,7 @@ def show_estimate(settings: Settings, say: Callable[[str], object] = print) -> N
             say(f"The {role} is asked in batches, {llm.batch_discount:.0%} off its prices; each step may take up to a day.")
     time = GpuTime()
     if time.takes(settings.task.name, settings):
-        known = Rows(train, validation, reported_rows(settings, validation))
+        known = Rows(train, validation, rows.reported or reported_rows(settings.task))
         work = work_before(settings, known) + work_of_loop(settings, known)
         time.add(settings, work, open_task(settings.task, settings.prompts), rows.first)
     for line in time.lines():
@@ -82,18 +82,12 @@ def rows_of(settings: Settings) -> RowsRead:
     validation = own.validation_size or count_rows(own.validation)
     if not own.selection and not own.validation_size:
         validation = (validation + 1) // 2  # the other half becomes the selection rows
-    return RowsRead(train, rows, validation, _reported(own) if settings.scorer else 0)
+    return RowsRead(train, rows, validation, reported_rows(own) if settings.scorer else 0)
 
 
-def _reported(own: TaskSettings) -> int:
+def reported_rows(own: TaskSettings) -> int:
+    """How many selection and test rows a task has. Raises InputError for none."""
     selection = own.selection_size or (count_rows(own.selection) if own.selection else count_rows(own.validation) // 2)
-    return selection + (own.test_size or count_rows(own.test))
-
-
-def reported_rows(settings: Settings, validation: int) -> int:
-    """How many selection and test rows there are, where there are so many validation rows. Raises InputError for none."""
-    own = settings.task
-    selection = own.selection_size or (count_rows(own.selection) if own.selection else validation)
     return selection + (own.test_size or count_rows(own.test))
 
 

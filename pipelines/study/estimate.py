@@ -30,7 +30,7 @@ def show_study_estimate(study: Study, say: Callable[[str], object] = print) -> N
     for task, regimes in study.regimes.items():
         whole = study.settings(task, 0, VANILLA, study.seeds[0])
         read, work = rows_of(whole), Work()
-        reported = reported_rows(whole, read.validation)
+        reported = read.reported or reported_rows(whole.task)
         for regime in regimes:
             known = replace(read, train=regime or read.train)
             rows = Rows(known.train, known.validation, reported)
