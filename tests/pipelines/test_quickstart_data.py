@@ -11,7 +11,12 @@ from statistics import fmean, median
 import pytest
 import yaml
 
+from pada_agent.components.backends.artifacts.row_sources import read_all
+from pada_agent.components.backends.artifacts.task_files import open_task
 from pada_agent.components.backends.record_files import read_record
+from pada_agent.components.core.settings import PrepareData
+from pada_agent.components.prepare_data.prepare import prepare
+from pada_agent.pipelines.config import read_config
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import StudyFacts
 
@@ -97,3 +102,24 @@ def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
     assert f"iteration is {mean} points above vanilla (95 % interval {interval})" in text
     mean, interval = over["step-matched vanilla"]
     assert f"and {mean} above step-matched vanilla ({interval}:" in text
+
+
+def test_the_projects_readme_counts_the_rare_kinds_as_the_study_found_them() -> None:
+    settings = read_config(FOLDER / "config.yaml")
+    own = PrepareData.model_validate(settings.model_dump(include=set(PrepareData.model_fields)))
+    sources = {split: read_all(getattr(settings.task, split)) for split in SIZES}
+    kinds = {row.id: row.fields["answer"] for row in prepare(open_task(settings.task), sources, own).held_out["test"]}
+    facts = read_record(FOLDER / "study.json", StudyFacts)
+    ((_, task),) = facts.tasks.items()
+    right: Counter[tuple[str, bool]] = Counter()
+    for cell in facts.cells:
+        for model in cell.models:
+            verdicts = zip(task.rows["test"].ids, model.outcomes["test"], strict=True)
+            right.update((model.name, kinds[row] in RARE) for row, verdict in verdicts if verdict == "1")
+    rare, matched = right["iteration-1", True], right["step-matched", True]
+    others, matched_others = right["iteration-1", False], right["step-matched", False]
+    text = " ".join((FOLDER.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        f"{rare} right answers of 300, step-matched vanilla {matched}; on the others {others} of 700, and {matched_others}."
+        in text
+    )
