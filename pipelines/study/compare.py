@@ -7,7 +7,8 @@ from statistics import fmean
 from pada_agent.components.core.errors import InputError
 from pada_agent.pipelines.study.outcomes import REPORTED, StudyFacts
 from pada_agent.pipelines.study.places import MATCHED, Models, Place
-from pada_agent.pipelines.study.statistics import across_tasks, cells, power, sources
+from pada_agent.pipelines.study.statistics import across_tasks, cells, power
+from pada_agent.pipelines.study.statistics.validation_gaps import Gap, validation_gaps
 
 ALPHA = 0.05
 SOUGHT = 0.03  # the difference that the power table asks about
@@ -56,7 +57,7 @@ class Gaps:
     task: str
     regime: int
     method: str
-    by_iteration: dict[int, sources.Gap]
+    by_iteration: dict[int, Gap]
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _gaps(place: Place) -> Iterator[Gaps]:
     for method, by_iteration in place.steered():
         if by_iteration:
             validation, test = ({k: place.scores(m, s) for k, m in by_iteration.items()} for s in ("validation", REPORTED))
-            found = sources.validation_gaps(validation, test, place.groups, _confidence(place))
+            found = validation_gaps(validation, test, place.groups, _confidence(place))
             yield Gaps(place.task, place.regime, method, found)
 
 

@@ -1,44 +1,11 @@
-"""Where differences between runs come from, and the gap between validation and test, against scipy and made-up truths."""
+"""The gap between validation and test, against scipy and made-up truths."""
 
 import numpy as np
 import pytest
 from scipy import stats
 from study_worlds import scores
 
-from pada_agent.pipelines.study.statistics.sources import Sources, split_variance, validation_gaps
-
-
-def test_balanced_pools_are_scipys_analysis_of_variance() -> None:
-    pools = {"a": [0.60, 0.62, 0.61], "b": [0.66, 0.63, 0.66], "c": [0.58, 0.60, 0.59]}
-    found, theirs = split_variance(pools), stats.f_oneway(*pools.values())
-    assert found.training is not None and found.generation is not None
-    assert found.training**2 == pytest.approx(np.mean([np.var(own, ddof=1) for own in pools.values()]))
-    assert theirs.statistic == pytest.approx(1 + 3 * (found.generation / found.training) ** 2)
-
-
-def test_one_pool_of_three_seeds_and_two_pools_of_one() -> None:
-    """The design that is cheapest: five runs. Right in the mean over many such studies."""
-    rng, found = np.random.default_rng(1), []
-    for _ in range(3000):
-        pool = rng.normal(0, 0.03, 3)
-        found.append(
-            split_variance(
-                {
-                    "a": pool[0] + rng.normal(0, 0.01, 3),
-                    "b": pool[1:2] + rng.normal(0, 0.01, 1),
-                    "c": [pool[2] + rng.normal(0, 0.01)],
-                }
-            )
-        )
-    assert np.mean([f.training**2 for f in found]) == pytest.approx(0.01**2, rel=0.06)
-    assert np.mean([f.generation**2 for f in found]) == pytest.approx(0.03**2, rel=0.06)
-
-
-def test_what_the_runs_do_not_tell_is_not_told() -> None:
-    assert split_variance({"a": [0.5], "b": [0.6]}) == Sources(None, None)
-    assert split_variance({}) == Sources(None, None)
-    assert split_variance({"a": [0.5, 0.6], "b": []}) == Sources(pytest.approx(0.005**0.5), None)
-    assert split_variance({"a": [0.5, 0.6], "b": [0.55]}).generation == 0
+from pada_agent.pipelines.study.statistics.validation_gaps import validation_gaps
 
 
 def test_a_gap_and_its_growth() -> None:
