@@ -91,11 +91,13 @@ def reported_rows(own: TaskSettings) -> int:
     return selection + (own.test_size or count_rows(own.test))
 
 
-def estimated(settings: Settings, known: RowsRead | None = None) -> tuple[list[StageEstimate], int, int]:
+def estimated(
+    settings: Settings, known: RowsRead | None = None, vanilla_scored: bool = False
+) -> tuple[list[StageEstimate], int, int]:
     """The estimate by stage, and the training and validation rows it is for; of `known` rows, if they were read before."""
     rows = known or rows_of(settings)
     task = open_task(settings.task, settings.prompts)
-    stages = estimate(settings, task, rows.first, rows.train, rows.validation, rows.reported)
+    stages = estimate(settings, task, rows.first, rows.train, rows.validation, rows.reported, vanilla_scored)
     return stages, rows.train, rows.validation
 
 

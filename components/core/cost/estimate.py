@@ -98,10 +98,12 @@ def estimate(
     train_rows: int,
     validation_rows: int,
     reported_rows: int = 0,
+    vanilla_scored: bool = False,
 ) -> list[StageEstimate]:
     """Calls, tokens and money of each stage that asks an LLM. `rows` are training rows, all or the first of them.
 
-    `reported_rows`, of selection and test, count where an LLM scores answers.
+    `reported_rows`, of selection and test, count where an LLM scores answers; `vanilla_scored`: without what
+    `scoring_of_vanilla` counts, which a study does once for all methods.
 
     Raises InputError for a task that the method cannot do.
     """
@@ -126,9 +128,23 @@ def estimate(
     for tally in tallies.values():
         _check_judge(tally.judge, sizes, control, settings.generate.batch)
         if settings.scorer:
-            _score(tally.score, sizes, settings, train_rows, validation_rows, reported_rows)
+            answers = settings.loop.iterations * (train_rows + validation_rows + reported_rows)
+            _score(tally.score, sizes, answers + settings.step_matched * reported_rows)
+            if not vanilla_scored:
+                _score_vanilla(tally.score, sizes, settings, train_rows, validation_rows, reported_rows)
     used = {end: tally.usages(settings) for end, tally in tallies.items()}
     return [StageEstimate(stage, *(used[end][stage] for end in Ends)) for stage in _stages(settings)]
+
+
+def scoring_of_vanilla(
+    settings: Settings, task: Task, rows: Sequence[Fields], train_rows: int, validation_rows: int, reported_rows: int
+) -> Usage:
+    """To score the untuned and the vanilla model's answers, and to measure the scorer; arguments as `estimate`'s."""
+    if not settings.scorer or not rows:
+        return Usage()
+    tally, sizes = _Tally(), PromptSizes(task, rows, settings.generate, settings.analyze.detail, settings.control)
+    _score_vanilla(tally, sizes, settings, train_rows, validation_rows, reported_rows)
+    return tally.usage(settings.scorer)
 
 
 def _stages(settings: Settings | UpdateState) -> tuple[str, ...]:
@@ -212,12 +228,16 @@ def _write_and_judge(
             tallies.judge.add(calls * judged, sizes.judge(part.branch, each), VERDICT + VERDICT_ROW * each)
 
 
-def _score(
+def _score(tally: _Tally, sizes: PromptSizes, answers: int) -> None:
+    """An answer given before costs nothing; none is expected to be."""
+    tally.add(answers, sizes.score(), SCORED)
+
+
+def _score_vanilla(
     tally: _Tally, sizes: PromptSizes, settings: Settings | UpdateState, train: int, validation: int, reported: int
 ) -> None:
-    """Untuned and step-matched models answer the reported rows, the others all. An answer given before costs nothing; none is."""
-    whole = (1 + settings.loop.iterations) * (train + validation + reported)
-    tally.add(whole + (1 + settings.step_matched) * reported, sizes.score(), SCORED)
+    """The untuned model answers the reported rows, vanilla all; with vanilla's answers the scorer itself is measured."""
+    _score(tally, sizes, train + validation + 2 * reported)
     checks = 2 * min(settings.score.checks, train)
     tally.add(checks, sizes.score(alone=True), SCORED)
     tally.add(checks, sizes.compare, COMPARED)

@@ -2,6 +2,7 @@
 
 import re
 
+import advice_rows
 import yaml
 from whole_run import TEXT_TO_SQL
 
@@ -30,11 +31,25 @@ def work_of(lines):
 
 
 def test_each_methods_calls_are_those_of_its_runs(tmp_path):
-    pada, duplicate, all_of_them = lines_of(tmp_path, methods=["pada", "duplicate"])[1:4]
+    vanilla, pada, duplicate, all_of_them = lines_of(tmp_path, methods=["pada", "duplicate"])[1:5]
     one = together(estimated(read_config(TEXT_TO_SQL / "config.yaml"))[0])
     assert re.match(rf"pada +2 +{2 * one.expected.calls} \({2 * one.low.calls} to {2 * one.high.calls}\) ", pada)
-    assert re.match(r"duplicate +2 +0 \(0 to 0\) ", duplicate)
-    assert re.match(rf"together +4 +{2 * one.expected.calls} ", all_of_them)
+    assert re.match(r"duplicate +2 +0 \(0 to 0\) ", duplicate) and re.match(r"vanilla +2 +0 \(0 to 0\) ", vanilla)
+    assert re.match(rf"together +6 +{2 * one.expected.calls} ", all_of_them)
+
+
+def test_vanillas_answers_are_scored_once_for_all_methods(tmp_path):
+    config = yaml.safe_load((TEXT_TO_SQL / "config.yaml").read_text())
+    advice = {"name": "custom", **advice_rows.write(tmp_path), "options": advice_rows.options(human_score="human")}
+    scorer = {"model": "scorer", "base_url": "http://127.0.0.1:1/v1"}
+    task = {**config, "task": advice, "scorer": scorer, "score": {"checks": 5}}
+    lines = lines_of(tmp_path, tasks={"advice": task}, methods=["duplicate", "auggpt"], iterations=1)
+    calls = {line.split()[0]: int(line.split()[2].replace(",", "")) for line in lines[1:5]}
+    train, validation, selection, test = advice_rows.SIZES.values()
+    reported = selection + test
+    assert calls["vanilla"] == 2 * (train + validation + 2 * reported + 4 * 5)  # seeds
+    assert calls["duplicate"] == 2 * (train + validation + 2 * reported)  # its iteration's answers, and step-matched vanilla's
+    assert calls["together"] == calls["vanilla"] + calls["duplicate"] + calls["auggpt"]
 
 
 def test_shared_work_is_counted_once(tmp_path):
