@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pada_agent.components.core.addresses import STORES, Address, addresses, bucket_of, speaks
 from pada_agent.components.core.errors import PadaError, refused
-from pada_agent.components.core.settings import EMBEDDED, BudgetSettings, LlmSettings, Settings
+from pada_agent.components.core.settings import EMBEDDED, FEW_STEPS, BudgetSettings, LlmSettings, Settings, TrainSettings
 from pada_agent.components.core.tasks.trial import try_reading
 
 GIB = 1 << 30
@@ -193,6 +193,17 @@ def _rows(settings: Settings, sources: Sequence[Address]) -> Iterator[Check]:
         found = "there are none" if not count else f"the first {count:,} are" if count == ROWS_READ else f"all {count:,} are"
         said = f"{found} read" + (f", as {tried.what}" if tried.what else "") if count else found
         yield Check(name, said, "" if count else f"put rows into {source.value}")
+        if source.key == "task.train" and 0 < count < ROWS_READ:
+            yield from _training(settings.train, min(settings.task.train_size or count, count))
+
+
+def _training(train: TrainSettings, rows: int) -> Iterator[Check]:
+    """A note where the optimizer takes few steps because each has many rows."""
+    steps, more = train.steps(rows), train.model_copy(update={"accumulate": 1}).steps(rows)
+    if steps < FEW_STEPS and more > steps:
+        yield Check(
+            "training", f"{steps} steps", f"few to learn from; train.accumulate: 1 makes {more} smaller ones", needed=False
+        )
 
 
 def prompts(key: str, address: str) -> Iterator[Check]:

@@ -55,6 +55,9 @@ def is_scored_by_llm(task: Any) -> bool:
     return isinstance(options, Mapping) and options.get("scorer") == "judge"
 
 
+# Of optimizer steps. With the defaults the quickstart's 121 rows are 38 steps, after which 38.0 % of its test rows are answered
+# right; `accumulate: 1` makes them 152, and 59.5 % (one seed).
+FEW_STEPS = 100
 ModuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
 
 
@@ -89,6 +92,10 @@ class TrainSettings(Section):
         default=False, description="compute activations again in the backward pass: less memory, a third more time, same losses"
     )
     checkpoints: int = Field(default=5, ge=0, description="checkpoints per run, for resuming; 0 is none")
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps on so many rows."""
+        return -(-round(self.epochs * rows) // (self.micro_batch * self.accumulate))
 
     @model_validator(mode="after")
     def _adapters_alone(self) -> "TrainSettings":

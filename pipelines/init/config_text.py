@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from pada_agent.components.core.records import Fields
-from pada_agent.components.core.settings import EMBEDDED, LlmSettings
+from pada_agent.components.core.settings import EMBEDDED, FEW_STEPS, LlmSettings, TrainSettings
 from pada_agent.components.core.statistics import detectable_difference
 
 SLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -71,6 +71,7 @@ def config_text(found: str, splits: Mapping[str, Split], options: Fields, models
         f"  model: {scalar(models.slm)}",
         f"  max_length: {length}  # tokens; the longest row looked at has about {sizes.longest}",
     ]
+    lines += _train(splits["train"].rows)
     judged = options["scorer"] == "judge"
     lines += ["", *_llms(models, judged), *(SCORER if judged else []), *_generate(models, sizes)]
     return "\n".join(lines) + "\n"
@@ -116,6 +117,13 @@ def _comment(option: str) -> str:
         "max_new_tokens": "of the SLM's answer",
     }
     return f"  # {says[option]}" if option in says else ""
+
+
+def _train(rows: int) -> list[str]:
+    usual, small = TrainSettings().steps(rows), TrainSettings(accumulate=1).steps(rows)
+    if not rows or usual >= FEW_STEPS:
+        return []
+    return ["train:", f"  accumulate: 1  # {rows} rows are few: {small} small steps teach more than {usual} large ones"]
 
 
 def _llms(models: Models, judged: bool) -> list[str]:

@@ -14,7 +14,7 @@ from shape_files import write
 from pada_agent.components.backends.record_files import write_json
 from pada_agent.components.core.addresses import addresses
 from pada_agent.components.core.records import Pattern
-from pada_agent.components.core.settings import TaskSettings
+from pada_agent.components.core.settings import TaskSettings, TrainSettings
 from pada_agent.components.core.state import IterationRecord
 from pada_agent.pipelines import doctor
 from pada_agent.pipelines.cli import default_run_dir
@@ -123,15 +123,22 @@ def test_doctor_reads_the_first_rows_and_says_what_they_are(settings, tmp_path):
         "validation": str(tmp_path / "bad.csv"),
     }
     own = settings.model_copy(update={"task": TaskSettings(**task, test="owner/name#test")})
-    good, bad = doctor._rows(own, [a for a in addresses(own) if a.is_path and a.kind == "rows"])
+    good, training, bad = doctor._rows(own, [a for a in addresses(own) if a.is_path and a.kind == "rows"])
     said = "all 60 are read, as ShareGPT: the last turn of the assistant in 'conversations' is the answer"
     assert str(good) == f"ok       {'train rows':<21} {said}"
+    few = "19 steps   ->   few to learn from; train.accumulate: 1 makes 75 smaller ones"
+    assert str(training) == f"note     {'training':<21} {few}" and not training.needed
     assert (
         not bad.well
         and "25 rows cannot be used:\n  " in str(bad)
         and "bad.csv:2: answer: is empty" in str(bad)
         and "and 5 more" in str(bad)
     )
+
+
+def test_doctor_has_nothing_to_say_of_enough_steps_or_of_small_ones(settings):
+    assert not list(doctor._training(settings.train.model_copy(update={"accumulate": 1}), 60))
+    assert list(doctor._training(TrainSettings(), 310)) and not list(doctor._training(TrainSettings(), 320))
 
 
 def test_doctor_says_how_many_patterns_another_run_left(tmp_path, settings):

@@ -48,8 +48,7 @@ def fit(
     # In bfloat16 most steps of all weights are too small to change them.
     slm = load_slm(settings.slm.model_copy(update={"dtype": "float32"} if whole else {}))
     rows, dropped = tokenise(examples, slm, settings.slm.max_length)
-    batch = settings.train.micro_batch * settings.train.accumulate
-    steps = max_steps or -(-round(settings.train.epochs * len(rows)) // batch)
+    steps = max_steps or settings.train.steps(len(rows))
     order = row_order([len(r.tokens) for r in rows], steps, settings.train.micro_batch, settings.train.accumulate, settings.seed)
     trained = Whole(slm, rows, dtype) if whole else Adapter(slm, rows, settings)
     resume = checkpoints.resume(_identity(rows, settings, steps, slm))

@@ -11,7 +11,7 @@ from shape_files import FATES, FILES, as_json_lines, as_table, columns, complain
 
 from pada_agent.components.backends.artifacts.row_sources import read_all, read_rows
 from pada_agent.components.backends.artifacts.task_files import open_task
-from pada_agent.components.core.settings import ControlSettings
+from pada_agent.components.core.settings import FEW_STEPS, ControlSettings
 from pada_agent.components.core.tasks.trial import try_reading
 from pada_agent.components.prepare_data.prepare import prepare
 from pada_agent.pipelines import doctor
@@ -165,6 +165,16 @@ def test_the_readme_and_the_config_say_the_same_of_what_a_test_split_shows():
     said = re.search(r"with ([\d,]+) rows about (\d+) points, with ([\d,]+) about (\d+)\.", README.read_text())
     for rows, points in zip(said.groups()[::2], said.groups()[1::2], strict=True):
         assert effect(int(rows.replace(",", ""))).startswith(f"shows a difference of {points} points or more")
+
+
+@pytest.mark.parametrize(("rows", "small", "large"), [(60, 42, 11), (319, 219, 55), (900, 0, 0)])
+def test_few_rows_are_trained_on_in_small_steps(init, tmp_path, rows, small, large):
+    (tmp_path / "rows.jsonl").write_text(as_json_lines(rows_with(["yes", "no"][n % 2] for n in range(rows))))
+    init("rows.jsonl", "--yes")
+    text, train = (tmp_path / "rows.yaml").read_text(), read_config(tmp_path / "rows.yaml").train
+    given = len((tmp_path / "rows-splits" / "train.jsonl").read_text().splitlines())
+    assert (f"{given} rows are few: {small} small steps teach more than {large} large ones" in text) is bool(small)
+    assert train.accumulate == (1 if small else 4) and (train.steps(given) == small or train.steps(given) >= FEW_STEPS)
 
 
 def test_the_same_file_is_divided_alike_whatever_its_order(init, tmp_path):
