@@ -153,6 +153,19 @@ def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
     assert [row for _, row in read_rows(str(tmp_path / "t.csv"))] == [{"column 1": "0", "q": "one"}]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "row"),
+    [
+        ("t.tsv", "said\nWell, yes\n", {"said": "Well, yes"}),
+        ("t.tsv", "said, or sung\tkind\none\ttwo\n", {"said, or sung": "one", "kind": "two"}),
+        ("t.csv", '"one; two; three",kind\n1,x\n', {"one; two; three": "1", "kind": "x"}),
+    ],
+)
+def test_what_parts_cells_is_told_by_the_ending_and_the_header(tmp_path: Path, name: str, text: str, row: dict[str, str]) -> None:
+    (tmp_path / name).write_text(text)
+    assert [found for _, found in read_rows(str(tmp_path / name))] == [row]
+
+
 def test_a_row_longer_than_a_block(tmp_path: Path) -> None:
     rows = [{"a": "x" * size} for size in (3_000_000, 5, 2_500_000)]
     (tmp_path / "t.json").write_text(json.dumps(rows))
