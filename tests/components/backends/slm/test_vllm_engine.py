@@ -1,6 +1,7 @@
 """vLLM's interface around the real model: what it is given, and that its answers are read right."""
 
 import json
+import shutil
 
 import pytest
 import vllm_stand_in
@@ -35,6 +36,18 @@ def test_it_answers_as_transformers_does(tiny_slm, adapter, monkeypatch):
         assert made.said["generation_config"] == "vllm", "no penalties of the model's own"
         assert made.said["dtype"] == "float32"
         assert made.rows == 6
+
+
+def test_it_stops_where_the_model_ends_its_turn(tiny_slm, tmp_path, monkeypatch):
+    slm, asked = load_slm(settings(tiny_slm)), PROMPTS[-1:]
+    whole = Generator(slm, 1)(asked, 9)
+    end = slm.chat.tokenizer(whole[0], add_special_tokens=False).input_ids[1]
+    ends = shutil.copytree(tiny_slm, tmp_path / "ends")
+    (ends / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
+    expected = Generator(load_slm(settings(ends)), 1)(asked, 9)
+    vllm_stand_in.install(monkeypatch)
+    with student(settings(ends), ENGINE, None, "") as who:
+        assert who.generate(asked, 9) == expected != whole
 
 
 def test_what_it_cannot_do_is_told(tiny_slm, adapter, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import torch
 import vllm_stand_in
 from city_rows import SYSTEM, examples, plain_losses, run, settings
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from pada_agent.components.backends.slm import loading
 from pada_agent.components.backends.slm.adapters import with_lora
@@ -102,6 +103,14 @@ def test_four_bits_want_a_gpu_and_bitsandbytes(tiny_slm, monkeypatch):
         loading.four_bits("cuda", "bfloat16")
 
 
+def test_four_bits_are_rounded_as_in_qlora(monkeypatch):
+    pytest.importorskip("bitsandbytes")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    asked = loading.four_bits("cuda", "bfloat16")["quantization_config"]
+    assert (asked.load_in_4bit, asked.bnb_4bit_quant_type, asked.bnb_4bit_use_double_quant) == (True, "nf4", True)
+    assert asked.bnb_4bit_compute_dtype == torch.bfloat16
+
+
 def test_four_bits_train_and_answer_and_their_adapter_is_for_them_alone(tmp_path, monkeypatch):
     bitsandbytes = pytest.importorskip("bitsandbytes")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: "cpu")  # bitsandbytes has slow kernels for CPUs
@@ -139,6 +148,14 @@ def test_all_weights_are_trained_as_in_a_plain_loop(tmp_path, tiny_slm, system):
     before, after = (load_slm(chosen.slm, which).model.state_dict() for which in (None, folder))
     assert before.keys() == after.keys()
     assert all(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_all_weights_are_trained_in_float32_and_kept_in_the_models_type(tmp_path, tiny_slm):
+    plain, _ = trained_whole(tmp_path, tiny_slm, "plain")
+    slm = settings(tiny_slm).slm.model_copy(update={"dtype": "bfloat16"})
+    made, folder = trained_whole(tmp_path, tiny_slm, "rounded", slm=slm)
+    assert (made.losses, made.dtype) == (plain.losses, "bfloat16")
+    assert {weight.dtype for weight in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
 
 
 def test_a_whole_model_answers_in_the_place_of_an_adapter_wherever_it_is_taken(tmp_path, tiny_slm, monkeypatch):
