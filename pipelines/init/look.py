@@ -37,7 +37,7 @@ from pada_agent.pipelines.init.labels import are_labels
 SCORERS: tuple[str, ...] = get_args(CustomOptions.model_fields["scorer"].annotation)
 RUBRIC = "It does what is asked, says nothing that is wrong, and leaves out nothing that matters."
 LONG = 8  # words of an answer, from which hardly anybody writes the same text
-SURE = 0.9  # of the answers, where the form of the others must be a slip
+SURE = 0.9  # of the rows, where what the others have or lack must be a slip
 FEWEST_GROUPS = 10  # with fewer, four splits would be of very unlike sizes
 # What a person is asked: the question, and what is proposed.
 Ask = Callable[[str, str], str]
@@ -90,7 +90,7 @@ def look(rows: Sequence[Fields], given: Mapping[str, str], ask: Ask) -> Look:
         options["description"] = ask(
             "What is asked, and what is a good answer? The teacher reads it.", _description(labelled, options)
         )
-    if group := options.get("group") or _group(rows, options):
+    if group := options.get("group") or _group(rows, options, notes):
         options["group"] = group
     options["max_new_tokens"] = min(4096, max(32, -(-int(2 * max(map(token_count, answers), default=16)) // 32) * 32))
     task = Custom(options)
@@ -189,14 +189,23 @@ def _description(labelled: bool, options: Fields) -> str:
     return "Answer each prompt as the training rows do."
 
 
-def _group(rows: Sequence[Fields], options: Fields) -> str:
-    """A column whose values tie rows together: of a usual name, repeated, and with enough values to be divided."""
+def _group(rows: Sequence[Fields], options: Fields, notes: list[str]) -> str:
+    """A column whose values tie rows together: of a usual name, repeated, and with enough values to be divided.
+
+    Rows without their group's column are refused, so it is none if many have not got it.
+    """
     first = _whole(rows)
     for name in GROUPS:
         found = column(first, (name,), but=(options.get("prompt", ""), options.get("answer", "")))
         counts = Counter(text for row in rows if found and (text := text_or_none(row.get(found))))
         if len(counts) >= FEWEST_GROUPS and counts.total() > 1.1 * len(counts):
-            return found
+            without = sum(found not in row for row in rows)
+            if len(rows) - without >= SURE * len(rows):
+                return found
+            notes.append(
+                f"'{found}' ties rows together, but {without} of {len(rows)} rows have no such column, so they may be divided; "
+                "give it to all, null where there is none, and begin anew"
+            )
     return ""
 
 

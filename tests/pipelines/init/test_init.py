@@ -284,6 +284,19 @@ def test_ids_that_repeat_and_gaps_do_no_harm(init, tmp_path):
     assert len(ids) == len(set(ids)) == 57
 
 
+def test_a_column_that_many_rows_lack_ties_none_together(init, tmp_path):
+    rows = columns()
+    for row in rows[::5]:
+        del row["customer_id"]
+    (tmp_path / "rows.jsonl").write_text(as_json_lines(rows))
+    said = init("rows.jsonl", "--yes")
+    assert "'customer_id' ties rows together, but 12 of 60 rows have no such column" in said
+    assert "group" not in read_config(tmp_path / "rows.yaml").task.options
+    (tmp_path / "one.jsonl").write_text(as_json_lines([rows[0], *columns()[1:]]))
+    assert "Left out: one.jsonl:1: customer_id: is missing" in init("one.jsonl", "--yes")
+    assert read_config(tmp_path / "one.yaml").task.options["group"] == "customer_id"
+
+
 def test_labels_are_written_so_that_yaml_reads_them_as_they_are(init, tmp_path):
     labels = ["a: b", "#c", "- d", "null", "*e", "{f}", "'g", '"h"', "~", "1.0", "yes", "ø"]
     rows = [{"text": f"{complaint(n)} {n}", "label": labels[n % 12]} for n in range(240)]
