@@ -3,13 +3,14 @@
 The task counts letters, and says the number four times.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from small_state import model
 
 from pada_agent.components.backends.files import write_atomic
-from pada_agent.components.backends.record_files import write_json, write_records
+from pada_agent.components.backends.record_files import read_json, write_json, write_records
 from pada_agent.components.backends.slm.checkpoints import Checkpoints
 from pada_agent.components.backends.slm.training import fit
 from pada_agent.components.core.records import (
@@ -74,6 +75,16 @@ def made(folder: Path, slm: Path, whole: bool = False) -> Path:
     write_json(folder / "settings.json", settings)
     write_json(folder / "12-score-1" / "state" / "state.json", _state(folder, settings, synthetic))
     (folder / "latest_state").write_text("12-score-1/state\n")
+    return folder
+
+
+def scored_by_llm(run: Path, folder: Path) -> Path:
+    """A copy of the run as if an LLM had scored its answers."""
+    shutil.copytree(run, folder)
+    settings = read_json(folder / "settings.json")
+    settings["task"]["options"] |= {"scorer": "judge", "rubric": "Is it the number of letters, four times?"}
+    settings["control"]["solve"] = "off"
+    write_json(folder / "settings.json", {**settings, "scorer": "judge"})
     return folder
 
 

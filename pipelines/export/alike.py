@@ -18,18 +18,21 @@ from pada_agent.pipelines.export.source import Source
 
 ROWS = 50
 LEAST = 0.5
-Right = Mapping[str, bool]  # by row id
+Right = Mapping[str, bool]  # by row id; empty where an LLM would have to say it
 LEVEL = 0.01  # of the test for fewer right answers
 
 
 @dataclass(frozen=True)
 class Alike:
-    """Of `rows` answers, how many are `equal` to those of `what`, the adapter or the model, and how many of either are right."""
+    """Of `rows` answers, how many are `equal` to those of `what`, the adapter or the model, and how many of either are right.
+
+    The latter is None where an LLM would have to say it.
+    """
 
     rows: int
     equal: int
-    right: int
-    right_before: int
+    right: int | None
+    right_before: int | None
     what: str = "adapter"
 
     @property
@@ -38,10 +41,9 @@ class Alike:
         return self.equal / self.rows
 
     def __str__(self) -> str:
-        return (
-            f"{self.equal} of {self.rows} answers are the {self.what}'s own ({percent(self.share, 0)}); right: {self.right}, "
-            f"of the {self.what}'s: {self.right_before}"
-        ).replace("\u00a0", " ")
+        right = "" if self.right is None else f"; right: {self.right}, of the {self.what}'s: {self.right_before}"
+        own = f"{self.equal} of {self.rows} answers are the {self.what}'s own ({percent(self.share, 0)})"
+        return f"{own}{right}".replace("\u00a0", " ")
 
 
 def judge(
@@ -50,7 +52,8 @@ def judge(
     """Compare answers, each list with which rows are right. Raises ModelError if fewer than `least` are equal, or fewer right."""
     pairs = list(zip(before[0], after[0], strict=True))
     equal = sum(one.strip() == other.strip() for one, other in pairs)
-    found = Alike(len(pairs), equal, sum(after[1].values()), sum(before[1].values()), what)
+    right, right_before = (sum(known.values()) if known else None for _, known in (after, before))
+    found = Alike(len(pairs), equal, right, right_before, what)
     if paired_test(after[1], before[1]).p_better < LEVEL:
         raise ModelError(f"{form}: answers fewer rows rightly than the {what}, by more than chance, so it was not kept: {found}")
     if found.share < least:
@@ -82,4 +85,6 @@ class Comparison:
 
     def _right(self, answers: Sequence[str]) -> dict[str, bool]:
         task, run_code = self._source.task, self._source.run_code
+        if task.rubric:
+            return {}
         return {row.id: task.score(row.fields, a, run_code).correct for row, a in zip(self._rows, answers, strict=True)}

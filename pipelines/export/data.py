@@ -15,6 +15,7 @@ from pada_agent.components.backends.files import whole_directory, write_atomic
 from pada_agent.components.backends.models.upload import check_repository, push
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.exported_rows import COLUMNS, Pairs, alpaca_row, chat_row, distinct, kin
+from pada_agent.components.core.figures import plural
 from pada_agent.components.core.records import SyntheticRow, TrainingError
 from pada_agent.components.core.report.cards import CARD, CardFacts, DataFacts, dataset_card
 from pada_agent.components.core.separation.leakage import Fingerprints
@@ -86,12 +87,14 @@ def _preference(source: Source, say: Say) -> list[Row]:
 
 
 def _of_kin(source: Source, pairs: Pairs, rows: Sequence[SyntheticRow], model: str, say: Say) -> Iterator[Row | None]:
-    """Of the rows that `model` answers wrong."""
-    if not rows:
+    """Of the rows that `model` answers wrong; none where an LLM alone could tell that, since none is asked here."""
+    task = source.task
+    if rows and task.rubric:
+        say(f"left out, since an LLM scores the answers of this task: {plural(len(rows), 'synthetic row')} written from errors")
+    if not rows or task.rubric:
         return
     from pada_agent.components.backends.slm.formats.answering import answers
 
-    task = source.task
     say(f"asking {model}, whose errors they were written from, {len(rows)} synthetic rows")
     prompts = [Prompt(id=row.id, messages=task.messages(row.fields)) for row in rows]
     most = source.settings.evaluate.max_new_tokens or task.max_new_tokens

@@ -32,3 +32,8 @@ def test_half_must_be_equal_and_none_be_lost(equal, right, least, refused):
     else:
         found = judge("--gguf q2_k", adapter, answers(50, equal, right), least)
         assert (found.rows, found.equal, found.right, found.right_before) == (50, equal, right, 30)
+
+
+def test_nothing_is_said_of_right_answers_where_none_are_known():
+    found = judge("--merge", (["a"] * 8, {}), (["a"] * 8, {}), 0.5)
+    assert str(found) == "8 of 8 answers are the adapter's own (100 %)"

@@ -63,6 +63,14 @@ def test_pairs_are_of_training_errors_and_their_kin(pada, tiny_run, tmp_path):
         assert pair["chosen"][0]["content"] == "4444" != pair["rejected"][0]["content"]
 
 
+def test_answers_that_an_llm_must_score_are_in_no_pair(pada, tiny_run, tmp_path):
+    run = exported_run.scored_by_llm(tiny_run, tmp_path / "run")
+    code, out, said = pada("export", "--run-dir", run, "--out", tmp_path, "--data", "preference")
+    assert code == 0, said
+    assert [pair["id"] for pair in lines(tmp_path / "data" / "preference.jsonl")] == ["t-sun"]
+    assert "left out, since an LLM scores the answers of this task: 1 synthetic row" in out and "asking" not in out
+
+
 @pytest.mark.parametrize("split", ["validation", "selection", "test"])
 def test_a_held_out_answer_in_place_of_a_training_error_is_refused(pada, tiny_run, tmp_path, split):
     """Said to be of the held-out split; said to be of a training row that there is not; said to be one that there is."""

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import exported_run
 import pytest
 from huggingface_hub import ModelCard
 
@@ -94,6 +95,13 @@ def test_the_full_model_answers_like_the_adapter(tiny_run, exported):
     assert any("merged: the full model; 8 of 8 answers are the adapter's own (100 %)" in line for line in lines)
     card = ModelCard.load(out / "merged" / "README.md")
     assert card.data.library_name == "transformers" and "8 of 8" in card.content
+
+
+def test_answers_that_an_llm_must_score_are_compared_by_their_text_alone(tiny_run, tmp_path):
+    lines: list[str] = []
+    run = exported_run.scored_by_llm(tiny_run, tmp_path / "run")
+    export_model(str(run), tmp_path / "out", Wanted(merge=True), lines.append)
+    assert any(line.endswith("merged: the full model; 8 of 8 answers are the adapter's own (100 %)") for line in lines)
 
 
 def test_gguf_files_answer_like_the_adapter_and_the_command_serves_them(exported):
