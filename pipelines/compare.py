@@ -4,13 +4,14 @@
     runs/a          vanilla        61.0 %         54.1 % to 67.5 %
     runs/b          iteration-1    67.0 %         60.2 % to 73.1 %   +6.0 (+0.5 to +11.5)    0.034  0.034
 
-Rows are the same if their ids are and, where a run directory still holds them, what they say.
+Of graded tasks it is the mean score, tested by permutation. Rows are the same if their ids are and, where a run directory still
+holds them, what they say.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,19 +23,27 @@ from pada_agent.components.core.figures import bare, p_value, percent, plural, p
 from pada_agent.components.core.records import HeldOutRow
 from pada_agent.components.core.report.gather import REPORTED_SPLIT
 from pada_agent.components.core.state import State
-from pada_agent.components.core.statistics import Interval, Paired, holm, paired_bootstrap, paired_test, wilson_interval
+from pada_agent.components.core.statistics import (
+    Interval,
+    Paired,
+    holm,
+    mean_interval,
+    measure,
+    paired_bootstrap,
+    paired_test,
+    wilson_interval,
+)
 from pada_agent.pipelines.results import PLAIN, show_table
-
-HEADINGS = ("run", "model", "test accuracy", "interval", "over the first", "gains, losses", "p", "p, Holm")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run ships: row id -> right, group and, where known, a hash of what the row says."""
+    """What a run ships: row id -> score, right or wrong unless `graded`, group and, where known, a hash of what the row says."""
 
     address: str
     state: State
-    right: Mapping[str, bool]
+    scores: Mapping[str, float]
+    graded: bool
     groups: Mapping[str, str]
     prints: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,10 +70,18 @@ def read_run(address: str) -> Run:
     state = run_state(address)
     if not state.incumbent:
         raise InputError(f"{address}: no model to compare yet; let the run go on")
-    right = state.model(state.incumbent).outcomes.get(REPORTED_SPLIT, {})
-    if not right:
+    model = state.model(state.incumbent)
+    if not model.outcomes.get(REPORTED_SPLIT):
         raise InputError(f"{address}: {state.incumbent} was not evaluated on the test rows; nothing can be compared")
-    return Run(address, state, right, state.groups.get(REPORTED_SPLIT, {}), _prints(address))
+    graded, groups = bool(model.grades.get(REPORTED_SPLIT)), state.groups.get(REPORTED_SPLIT, {})
+    return Run(address, state, model.scores(REPORTED_SPLIT), graded, groups, _prints(address))
+
+
+def _alike(runs: Sequence[Run]) -> list[Run]:
+    """All by their grades, or by right and wrong where one has no grades."""
+    if all(run.graded for run in runs):
+        return list(runs)
+    return [replace(run, scores=run.state.model(run.model).outcomes[REPORTED_SPLIT], graded=False) for run in runs]
 
 
 def _prints(address: str) -> dict[str, str]:
@@ -83,17 +100,17 @@ def compared(first: Run, run: Run, confidence: float) -> Compared:
             f"{run.address}: its task is {run.state.run.task}, that of {first.address} is {first.state.run.task}; "
             "there is nothing to pair"
         )
-    both = [row for row in first.right if row in run.right]
+    both = [row for row in first.scores if row in run.scores]
     same = [row for row in both if first.prints.get(row, "") == run.prints.get(row, "") or not (first.prints and run.prints)]
     if not same:
         why = "the same ids stand for other rows" if both else "no row of the one is in the other"
         raise InputError(f"{run.address}: its test rows are not those of {first.address} ({why}), so nothing can be paired")
-    before, after = ({row: one.right[row] for row in same} for one in (first, run))
+    before, after = ({row: one.scores[row] for row in same} for one in (first, run))
     groups = {row: group for row in same if (group := first.groups.get(row) or run.groups.get(row, ""))}
     names = [groups.get(row) or f"row {row}" for row in same]
     interval = paired_bootstrap(list(before.values()), list(after.values()), names, confidence)
     test = paired_test(before, after, groups)
-    return Compared(test, interval, len(same), len(run.right), len(first.right), len(both) - len(same))
+    return Compared(test, interval, len(same), len(run.scores), len(first.scores), len(both) - len(same))
 
 
 def show_compared(addresses: Sequence[str], confidence: float, console: Console) -> None:
@@ -102,7 +119,7 @@ def show_compared(addresses: Sequence[str], confidence: float, console: Console)
         raise InputError("compare needs two runs or more; each is compared with the first")
     if len(set(addresses)) < len(addresses):
         raise InputError("compare: a run is named twice")
-    first, *others = (read_run(address) for address in addresses)
+    first, *others = _alike([read_run(address) for address in addresses])
     found = [compared(first, run, confidence) for run in others]
     adjusted = holm([one.test.p for one in found])
     rows = [[*_own(first, confidence), "", "", "", ""]]
@@ -111,15 +128,18 @@ def show_compared(addresses: Sequence[str], confidence: float, console: Console)
         changed = f"{one.test.gains}, {one.test.losses}"
         rows.append([*_own(run, confidence), over, changed, bare(p_value(one.test.p)), bare(p_value(p))])
     title = f"What each run ships, on test rows; intervals of {percent(confidence)}"
-    show_table(HEADINGS, rows, title, console)
+    own = ("run", "model", f"test {measure(first.graded)}", "interval")
+    show_table((*own, "over the first", "gains, losses", "p", "p, Holm"), rows, title, console)
     for note in [*_notes(first, others, found), "Each is one seed: the tests cover the choice of test rows, not of seeds."]:
         console.print(note.translate(PLAIN), markup=False, soft_wrap=True)
 
 
 def _own(run: Run, confidence: float) -> list[str]:
-    right, n = sum(run.right.values()), len(run.right)
-    low, high = wilson_interval(right, n, confidence)
-    return [run.address, run.model, percent(right / n), f"{percent(low)} to {percent(high)}"]
+    right, n = sum(run.scores.values()), len(run.scores)
+    own = Interval(right / n, *wilson_interval(right, n, confidence))
+    if run.graded:
+        own = mean_interval(list(run.scores.values()), [run.groups.get(row) or f"row {row}" for row in run.scores], confidence)
+    return [run.address, run.model, percent(own.mean), f"{percent(own.low)} to {percent(own.high)}"]
 
 
 def _notes(first: Run, others: Sequence[Run], found: Sequence[Compared]) -> list[str]:
