@@ -43,6 +43,22 @@ def test_a_run_in_a_database(pada, a_run, tmp_path):
     assert found.data.tags["pada.shipped"] == "iteration-1"
 
 
+def test_mean_scores_of_a_graded_task(pada, a_run, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    file = a_run / "07-score-1" / "state" / "state.json"
+    state = read_json(file)
+    for model in state["models"]:
+        model["metrics"]["test"]["grade"] = {"mean": 0.7, "low": 0.6, "high": 0.8}
+    write_json(file, state)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    assert pada("track", a_run, "--mlflow", uri)[0] == 0
+    client = MlflowClient(tracking_uri=uri)
+    (found,) = client.search_runs([client.get_experiment_by_name("pada-agent").experiment_id])
+    assert [(m.step, m.value) for m in client.get_metric_history(found.info.run_id, "test_score")] == [(0, 0.7), (1, 0.7)]
+    assert "selection_score" not in found.data.metrics
+
+
 def test_what_is_new_is_added(pada, a_run, tmp_path):
     from mlflow.tracking import MlflowClient
 

@@ -142,6 +142,8 @@ def _metrics(run: Tracked) -> dict[str, list[tuple[int, float]]]:
 def _of_model(model: ModelFacts) -> Iterator[tuple[str, float]]:
     for split, metrics in model.splits.items():
         yield f"{split}_accuracy", metrics.accuracy
+        if metrics.grade:
+            yield f"{split}_score", metrics.grade.mean
     if model.test:
         yield from (
             ("test_low", model.test.low),
