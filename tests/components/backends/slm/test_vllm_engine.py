@@ -41,7 +41,7 @@ def test_it_answers_as_transformers_does(tiny_slm, adapter, monkeypatch):
 def test_it_stops_where_the_model_ends_its_turn(tiny_slm, tmp_path, monkeypatch):
     slm, asked = load_slm(settings(tiny_slm)), PROMPTS[-1:]
     whole = Generator(slm, 1)(asked, 9)
-    end = slm.chat.tokenizer(whole[0], add_special_tokens=False).input_ids[1]
+    end = slm.chat.tokenizer(whole[0], add_special_tokens=False).input_ids[0]
     ends = shutil.copytree(tiny_slm, tmp_path / "ends")
     (ends / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
     expected = Generator(load_slm(settings(ends)), 1)(asked, 9)
