@@ -21,11 +21,12 @@ from pada_agent.components.backends.sandbox.run import run_code
 from pada_agent.components.core.cost.budget import Usage
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
-from pada_agent.components.core.settings import EvaluateSettings, Settings
+from pada_agent.components.core.settings import EvaluateSettings, ScoreSettings, Settings
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.evaluate_slm.evaluate import evaluate
 from pada_agent.components.prepare_data.__main__ import run as prepare
 from pada_agent.components.score_answers.__main__ import run
+from pada_agent.components.score_answers.score import score_request
 from pada_agent.components.stages import STAGES
 
 ANSWERED = sum(advice_rows.SIZES.values())
@@ -143,6 +144,17 @@ def test_an_answer_stays_behind_its_mark_whatever_it_says(score, settings, llm_s
     assert mark not in hostile and ask.last.endswith(f"{mark} answer to be scored\n{hostile}\n{mark}")
     assert ask.last.count(mark) == 6 and hostile not in ask.messages[0]["content"] and len(ask.messages) == 2
     assert found["validation"][1].score.grade == 0.0
+
+
+def test_no_answer_can_know_its_mark():
+    own = {"scorer": "judge", "rubric": "Be kind.", "description": "-", "prompt": "q", "answer": "a"}
+    task = load_task("custom", own)
+    fields = task.read({"q": "Why?", "a": "So."})
+
+    def mark(answer):
+        return score_request(task, "", fields, answer, ["So."], ScoreSettings()).messages[-1]["content"].split()[0]
+
+    assert mark(f"So. {mark('So.')}") != mark("So.")
 
 
 def test_a_rubric_may_be_a_file_which_travels_with_the_data(stage, tmp_path, llm_stub, settings):

@@ -11,6 +11,7 @@ from shape_files import FILES, complaint, long_chat, sums, topic, write
 from pada_agent.components.backends.artifacts.row_sources import read_rows
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields
+from pada_agent.components.core.tasks.multiple_choice import LETTERS
 from pada_agent.components.core.tasks.registry import load_task
 from pada_agent.components.core.tasks.task import CodeRunner, Task
 
@@ -190,6 +191,8 @@ def test_options_that_cannot_be_used(row: Fields, complaint: str) -> None:
         ({"ctx": "a", "endings": ["b", "c", "d"], "label": "2"}, "C"),
         ({"question": "a", "choices": ["b", "c", "d"], "answer": 2.0}, "C"),
         ({"question": "a", "options": [f"o{n}" for n in range(26)], "answer": "Z"}, "Z"),
+        ({"question": "a", **{letter: f"o{letter}" for letter in LETTERS}, "answer": "Z"}, "Z"),
+        ({"question": "a", **{f"option_{n}": f"o{n}" for n in range(1, 27)}, "answer": "26"}, "Z"),
     ],
 )
 def test_options_as_people_write_them(row: Fields, letter: str) -> None:
