@@ -80,14 +80,23 @@ def test_groups_are_never_divided(init, tmp_path):
     assert settings.task.options["group"] == "customer_id"
     groups = {split: {row["customer_id"] for _, row in read_rows(getattr(settings.task, split))} for split in SPLITS}
     assert sum(map(len, groups.values())) == len(set.union(*groups.values())) == 30
-    assert "in 6 groups: " in said
+    assert f"in 6 groups: {effect(6)}." in said and effect(6) != effect(12)
     text = (tmp_path / "columns.yaml").read_text()
-    assert "12 rows in 6 groups: what is reported; shows a difference of" in text
+    assert f"12 rows in 6 groups: what is reported; {effect(6)}\n" in text
     assert "    labels:  # all answers there are; what one means, in a few words behind it (label: meaning), helps" in text
     assert "      account: ''\n      billing: ''\n      delivery: ''\n" in text
     assert open_task(settings.task).description == (
         "Each text gets one label.\nThe answers there are:\n- account\n- billing\n- delivery"
     )
+
+
+def test_a_question_that_comes_twice_is_in_one_split(init, tmp_path):
+    rows = [{"question": complaint(n // 2), "answer": topic(n // 2), "note": f"asked {n}"} for n in range(60)]
+    (tmp_path / "rows.jsonl").write_text(as_json_lines(rows))
+    init("rows.jsonl", "--yes")
+    task = read_config(tmp_path / "rows.yaml").task
+    asked = [{row["question"] for _, row in read_rows(getattr(task, split))} for split in SPLITS]
+    assert sum(map(len, asked)) == len(set.union(*asked)) == 30
 
 
 def rows_with(answers, column="answer"):

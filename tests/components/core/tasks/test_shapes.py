@@ -202,6 +202,9 @@ def test_options_as_people_write_them(row: Fields, letter: str) -> None:
 def test_named_columns_overrule_what_is_recognised() -> None:
     row = {"question": "q", "user query": "u", "answer": "a", "right one": True, "my options": ["x", "y"]}
     assert task().read(row)["inputs"] == {"prompt": "q"}
+    chat = {"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "b"}], "question": "q", "answer": "a"}
+    assert task().read(chat)["answer"] == "b"
+    assert task(prompt="question").read(chat) == {"inputs": {"question": "q"}, "answer": "a", "choices": []}
     named = task(prompt="user query", answer="right one").read(row)
     assert named == {"inputs": {"user query": "u"}, "answer": "true", "choices": []}
     assert (
