@@ -47,6 +47,7 @@ def test_each_file_is_read_and_its_answers_are_right(name: str, tmp_path: Path, 
     for n, fields in enumerate(read[:60]):
         asked = sums(n)[0] if kind in ("alpaca", "worked", "ten_options", "listed") else complaint(n)
         assert asked in own.shown(fields)
+        assert (f"\n\nIt is day {n}." in own.shown(fields)) is (kind == "alpaca" and n % 2 == 0)
         assert own.score(fields, own.target(fields), no_code).correct
         assert not own.score(fields, "", no_code).valid
         if kind in ("columns", "excel", "chat", "long_chat", "sharegpt", "completions", "several"):
