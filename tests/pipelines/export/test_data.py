@@ -9,7 +9,7 @@ from huggingface_hub import DatasetCard
 
 from pada_agent.components.backends.record_files import read_records, write_records
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.exported_rows import Pairs
+from pada_agent.components.core.exported_rows import Pairs, alpaca_row
 from pada_agent.components.core.records import HeldOutRow, Prediction, TrainRow
 from pada_agent.components.core.separation.leakage import Fingerprints
 from pada_agent.components.core.tasks.registry import load_task
@@ -46,6 +46,11 @@ def test_alpaca_and_parquet(pada, tiny_run, tmp_path):
     tables = [pq.read_table(tmp_path / "data" / f"{name}.parquet") for name in ("given", "synthetic")]
     assert tables[0].schema == tables[1].schema  # parents of given rows are empty, which says nothing of their type
     assert tables[1].to_pylist()[0]["messages"][1] == {"role": "assistant", "content": "4444"}
+
+
+def test_a_system_message_begins_the_instruction():
+    task = load_task("custom", exported_run.OPTIONS | {"system": "Count."}, None)
+    assert alpaca_row(task, TrainRow(id="t", fields=exported_run.fields("sun")))["instruction"] == "Count.\n\nLetters of: sun"
 
 
 def test_pairs_are_of_training_errors_and_their_kin(pada, tiny_run, tmp_path):
