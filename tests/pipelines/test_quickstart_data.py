@@ -83,25 +83,32 @@ def test_how_alike_the_splits_are(splits: dict[str, list[dict[str, str]]], readm
 
 def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
     facts = read_record(FOLDER / "study.json", StudyFacts)
-    right: dict[str, list[float]] = {}
+    study = yaml.safe_load((FOLDER / "study.yaml").read_text(encoding="utf-8"))
+    assert (list(facts.methods), list(facts.seeds)) == (study["methods"], study["seeds"])
+    right: dict[tuple[str, str], list[float]] = {}
     for cell in facts.cells:
         for model in cell.models:
-            right.setdefault(model.name, []).append(100 * fmean(verdict == "1" for verdict in model.outcomes["test"]))
+            share = 100 * fmean(verdict == "1" for verdict in model.outcomes["test"])
+            right.setdefault((cell.method, model.name), []).append(share)
     names = {
-        "untuned": "untuned",
-        "vanilla": "vanilla",
-        "step-matched": "step-matched vanilla",
-        "iteration-1": "PaDA, last iteration",
+        ("vanilla", "untuned"): "untuned",
+        ("vanilla", "vanilla"): "vanilla",
+        ("pada", "step-matched"): "step-matched vanilla",
+        ("duplicate", "iteration-1"): "training rows repeated",
+        ("auggpt", "iteration-1"): "AugGPT",
+        ("pada", "iteration-1"): "PaDA, last iteration",
     }
     text = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
     for name, shown in names.items():
         assert f"| {shown} | {fmean(right[name]):.1f} % | {' | '.join(f'{share:.1f}' for share in right[name])} |" in text
-    gains = {c.baseline: c.found.difference for c in compare(facts).comparisons}
-    over = {name: (f"{100 * gain.mean:.1f}", f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}") for name, gain in gains.items()}
-    mean, interval = over["vanilla"]
-    assert f"iteration is {mean} points above vanilla (95 % interval {interval})" in text
-    mean, interval = over["step-matched vanilla"]
-    assert f"and {mean} above step-matched vanilla ({interval}:" in text
+    flat, of_pada = " ".join(text.split()), [c for c in compare(facts).comparisons if c.method == "pada"]
+    assert {f"{c.p_holm:.2f}" for c in of_pada if c.asked} == {"0.11"} and "none is sure (p 0.11 each)" in flat
+    for comparison in of_pada:
+        gain = comparison.found.difference
+        above = "repeated rows" if comparison.baseline == "duplicate" else comparison.baseline.replace("auggpt", "AugGPT")
+        interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        said = rf"{100 * gain.mean:.1f} (points )?above {above} \((95 % interval )?{re.escape(interval)}"
+        assert re.search(said, flat), said
 
 
 def test_the_projects_readme_counts_the_rare_kinds_as_the_study_found_them() -> None:
@@ -115,11 +122,13 @@ def test_the_projects_readme_counts_the_rare_kinds_as_the_study_found_them() -> 
     for cell in facts.cells:
         for model in cell.models:
             verdicts = zip(task.rows["test"].ids, model.outcomes["test"], strict=True)
-            right.update((model.name, kinds[row] in RARE) for row, verdict in verdicts if verdict == "1")
-    rare, matched = right["iteration-1", True], right["step-matched", True]
-    others, matched_others = right["iteration-1", False], right["step-matched", False]
+            right.update((f"{cell.method} {model.name}", kinds[row] in RARE) for row, verdict in verdicts if verdict == "1")
+    (rare, matched, rephrased), (others, matched_others, rephrased_others) = (
+        [right[name, is_rare] for name in ("pada iteration-1", "pada step-matched", "auggpt iteration-1")]
+        for is_rare in (True, False)
+    )
     text = " ".join((FOLDER.parents[1] / "README.md").read_text(encoding="utf-8").split())
     assert (
-        f"{rare} right answers of 300, step-matched vanilla {matched}; on the others {others} of 700, and {matched_others}."
-        in text
+        f"{rare} right answers of 300, step-matched vanilla {matched}, AugGPT {rephrased}; on the others {others} of 700, "
+        f"{matched_others} and {rephrased_others}." in text
     )
