@@ -41,8 +41,9 @@ quickstart: $(READY)  ## Run the whole loop on real small models: no account, no
 	@$(BIN)/pada doctor --config pipelines/quickstart/config.yaml
 	@$(BIN)/pada run --config pipelines/quickstart/config.yaml --run-dir runs/quickstart
 
+# Files in their order: xdist would begin with those of most tests and end with the few that take minutes, on one core.
 test: $(COMPLETE)  ## Run all tests but those of the images
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-containers: $(COMPLETE)  ## Build the images and run the loop container by container on a Docker engine: about 20 minutes
 	@$(BIN)/python -m pytest tests/containers

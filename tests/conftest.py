@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import inspect
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from fake_stages import FakeStages
 from pada_agent.components.backends import patience
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # gcsfs reads it once, whichever test imports it first; see open_store
+# kfp asks for its caller's name at each setting of a task. With the source of every frame, the default, that is 11 of the 18
+# seconds that a package takes where torch is loaded.
+inspect.stack.__defaults__ = (0,)
 
 
 @pytest.fixture(autouse=True)
