@@ -10,7 +10,7 @@ holds them, what they say.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -107,10 +107,14 @@ def compared(first: Run, run: Run, confidence: float) -> Compared:
         raise InputError(f"{run.address}: its test rows are not those of {first.address} ({why}), so nothing can be paired")
     before, after = ({row: one.scores[row] for row in same} for one in (first, run))
     groups = {row: group for row in same if (group := first.groups.get(row) or run.groups.get(row, ""))}
-    names = [groups.get(row) or f"row {row}" for row in same]
-    interval = paired_bootstrap(list(before.values()), list(after.values()), names, confidence)
+    interval = paired_bootstrap(list(before.values()), list(after.values()), _units(same, groups), confidence)
     test = paired_test(before, after, groups)
     return Compared(test, interval, len(same), len(run.scores), len(first.scores), len(both) - len(same))
+
+
+def _units(rows: Iterable[str], groups: Mapping[str, str]) -> list[str]:
+    """What each row is drawn with: its group, or the row alone."""
+    return [groups.get(row) or f"row {row}" for row in rows]
 
 
 def show_compared(addresses: Sequence[str], confidence: float, console: Console) -> None:
@@ -138,7 +142,7 @@ def _own(run: Run, confidence: float) -> list[str]:
     right, n = sum(run.scores.values()), len(run.scores)
     own = Interval(right / n, *wilson_interval(right, n, confidence))
     if run.graded:
-        own = mean_interval(list(run.scores.values()), [run.groups.get(row) or f"row {row}" for row in run.scores], confidence)
+        own = mean_interval(list(run.scores.values()), _units(run.scores, run.groups), confidence)
     return [run.address, run.model, percent(own.mean), f"{percent(own.low)} to {percent(own.high)}"]
 
 

@@ -89,9 +89,10 @@ def _preference(source: Source, say: Say) -> list[Row]:
 def _of_kin(source: Source, pairs: Pairs, rows: Sequence[SyntheticRow], model: str, say: Say) -> Iterator[Row | None]:
     """Of the rows that `model` answers wrong; none where an LLM alone could tell that, since none is asked here."""
     task = source.task
-    if rows and task.rubric:
+    if not rows:
+        return
+    if task.rubric:
         say(f"left out, since an LLM scores the answers of this task: {plural(len(rows), 'synthetic row')} written from errors")
-    if not rows or task.rubric:
         return
     from pada_agent.components.backends.slm.formats.answering import answers
 
