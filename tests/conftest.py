@@ -23,7 +23,7 @@ inspect.stack.__defaults__ = (0,)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes are not part of a test's name: some are packed with the time, or random, and two workers must collect the same names."""
+    """Two workers must collect the same names, and bytes may be random or packed with the time: no name shows them."""
     return argname if isinstance(val, bytes) else None
 
 

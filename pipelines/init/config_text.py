@@ -158,10 +158,14 @@ def _llms(models: Models, judged: bool) -> list[str]:
 
 
 def _generate(models: Models, sizes: Sizes) -> list[str]:
-    room = LlmSettings.model_fields["max_tokens"].default if models.teacher_url else SMALL_REPLY
-    batch = max(1, min(5, int(room / (2 * (sizes.mean + 8)))))
-    lines = [f"  batch: {batch}  # rows of a reply, which has room for {room} tokens"] if batch < 5 else []
     if models.teacher_url:
-        return ["generate:", *lines] if lines else []
-    small = ["  freedom: vary  # a small teacher's own inventions are often wrong", "  shots: 1"]
-    return ["analyze: {detail: brief}  # a small teacher writes two sentences well", "generate:", *small, *lines]
+        room = LlmSettings.model_fields["max_tokens"].default
+        batch = max(1, int(room / (2 * (sizes.mean + 8))))
+        return ["generate:", f"  batch: {batch}  # rows of a reply, which has room for {room} tokens"] if batch < 5 else []
+    return [
+        "analyze: {detail: brief}  # a small teacher writes two sentences well",
+        "generate:",
+        "  freedom: vary  # a small teacher's own inventions are often wrong",
+        "  shots: 1",
+        "  batch: 1  # rows of a reply: a small teacher copies from the row that it has just written",
+    ]

@@ -196,7 +196,7 @@ class RunDirectory:
             if changed:
                 raise InputError(
                     f"{self.path} was started with other settings: {'; '.join(changed)}; "
-                    "put them back, or start anew with another --run-dir"
+                    "put them back, or start anew in another folder"
                 )
         write_atomic(file, json.dumps(new, indent=1))
 

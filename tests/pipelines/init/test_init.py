@@ -11,7 +11,7 @@ from shape_files import FATES, FILES, as_json_lines, as_table, columns, complain
 
 from pada_agent.components.backends.artifacts.row_sources import read_all, read_rows
 from pada_agent.components.backends.artifacts.task_files import open_task
-from pada_agent.components.core.settings import FEW_STEPS, ControlSettings
+from pada_agent.components.core.settings import FEW_STEPS, ControlSettings, GenerateSettings
 from pada_agent.components.core.tasks.trial import try_reading
 from pada_agent.components.prepare_data.prepare import prepare
 from pada_agent.pipelines import doctor
@@ -328,7 +328,17 @@ def test_a_teacher_at_an_address(init, tmp_path):
     settings = read_config(tmp_path / "chat.yaml")
     assert (settings.teacher.base_url, settings.judge.base_url) == ("https://llm.example/v1",) * 2
     assert (settings.teacher.model, settings.judge.model, settings.slm.model) == ("big", "other", "org/slm")
-    assert settings.control == ControlSettings()
+    assert settings.control == ControlSettings() and settings.generate == GenerateSettings()
+
+
+def test_rows_of_a_reply(init, tmp_path):
+    long = [{"prompt": f"{n} {'word ' * 400}", "answer": f"{n} {'word ' * 80}"} for n in range(60)]
+    (tmp_path / "long.jsonl").write_text(as_json_lines(long))
+    address, batches = ("--teacher-url", "https://llm.example/v1", "--teacher", "a", "--judge", "b"), {}
+    for name, words in {"small": (), "named": address}.items():
+        init("long.jsonl", "--yes", "--scorer", "f1", "--output", f"{name}.yaml", *words)
+        batches[name] = read_config(tmp_path / f"{name}.yaml").generate.batch
+    assert batches == {"small": 1, "named": 2}
 
 
 @pytest.mark.parametrize("words", [(), ("--teacher-url", "https://llm.example/v1", "--teacher", "big", "--judge", "other")])

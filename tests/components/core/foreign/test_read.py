@@ -131,6 +131,11 @@ class TestLmEval:
         (p,) = read(gsm8k, logged(0, metrics=["bypass"], bypass=metric, resps=[["#### 2"]], filtered_resps=["[invalid]"]))
         assert (p.score.correct, "bypass" in p.score.extra) == (True, False)
 
+    def test_an_old_log_that_names_no_metrics(self, gsm8k: Task) -> None:
+        old = {k: v for k, v in logged(f1=0.25).items() if k not in ("metrics", "exact_match")}
+        (p,) = read(gsm8k, old | {"perplexity": 0.5})
+        assert p.score.extra["f1"] == 0.25 and "perplexity" not in p.score.extra
+
     def test_what_the_evaluator_extracted_is_scored_first(self) -> None:
         task = load_task("custom", {"prompt": "question", "answer": "label", "scorer": "exact", "description": "Answer."})
         doc = {"question": "Yes or no?", "label": "yes"}
@@ -154,6 +159,9 @@ class TestLmEval:
         row = logged(doc=doc, arguments=calls, resps=[[["-1.0", "False"]], [["-3.0", "False"]]], metrics=["acc"], acc=0.0)
         (p,) = read(task, row | {"filtered_resps": [["-1.0", "False"], ["-3.0", "False"]]})
         assert (p.prompt, p.output) == ("Sarah thanked Maria because ", "Sarah had helped.")
+        calls = [["It was Maria, not", " her."], ["It was Marta, not", " her."]]
+        (p,) = read(task, row | {"arguments": calls, "filtered_resps": [["-1.0", "False"], ["-3.0", "False"]]})
+        assert (p.prompt, p.output) == ("It was ", "Maria, not her."), "options begin where a word does"
 
     def test_requests_without_a_prompt_are_no_options(self) -> None:
         task = load_task("custom", {"prompt": "q", "answer": "a", "scorer": "exact", "description": "?"})
@@ -174,6 +182,7 @@ class TestLmEval:
         )
         first, second = read(task, said, silent)
         assert (first.output, first.score.correct, second.output, second.score.correct) == ("blue", True, "", False)
+        assert first.score.extra == {} and reading(task, said, silent).scored_here == 0
 
     def test_an_option_without_a_verdict_is_scored_by_its_letter(self) -> None:
         doc = {"id": "m", "question": "Ice?", "choices": {"text": ["hot", "cold", "dry"], "label": ["A", "B", "C"]}}
@@ -224,6 +233,18 @@ class TestInspect:
         both = {"f1": {"value": 0.5, "answer": "4"}, "match": {"value": {"strict": "C", "loose": 1}}}
         (p,) = read(gsm8k, self.sample(scores=both), self.sample(scores=both, epoch=2))
         assert (p.score.correct, p.score.extra) == (True, {"f1": 0.5, "match/loose": 1.0, "epoch 2": 1.0})
+
+    def test_a_chat_and_an_answer_in_parts(self, gsm8k: Task) -> None:
+        chat = [{"role": "system", "content": "Count."}, {"role": "user", "content": DOC["question"]}]
+        message = {"role": "assistant", "content": [{"type": "text", "text": "It is"}, {"type": "text", "text": "4"}]}
+        row = self.sample(input=chat, output={"choices": [{"message": message}]}, metadata={"answer": DOC["answer"]})
+        (p,) = read(gsm8k, row)
+        assert (p.output, p.prompt) == ("It is\n4", f"Count.\n{DOC['question']}")
+        assert p.fields["question"] == DOC["question"], "the system's turn is not part of the question"
+
+    def test_an_explanation_that_repeats_the_answer_is_none(self, gsm8k: Task) -> None:
+        (p,) = read(gsm8k, self.sample(scores={"match": {"value": "I", "answer": "4", "explanation": " It is 4\n"}}))
+        assert p.score.detail == ""
 
     def test_samples_that_broke_off_are_counted(self, gsm8k: Task) -> None:
         broken = self.sample(id="b", error={"message": "timeout"}, scores=None, output={})
