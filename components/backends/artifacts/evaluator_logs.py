@@ -16,7 +16,7 @@ from pada_agent.components.core.addresses import is_rows
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.records import Fields
 
-_SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT[\d.:+-]+))?\.jsonl")
+_SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_\d{4}-\d\d-\d\dT[\d.:+-]+)?\.jsonl")
 _HEAD = 4096  # bytes in which a log of Inspect shows itself
 
 
@@ -38,17 +38,16 @@ def logs_in(folder: Path) -> list[Path]:
 
 
 def _lm_eval(folder: Path) -> list[Path]:
-    newest: dict[tuple[Path, str], tuple[str, Path]] = {}
+    newest: dict[tuple[Path, str], Path] = {}
     older = []
-    for file in sorted(folder.rglob("samples_*.jsonl")):
+    for file in sorted(folder.rglob("samples_*.jsonl")):  # of one task in the order of their dates, one without a date first
         if name := _SAMPLES.fullmatch(file.name):
-            key, own = (file.parent, name["task"]), (name["date"] or "", file)
-            before = newest.get(key)
-            newest[key] = own if before is None else max(before, own)
-            older += [] if before is None else [min(before, own)[1]]
+            key = (file.parent, name["task"])
+            older += [newest[key]] if key in newest else []
+            newest[key] = file
     if older:
         notice(f"{folder}: of several evaluations of one task the newest is read; left out: {_some(older)}")
-    return [file for _, (_, file) in sorted(newest.items())]
+    return [file for _, file in sorted(newest.items())]
 
 
 def is_inspect(file: Path) -> bool:

@@ -264,8 +264,9 @@ class TestInspect:
             "scorer": "multiple_choice",
             "description": "?",
         }
-        (p,) = read(load_task("custom", options), row)
-        assert p.fields["choices"] == ["hot", "cold", "dry"] and p.fields["answer"] == "B"
+        for column in ("choices", "options"):
+            (p,) = read(load_task("custom", options | {"choices": column}), row)
+            assert p.fields["choices"] == ["hot", "cold", "dry"] and p.fields["answer"] == "B"
 
 
 class TestPlain:
@@ -355,3 +356,13 @@ class TestPlain:
             read(gsm8k, row, known=[KnownRow("a", "validation", gsm8k.read(DOC)), *twins])
         with pytest.raises(InputError, match=r"give the row's fields in it .* task\.validation"):
             read(gsm8k, row)
+
+    def test_the_last_turn_of_a_conversation_is_not_what_was_asked(self) -> None:
+        task = load_task("custom", {"shape": "chat", "scorer": "exact", "description": "?"})
+        turns = ["How do I greet a guest at noon?", "Good day.", "And what does one say in French?", "Bonjour."]
+        chat = [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, turns, strict=True)]
+        known = [KnownRow("a", "validation", task.read({"messages": chat}))]
+        (p,) = read(task, {"prompt": "\n".join(turns[:-1]), "output": "Bonjour."}, known=known)
+        assert p.score.correct
+        with pytest.raises(InputError, match="none of the task's rows has its id or its prompt"):
+            read(task, {"prompt": turns[2], "output": "Bonjour."}, known=known)
