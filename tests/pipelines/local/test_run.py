@@ -229,7 +229,7 @@ def test_changed_data_is_prepared_again(run, fakes, tmp_path):
 def test_changed_settings_are_refused_by_name(run, settings):
     run("prepare")
     changed = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": 1.0}), "seed": 7})
-    with pytest.raises(InputError, match=r"seed \(0 there, 7 now\); train\.epochs \(5\.0 there, 1\.0 now\).*--run-dir"):
+    with pytest.raises(InputError, match=r"seed \(0 there, 7 now\); train\.epochs \(5\.0 there, 1\.0 now\).*in another folder"):
         run(settings=changed)
 
 
