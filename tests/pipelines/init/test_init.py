@@ -332,13 +332,13 @@ def test_a_teacher_at_an_address(init, tmp_path):
 
 
 def test_rows_of_a_reply(init, tmp_path):
-    long = [{"prompt": f"{n} {'word ' * 400}", "answer": f"{n} {'word ' * 80}"} for n in range(60)]
+    long = [{"prompt": f"{n} {'word ' * 150}", "answer": f"{n} {'word ' * 80}"} for n in range(60)]
     (tmp_path / "long.jsonl").write_text(as_json_lines(long))
     address, batches = ("--teacher-url", "https://llm.example/v1", "--teacher", "a", "--judge", "b"), {}
     for name, words in {"small": (), "named": address}.items():
         init("long.jsonl", "--yes", "--scorer", "f1", "--output", f"{name}.yaml", *words)
         batches[name] = read_config(tmp_path / f"{name}.yaml").generate.batch
-    assert batches == {"small": 1, "named": 2}
+    assert batches == {"small": 1, "named": 4}
 
 
 @pytest.mark.parametrize("words", [(), ("--teacher-url", "https://llm.example/v1", "--teacher", "big", "--judge", "other")])
