@@ -236,9 +236,9 @@ def _read_settings(file: Path) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text())
     except ValueError as e:
-        raise InputError(f"{file}: not JSON ({e}); delete this run directory or take another --run-dir") from e
+        raise InputError(f"{file}: not JSON ({e}); delete this run directory or take another folder") from e
     if not isinstance(values, dict):
-        raise InputError(f"{file}: not a run's settings; take another --run-dir")
+        raise InputError(f"{file}: not a run's settings; take another folder")
     return values
 
 

@@ -101,6 +101,11 @@ def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
     text = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
     for name, shown in names.items():
         assert f"| {shown} | {fmean(right[name]):.1f} % | {' | '.join(f'{share:.1f}' for share in right[name])} |" in text
+    runs = [cell for cell in facts.cells if cell.method == "pada"]
+    shipped = [right["vanilla" if c.shipped == "vanilla" else "pada", c.shipped][n] for n, c in enumerate(runs)]
+    assert f"| PaDA, shipped | {fmean(shipped):.1f} % | {' | '.join(f'{share:.1f}' for share in shipped)} |" in text
+    let_in = [cell.samples.accepted for cell in runs]
+    assert f"asked for {min(let_in)} to {max(let_in)} are let in" in " ".join(text.split())
     flat, of_pada = " ".join(text.split()), [c for c in compare(facts).comparisons if c.method == "pada"]
     corrected = {c.baseline: f"{c.p_holm:.2f}" for c in of_pada if c.asked}
     assert "p is {step-matched vanilla}, {auggpt} and {duplicate}.".format_map(corrected) in flat
