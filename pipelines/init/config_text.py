@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from pada_agent.components.core.records import Fields
-from pada_agent.components.core.settings import EMBEDDED, FEW_STEPS, LlmSettings, TrainSettings
+from pada_agent.components.core.settings import EMBEDDED, FEW_STEPS, GenerateSettings, LlmSettings, TrainSettings
 from pada_agent.components.core.statistics import detectable_difference
 
 SLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -159,9 +159,9 @@ def _llms(models: Models, judged: bool) -> list[str]:
 
 def _generate(models: Models, sizes: Sizes) -> list[str]:
     if models.teacher_url:
-        room = LlmSettings.model_fields["max_tokens"].default
+        room, usual = LlmSettings.model_fields["max_tokens"].default, GenerateSettings.model_fields["batch"].default
         batch = max(1, int(room / (2 * (sizes.mean + 8))))
-        return ["generate:", f"  batch: {batch}  # rows of a reply, which has room for {room} tokens"] if batch < 5 else []
+        return ["generate:", f"  batch: {batch}  # rows of a reply, which has room for {room} tokens"] if batch < usual else []
     return [
         "analyze: {detail: brief}  # a small teacher writes two sentences well",
         "generate:",
