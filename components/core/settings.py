@@ -14,6 +14,7 @@ from pada_agent.components.core.methods.registry import METHODS
 
 Role = Literal["teacher", "judge", "scorer"]
 Agent = Literal["teacher", "judge"]  # who writes or checks data
+Context = Literal["written", "kept"]
 
 
 class Section(BaseModel):
@@ -328,6 +329,11 @@ class GenerateSettings(Section):
     freedom: Literal["vary", "compose"] = Field(
         default="compose",
         description="vary: each row varies one shown, for small teachers; compose: new situations and kinds",
+    )
+    context: Context = Field(
+        default="written",
+        description="the text that a question is about (a passage, a document), for tasks that have one. written: by the "
+        "teacher; kept: that of a training row, for which it writes another question and the answer",
     )
     order: Literal["", "question_first", "answer_first"] = Field(
         default="",

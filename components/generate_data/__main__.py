@@ -31,7 +31,8 @@ def run(ex: Executor) -> None:
     train = read_records(data / "train.jsonl", TrainRow)
     method = load_method(settings.generate.method)
     method.check(task)
-    sources, forms = Sources(task, train, strategies, errors), Forms.of(task, train, settings.slm.max_length, method)
+    form = method.form(task, settings.generate.context)
+    sources, forms = Sources(task, train, strategies, errors), Forms.of(task, train, settings.slm.max_length, form)
     if before:
         written = read_records(before / "batches.jsonl", Batch)
         batches = next_batches(sources, written, settings.generate, iteration, settings.seed)

@@ -73,14 +73,14 @@ def next_batches(
 ) -> list[Batch]:
     """Batches of the next link: an open one goes to its next attempt, an exhausted one gets one refill.
 
-    Both have new seeds, but for an attempt around training errors or from a row, which mends what was written there.
+    Both have new seeds, but for an attempt around training errors, from a row or on its context: it mends what was written there.
     """
     method, strategies = load_method(settings.method), {s.id: s for s in sources.strategies}
     row_batches = RowBatches(sources, method, settings, iteration, seed) if isinstance(method, FromRow) else None
 
     def again(number: int, batch: Batch) -> Batch:
         change: dict[str, Any] = {"attempt": batch.attempt + 1, "refused": []}
-        if batch.branch == "pattern":
+        if batch.branch == "pattern" and settings.context == "written":
             # Other seeds than in the last attempt, or the teacher writes what it has written.
             turn = number + change["attempt"]
             change["seed_ids"] = _seeds(sources, settings, strategies[batch.strategy_id], batch.focus, turn, seed)
@@ -127,8 +127,9 @@ def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, foc
         return random.Random(f"{seed}/{strategy.id}/{number}").sample(list(rows), shots)
     showing = [i for i in near if focus in with_pairs(sources.task.features(rows[i]))] if focus else near
     # Seeds take turns: one that is shown in every call gives the same sample in every reply. Variations are made of the nearest
-    # few; who composes is shown what the pattern's rows have in all.
-    pool = showing[:] if settings.freedom == "compose" else showing[: 3 * shots]
+    # few; who composes is shown what the pattern's rows have in all, and the context of a row is not asked about again and again.
+    everything = settings.freedom == "compose" or settings.context == "kept"
+    pool = showing[:] if everything else showing[: 3 * shots]
     random.Random(f"{seed}/{strategy.id}/{focus}").shuffle(pool)
     start = number * shots % len(pool) if pool else 0
     turn = pool[start:] + pool[:start]

@@ -15,13 +15,12 @@ from pydantic import BaseModel, Field, create_model
 
 from pada_agent.components.core.cost.tokens import token_count
 from pada_agent.components.core.errors import InputError
-from pada_agent.components.core.methods.method import Method
 from pada_agent.components.core.records import Fields, TrainRow
 from pada_agent.components.core.tasks.answer_first import AnswerFirst
+from pada_agent.components.core.tasks.sample_form import SampleForm, whole
 from pada_agent.components.core.tasks.task import Task
 
 M = TypeVar("M", bound=BaseModel)
-METHOD = Method()  # one that asks for whole samples
 FACTOR = 2  # of the longest text among the training rows
 LEAST = 40  # characters, and
 LEAST_ITEMS = 3  # items of a list: what is short in all training rows may still be longer
@@ -30,8 +29,9 @@ AROUND = 8  # tokens around a row in a reply
 
 @dataclass(frozen=True)
 class Forms:
-    """What a teacher writes in this run: samples in the method's form, or their answers and then their questions."""
+    """What a teacher writes in this run: samples in the form of its method, or their answers and then their questions."""
 
+    form: SampleForm
     sample: type[BaseModel]
     answer: type[BaseModel] | None
     question: type[BaseModel] | None
@@ -39,15 +39,16 @@ class Forms:
     tokens: int  # that the SLM is trained on at most
 
     @classmethod
-    def of(cls, task: Task, train: Sequence[TrainRow], tokens: int, method: Method = METHOD) -> "Forms":
+    def of(cls, task: Task, train: Sequence[TrainRow], tokens: int, form: SampleForm | None = None) -> "Forms":
         """Bounded by the training rows; no text is longer than `tokens`, the most that the SLM is trained on."""
-        samples = [method.in_form(task, r.fields) for r in train]
+        form = form or whole(task)
+        samples = [form.of(r.fields) for r in train]
         sizes = [token_count(sample.model_dump_json()) for sample in samples]
         answer = question = None
         if isinstance(task, AnswerFirst):
             answer = bounded(task.Answer, [task.answer_of(r.fields) for r in train], tokens)
             question = bounded(task.Question, [task.question_of(r.fields) for r in train], tokens)
-        return cls(bounded(method.form(task), samples, tokens), answer, question, sizes, tokens)
+        return cls(form, bounded(form.model, samples, tokens), answer, question, sizes, tokens)
 
     def short_enough(self, task: Task, fields: Fields) -> Fields:
         """`fields`. Raises InputError, as feedback, for a row that is too long as a whole: training would leave it out."""

@@ -52,13 +52,13 @@ def _by_plan(
     sources: Sources, batches: Sequence[Batch], todo: Sequence[Batch], settings: GenerateSettings, forms: Forms, tools: Tools
 ) -> list[LlmReply[Written]]:
     task, first = sources.task, answer_first(sources.task, settings.order)
-    shown = Shown(sources, settings, batches, first)
+    shown = Shown(sources, settings, forms.form, batches, first)
     if first:
         return AnswerWriter(first, sources, settings, forms, shown, tools.run_code, batches).write(todo, tools.teacher)
 
     def request(batch: Batch) -> LlmRequest[Written]:
         seed, messages = shown.seed(batch), task.prompts.render(STAGE, batch.branch, **shown.variables(batch))
-        return _request(batch, messages, settings, forms, lambda item: forms.short_enough(task, task.fields_of(item, seed)))
+        return _request(batch, messages, settings, forms, lambda item: forms.short_enough(task, forms.form.row(item, seed)))
 
     return tools.teacher.ask_all("batches written", [request(b) for b in todo])
 
@@ -75,9 +75,9 @@ def _from_rows(
 
     def request(batch: Batch) -> LlmRequest[Written]:
         source = origin(batch)
-        variables = told(task, batch, lambda fields: method.in_form(task, fields)) | method.shown(task, source)
+        variables = told(task, batch, forms.form) | method.shown(task, source)
         messages = task.prompts.render(STAGE, method.prompt, **variables)
-        return _request(batch, messages, settings, forms, lambda item: forms.short_enough(task, method.row(task, item, source)))
+        return _request(batch, messages, settings, forms, lambda item: forms.short_enough(task, forms.form.row(item, source.row)))
 
     if not method.prompt:
         return [LlmReply(Written([origin(b).row] * b.missing, []), request_hash="") for b in todo]

@@ -48,6 +48,7 @@ def run(ex: Executor) -> None:
     if whole_run:
         method = load_method(whole_run.generate.method)
         method.check(task)
+        method.form(task, whole_run.generate.context)  # raises for a task that cannot be written in it
         check_judge(whole_run.teacher, whole_run.judge, method.checked_by(whole_run.control))
     sources = {split: str(getattr(settings.task, split)) for split in ("train", *HELD_OUT)}
     published = {split: read_all(source) for split, source in sources.items() if source}

@@ -40,17 +40,18 @@ class PromptSizes:
         self.detail, self._brief, self._control = detail, detail == "brief", control
         self._strategy = " ".join([NOTE] * (2 if self._brief else 16))
         method = load_method(generate.method)
+        self._form = method.form(task, generate.context)
         self._from_row = method if isinstance(method, FromRow) and method.prompt else None
         self._row_prompts: dict[bool, float] = {}  # mean tokens, by whether it is a next try
         self._first = None if self._from_row else answer_first(task, generate.order)
         chosen = random.Random(0).sample(sorted(rows, key=repr), min(SAMPLED, len(rows)))
         self._shown = [{"question": task.question(f), "reference": task.reference(f)} for f in chosen]
-        self._samples = [task.sample_of(f).model_dump_json() for f in chosen]
         needs = Counter(feature for f in chosen for feature in sorted(task.features(f)))  # ties fall alike in each process
         self._counts = [{"feature": name, "failed": n, "passed": n} for name, n in needs.most_common(COUNTS_SHOWN)]
         self._features = [str(count["feature"]) for count in self._counts[:1]]
         self._chosen = chosen
-        self.sample = fmean(map(token_count, self._samples))
+        self._sample = fmean(token_count(task.sample_of(f).model_dump_json()) for f in chosen)
+        self._reply = fmean(token_count(self._form.of(f).model_dump_json()) for f in chosen)
         if self._first:
             self._answer = fmean(token_count(self._first.answer_of(f).model_dump_json()) for f in chosen)
             self._question = fmean(token_count(self._first.question_of(f).model_dump_json()) for f in chosen)
@@ -87,15 +88,15 @@ class PromptSizes:
         fixed = {"examples": [], "errors": [], "avoid": [], "refused": [{"sample": "", "reason": NOTE}] if again else []}
         told = {"strategy": self._strategy if branch == "pattern" else "", "focus": "", "feedback": NOTE if again else ""}
         variables = {**fixed, **told, "kinds": kinds, "count": 5, "compose": self._compose, "answers": []}
-        variables["shapes"] = self._first.shapes if self._first else ""
-        refused = again * rows * (self.sample + self._reason)
+        variables |= {"shapes": self._first.shapes if self._first else "", "lent": self._form.lent}
+        refused = again * rows * (self._reply + self._reason)
         shown = refused + again * min(WRITTEN_SHOWN, MISSING * together) * self._written_question
         if branch == "error":
             answer = fmean(token_count(f"It wrote this, which is wrong: {i['reference']}\n") for i in self._shown)
             shown += self._shots * (self._row + answer)
         if self._first is None:
-            return [(shown + self._shots * self.sample + self._size("generate_data", branch, **variables), self.sample)]
-        asked = self._shots * self.sample + rows * (self._answer + token_count(NOTE))
+            return [(shown + self._shots * self._sample + self._size("generate_data", branch, **variables), self._reply)]
+        asked = self._shots * self._sample + rows * (self._answer + token_count(NOTE))
         return [
             (shown + self._shots * self._answer + self._size("generate_data", "answers", **variables), self._answer),
             (refused + asked + self._size("generate_data", "questions", **variables), self._question),
@@ -104,11 +105,11 @@ class PromptSizes:
     def _written_from_row(self, method: FromRow, again: bool, rows: float) -> tuple[float, float]:
         """As `write`."""
         if again not in self._row_prompts:
-            told = {"refused": [{"sample": "", "reason": NOTE}] if again else [], "feedback": NOTE if again else "", "count": 2}
+            told: dict[str, Any] = {"refused": [{"sample": "", "reason": NOTE}] if again else [], "count": 2}
+            told |= {"feedback": NOTE if again else "", "lent": self._form.lent}
             shown = [method.shown(self._task, origin) for origin in self._origins(method)]
             self._row_prompts[again] = fmean(self._size("generate_data", method.prompt, **told, **own) for own in shown)
-        row = fmean(token_count(method.in_form(self._task, fields).model_dump_json()) for fields in self._chosen)
-        return self._row_prompts[again] + again * rows * (row + self._reason), row
+        return self._row_prompts[again] + again * rows * (self._reply + self._reason), self._reply
 
     def _origins(self, method: FromRow) -> list[Origin]:
         """The rows as what is written from, with what is shown beside them if every second one is wrong."""

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.method import FromRow, Origin
-from pada_agent.components.core.records import Branch, Fields
+from pada_agent.components.core.records import Branch
+from pada_agent.components.core.settings import Context
 from pada_agent.components.core.tasks.rephrasing import Rephrasable
+from pada_agent.components.core.tasks.sample_form import SampleForm
 from pada_agent.components.core.tasks.task import Task
 
 
@@ -39,17 +41,15 @@ class AugGpt(FromRow):
             )
         task.check_rephrasing()
 
-    def form(self, task: Task) -> type[BaseModel]:
-        return Wording
-
-    def in_form(self, task: Task, fields: Fields) -> BaseModel:
+    def form(self, task: Task, context: Context) -> SampleForm:
+        """A wording, whatever the settings: all else stays as it is."""
         assert isinstance(task, Rephrasable)
-        return Wording.model_construct(text=task.wording(fields))
+        return SampleForm(
+            Wording,
+            of=lambda fields: Wording.model_construct(text=task.wording(fields)),
+            row=lambda item, seed: task.reworded(seed, item.text),
+        )
 
     def shown(self, task: Task, origin: Origin) -> dict[str, Any]:
         assert isinstance(task, Rephrasable)
         return {"what": task.rephrased, "text": task.wording(origin.row)}
-
-    def row(self, task: Task, item: BaseModel, origin: Origin) -> Fields:
-        assert isinstance(task, Rephrasable) and isinstance(item, Wording)
-        return task.reworded(origin.row, item.text)

@@ -11,13 +11,12 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel
-
 from pada_agent.components.core.errors import InputError
 from pada_agent.components.core.methods.registry import METHODS
 from pada_agent.components.core.records import Branch, Fields, Strategy, TrainRow
 from pada_agent.components.core.separation.nearest import NearestRows
-from pada_agent.components.core.settings import AnalyzeSettings, ControlSettings, GenerateSettings
+from pada_agent.components.core.settings import AnalyzeSettings, Context, ControlSettings, GenerateSettings
+from pada_agent.components.core.tasks.sample_form import SampleForm, on_context, whole
 from pada_agent.components.core.tasks.task import Task
 
 
@@ -40,13 +39,9 @@ class Method:
         """Those it has without asking anybody."""
         return []
 
-    def form(self, task: Task) -> type[BaseModel]:
-        """What a teacher writes of one row."""
-        return task.Sample
-
-    def in_form(self, task: Task, fields: Fields) -> BaseModel:
-        """A row in that form."""
-        return task.sample_of(fields)
+    def form(self, task: Task, context: Context) -> SampleForm:
+        """What a teacher writes of one row. Raises InputError for a task that has no context to keep."""
+        return on_context(task) if context == "kept" else whole(task)
 
     def novelty(self, task: Task) -> "Novelty | None":
         """A rule of the method's own on what is new, beside that of all; None for none."""
@@ -137,10 +132,6 @@ class FromRow(Method):
     def shown(self, task: Task, origin: Origin) -> dict[str, Any]:
         """The variables of its prompt, beside those of every prompt: task, refused, feedback and count."""
         return {}
-
-    def row(self, task: Task, item: BaseModel, origin: Origin) -> Fields:
-        """The row in an item of a reply. Raises InputError, as feedback, for one that is none."""
-        return task.fields_of(item, origin.row)
 
 
 def drawn_beside(row: str, train: TrainingRows, without: Sequence[str] = ()) -> list[str]:

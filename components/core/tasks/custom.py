@@ -74,6 +74,9 @@ class Custom(Rephrasable):
             raise InputError("task.options.prompt: names no field; write it as a field's name or with {field} in it")
         if self.options.rephrase and self.options.rephrase not in self._slots:
             raise InputError(f"task.options.rephrase: the prompt has no field '{self.options.rephrase}'")
+        if self.options.context and (self.options.context not in self._slots or len(self._slots) == 1):
+            others = "has no other field" if self.options.context in self._slots else f"has no field '{self.options.context}'"
+            raise InputError(f"task.options.context: the prompt {others}; name the one that its questions are about")
         self.description = self.options.description + _told(self.options.labels)
         self.max_new_tokens = self.options.max_new_tokens
         self._scorer = load_scorer(self.options, assets)
@@ -81,6 +84,7 @@ class Custom(Rephrasable):
             self.rubric, self.threshold = self._scorer.rubric, self.options.threshold
         self._keys = safe_names(self._slots)
         self.Sample = sample_model(self._keys, self._scorer)
+        self.context = dict(zip(self._slots, self._keys, strict=True)).get(self.options.context, "")
         self.Solved = self._scorer.Solved
 
     @classmethod

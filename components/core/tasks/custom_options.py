@@ -21,6 +21,9 @@ class CustomOptions(ScorerOptions):
     shape: Shape = Field(default="auto", description="of the rows: columns, chat, sharegpt, alpaca; auto: as each row looks")
     system: str = Field(default="", description="system message")
     rephrase: str = Field(default="", description="field of the prompt that may be put into other words; empty: its only one")
+    context: str = Field(
+        default="", description="field of the prompt that questions are about, e.g. a document; generate.context may keep it"
+    )
     group: str = Field(default="", description="field whose value ties rows together, e.g. a document's name")
     max_new_tokens: int = Field(default=128, ge=1, le=4096)
 

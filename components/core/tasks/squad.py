@@ -97,6 +97,7 @@ class Squad(Rephrasable):
         "Scored by exact match without capitals, punctuation and articles."
     )
     max_new_tokens = 32
+    context = "context"
     Schema = SquadRow
     Sample = SquadSample
     Solved = SquadSolution

@@ -58,6 +58,7 @@ class Task(ABC):
     max_new_tokens: int
     Schema: type[BaseModel]  # of `fields`
     Sample: type[BaseModel]  # of what a teacher writes; how long it may be, the training rows say (generate_data)
+    context: str = ""  # field of a `Sample` with the text that its question is about, if there is one
     Solved: type[Solution] = Solution  # of what a solver writes; `answer` is given its bound by max_new_tokens
     prompts = Prompts()  # that agents are sent in this run
 

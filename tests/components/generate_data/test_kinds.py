@@ -9,6 +9,7 @@ from pada_agent.components.core.records import Batch, Provenance, Sample, Strate
 from pada_agent.components.core.row_quotas import Allocation
 from pada_agent.components.core.settings import GenerateSettings
 from pada_agent.components.core.tasks.registry import load_task
+from pada_agent.components.core.tasks.sample_form import on_context, whole
 from pada_agent.components.generate_data.batches import Sources, first_batches
 from pada_agent.components.generate_data.kinds import KindsWritten
 from pada_agent.components.generate_data.seeds import Likeness, unlike
@@ -77,7 +78,7 @@ def test_the_prompt_tells_who_composes_of_the_kinds_and_not_who_varies(prompt):
     batches, sources = [done, batch(1)], Sources(SQL, TRAIN, [STRATEGY], [])
     told = {}
     for freedom in ("compose", "vary"):
-        shown = Shown(sources, GenerateSettings(freedom=freedom), batches, SQL if prompt == "answers" else None)
+        shown = Shown(sources, GenerateSettings(freedom=freedom), whole(SQL), batches, SQL if prompt == "answers" else None)
         variables = shown.variables(batches[1])
         told[freedom] = SQL.prompts.render("generate_data", prompt, **variables)[-1]["content"]
     kinds = variables["kinds"]
@@ -107,7 +108,7 @@ def test_no_two_prompts_of_one_round_read_the_same():
     settings = GenerateSettings(batch=2, shots=2)
     sources = Sources(SQL, TRAIN, [STRATEGY.model_copy(update={"features": ["HAVING"]})], [])
     batches = first_batches(sources, Allocation([8], 0), settings, 1, 0)
-    shown = Shown(sources, settings, batches, None)
+    shown = Shown(sources, settings, whole(SQL), batches, None)
     assert len({str(SQL.prompts.render("generate_data", "pattern", **shown.variables(b))) for b in batches}) == 4
 
 
@@ -124,8 +125,12 @@ def test_a_long_question_that_was_asked_is_named_by_its_beginning_and_its_end():
     sample = sample.model_copy(update={"row": sample.row.model_copy(update={"fields": fields})})
     batches = [batch(0, samples=[sample], focus="")]
     sources = Sources(squad, [TrainRow(id=i, fields=fields) for i in HAVING], [STRATEGY], [])
-    (told,) = Shown(sources, GenerateSettings(), batches, None).variables(batches[0])["avoid"]
+    told, on_it = (
+        Shown(sources, GenerateSettings(), form(squad), batches, None).variables(batches[0])["avoid"][0]
+        for form in (whole, on_context)
+    )
     assert len(told) < 320 and told.startswith("plain words") and told.endswith("What is plain here?")
+    assert on_it == '{"question":"What is plain here?","answer":"words"}', "its context is not what was written"
 
 
 @pytest.mark.parametrize("freedom", ["vary", "compose"])

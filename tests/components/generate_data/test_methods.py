@@ -61,7 +61,7 @@ def fields(task, n):
 def begin(tmp_path, sql_settings, stage, llm_stub):
     """begin(task, method, ...) -> batches, what was asked, the outputs. Called with `before` it runs the next link."""
 
-    def start(task, method, before=None, errors=ERRORS, rows=6, wanted=6, ledger="", **generate):
+    def start(task, method, before=None, errors=ERRORS, rows=6, wanted=6, strategies=(), ledger="", **generate):
         data, plan = tmp_path / "data", tmp_path / "plan"
         train = [TrainRow(id=f"t{n}", fields=fields(task, n)) for n in range(rows)]
         (data / "assets").mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def begin(tmp_path, sql_settings, stage, llm_stub):
         if task == "text_to_sql":
             shutil.copy(TEXT_TO_SQL / "shop.sql", data / "assets" / "database.sql")
         write_records(data / "train.jsonl", train)
-        (plan / "strategies.yaml").write_text(yaml.safe_dump([]))
+        (plan / "strategies.yaml").write_text(yaml.safe_dump([s.model_dump() for s in strategies]))
         write_json(plan / "spent.json", {})
         write_records(plan / "training_errors.jsonl", [_error(task, r) for r in train if r.id in errors])
         own = SQL if task == "text_to_sql" else {"name": task, "options": {}}
@@ -336,3 +336,100 @@ def test_each_iteration_begins_with_other_rows_and_each_seed_too(loaded):
     draws = [drawn(1, 0), drawn(2, 0), drawn(1, 1)]
     assert all(len(set(ids)) == 10 for ids in draws) and len({tuple(sorted(ids)) for ids in draws}) == 3
     assert drawn(1, 0) == draws[0]
+
+
+AIM = Strategy(id="it1-s1", pattern_id="it1-p1", pattern_name="Years", text="Ask for years.", features=[], seed_ids=["t1", "t3"])
+
+
+@pytest.fixture
+def asks_again(llm_stub):
+    """The teacher asks who built the bridge, whatever it is shown, and for things that no row says."""
+
+    def reply(ask):
+        items = [{"question": f"Who built it, asked {n} times?", "answer": "a guild"} for n in range(_count(ask))]
+        return {"items": [*items[:-1], {"question": "What colour has it?", "answer": "green"}]}
+
+    llm_stub.on("You write training", reply=reply)
+
+
+@pytest.mark.parametrize("freedom", ["vary", "compose"])
+def test_rows_on_a_kept_context_are_asked_for_without_it_and_have_it(begin, asks_again, freedom):
+    batches, asks, _ = begin("squad", "pada", strategies=[AIM], wanted=12, shots=1, context="kept", freedom=freedom)
+    assert {b.branch for b in batches} == {"pattern", "error"} and len(asks) == 4
+    for ask, batch in zip(asks, batches, strict=True):
+        (seed,) = batch.seed_ids
+        passage = fields("squad", int(seed[1]))["context"]
+        assert set(ask.schema["properties"]["items"]["items"]["properties"]) == {"question", "answer"}
+        assert passage in ask.text and "is about the context of the example above" in ask.last
+        assert not any(free in ask.text for free in ("of your own", "variation", "Leave everything else"))
+        assert [row.fields for row in written([batch])] == [
+            {"context": passage, "question": f"Who built it, asked {n} times?", "answers": ["a guild"]} for n in range(2)
+        ]
+        assert batch.refused == ["answer: 'green' is not in the context; copy it from there word for word"]
+    assert {b.seed_ids[0] for b in batches if b.branch == "pattern"} == {"t1", "t3"}, "each context once before any comes again"
+
+
+def test_a_next_try_on_a_kept_context_mends_what_was_written_to_it(begin, asks_again):
+    batches, _, folder = begin("squad", "pada", strategies=[AIM], errors=(), wanted=3, shots=1, context="kept")
+    (batch,) = batches
+    rejected = [s.rejected("doubtful answer", "the solver says 'masons'") for s in batch.samples]
+    write_records(folder / "batches.jsonl", [batch.model_copy(update={"samples": rejected})])
+    (again,), (ask,), _ = begin("squad", "pada", folder, strategies=[AIM], errors=(), wanted=3, shots=1, context="kept")
+    assert again.seed_ids == batch.seed_ids and again.attempt == 1
+    assert (
+        '{"question":"Who built it, asked 0 times?","answer":"a guild"}\nWhat is wrong: doubtful answer: the solver says'
+        in ask.last
+    )
+    assert ask.last.count(fields("squad", int(batch.seed_ids[0][1]))["context"]) == 1, "of the example alone"
+
+
+@pytest.mark.parametrize("method", FROM_ERRORS)
+def test_methods_that_write_from_one_row_keep_its_context_too(begin, asks_again, method):
+    batches, asks, _ = begin("squad", method, wanted=6, context="kept")
+    assert len(written(batches)) >= 3 or method == "llm2llm"  # one a call, which is the one that is refused
+    for ask, batch in zip(asks, batches, strict=True):
+        passage = fields("squad", int(batch.seed_ids[0][1]))["context"]
+        assert "context" not in ask.schema["properties"]["items"]["items"]["properties"]
+        assert passage in ask.last and "which stays as it is" in ask.text
+        assert all(row.fields["context"] == passage for row in written([batch]))
+
+
+@pytest.mark.parametrize("method", ["pada", "random_strategy", *FROM_ERRORS])
+def test_the_estimate_knows_that_a_kept_context_is_not_written(loaded, sql_settings, method):
+    rows = [fields("squad", n) for n in range(6)]
+
+    def writing(context):
+        section = sql_settings.generate.model_copy(update={"method": method, "context": context})
+        return {
+            s.stage: s.expected
+            for s in estimate(sql_settings.model_copy(update={"generate": section}), loaded("squad"), rows, 60, 60)
+        }["generate_data"]
+
+    assert writing("kept").calls == writing("written").calls
+    assert writing("kept").output_tokens < 0.6 * writing("written").output_tokens
+
+
+def test_a_custom_task_says_which_field_is_its_context(llm_stub):
+    options = {"prompt": "{the text}\n{question}", "answer": "a", "scorer": "exact", "description": "d", "context": "the text"}
+    form = load_method("pada").form(load_task("custom", options), "kept")
+    row = {"inputs": {"the text": "Oslo is cold.", "question": "What is Oslo?"}, "answer": "cold", "choices": []}
+    assert form.of(row).model_dump() == {"question": "What is Oslo?", "answer": "cold"}
+    item = form.model(question="What is cold?", answer="Oslo")
+    assert form.row(item, row) == {**row, "inputs": {"the text": "Oslo is cold.", "question": "What is cold?"}, "answer": "Oslo"}
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        (
+            "gsm8k",
+            {},
+            "generate.context: kept needs rows with a text that questions are about, and gsm8k names none; leave it out$",
+        ),
+        ("custom", {"prompt": "{a} {b}"}, "custom names none; .* or name the prompt's field as task.options.context"),
+    ],
+)
+def test_a_context_that_there_is_not_cannot_be_kept(task, options, message):
+    more = {"answer": "c", "scorer": "exact", "description": "d"} if options else {}
+    with pytest.raises(InputError, match=message):
+        load_method("pada").form(load_task(task, options | more), "kept")

@@ -219,6 +219,8 @@ def test_an_answer_the_scorer_cannot_read_is_named() -> None:
         (options("python", python="sys:exit"), "there is no module 'sys' that is one Python file"),
         (options("python", python=f"{__file__}:nothing_here"), "defines no function 'nothing_here'"),
         (options(prompt="say something: {}"), "names no field"),
+        (options(prompt="{a} {b}", context="c"), "context: the prompt has no field 'c'; name the one"),
+        (options(prompt="on {a}", context="a"), "context: the prompt has no other field"),
         (options(max_new_tokens=0), "max_new_tokens: "),
     ],
 )

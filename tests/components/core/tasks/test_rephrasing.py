@@ -55,7 +55,7 @@ def test_other_words_change_the_wording_and_nothing_else(case):
     assert task.wording(task.reworded(new, task.wording(row))) == task.wording(row)
     same = lambda fields: [text.replace(task.wording(fields), "") for text in (fields[k] for k in row) if isinstance(text, str)]  # noqa: E731
     assert same(new) == same(row)
-    assert load_method("auggpt").in_form(task, row).text == task.wording(row)
+    assert load_method("auggpt").form(task, "written").of(row).text == task.wording(row)
 
 
 @pytest.mark.parametrize("change", [lambda t: t + " 99", lambda t: "".join(c for c in t if not c.isdigit()), lambda t: "  "])
