@@ -127,9 +127,9 @@ def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, foc
         return random.Random(f"{seed}/{strategy.id}/{number}").sample(list(rows), shots)
     showing = [i for i in near if focus in with_pairs(sources.task.features(rows[i]))] if focus else near
     # Seeds take turns: one that is shown in every call gives the same sample in every reply. Variations are made of the nearest
-    # few; who composes is shown what the pattern's rows have in all, and the context of a row is not asked about again and again.
-    everything = settings.freedom == "compose" or settings.context == "kept"
-    pool = showing[:] if everything else showing[: 3 * shots]
+    # few; who composes is shown what the pattern's rows have in all. On any context one can ask for what the pattern needs.
+    most = None if settings.freedom == "compose" else 3 * shots
+    pool = near[:] if settings.context == "kept" else showing[:most]
     random.Random(f"{seed}/{strategy.id}/{focus}").shuffle(pool)
     start = number * shots % len(pool) if pool else 0
     turn = pool[start:] + pool[:start]

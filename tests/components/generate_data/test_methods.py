@@ -338,7 +338,14 @@ def test_each_iteration_begins_with_other_rows_and_each_seed_too(loaded):
     assert drawn(1, 0) == draws[0]
 
 
-AIM = Strategy(id="it1-s1", pattern_id="it1-p1", pattern_name="Years", text="Ask for years.", features=[], seed_ids=["t1", "t3"])
+AIM = Strategy(
+    id="it1-s1",
+    pattern_id="it1-p1",
+    pattern_name="Years",
+    text="Ask for years.",
+    features=["who question"],
+    seed_ids=["t1", "t3"],
+)
 
 
 @pytest.fixture
@@ -356,11 +363,11 @@ def asks_again(llm_stub):
 def test_rows_on_a_kept_context_are_asked_for_without_it_and_have_it(begin, asks_again, freedom):
     batches, asks, _ = begin("squad", "pada", strategies=[AIM], wanted=12, shots=1, context="kept", freedom=freedom)
     assert {b.branch for b in batches} == {"pattern", "error"} and len(asks) == 4
-    for ask, batch in zip(asks, batches, strict=True):
-        (seed,) = batch.seed_ids
-        passage = fields("squad", int(seed[1]))["context"]
+    for batch in batches:
+        passage = fields("squad", int(batch.seed_ids[0][1]))["context"]
+        ask = next(ask for ask in asks if passage in ask.last)
         assert set(ask.schema["properties"]["items"]["items"]["properties"]) == {"question", "answer"}
-        assert passage in ask.text and "is about the context of the example above" in ask.last
+        assert "is about the context of the example above" in ask.last
         assert not any(free in ask.text for free in ("of your own", "variation", "Leave everything else"))
         assert [row.fields for row in written([batch])] == [
             {"context": passage, "question": f"Who built it, asked {n} times?", "answers": ["a guild"]} for n in range(2)
@@ -387,10 +394,11 @@ def test_a_next_try_on_a_kept_context_mends_what_was_written_to_it(begin, asks_a
 def test_methods_that_write_from_one_row_keep_its_context_too(begin, asks_again, method):
     batches, asks, _ = begin("squad", method, wanted=6, context="kept")
     assert len(written(batches)) >= 3 or method == "llm2llm"  # one a call, which is the one that is refused
-    for ask, batch in zip(asks, batches, strict=True):
+    for batch in batches:
         passage = fields("squad", int(batch.seed_ids[0][1]))["context"]
+        ask = next(ask for ask in asks if passage in ask.last)
         assert "context" not in ask.schema["properties"]["items"]["items"]["properties"]
-        assert passage in ask.last and "which stays as it is" in ask.text
+        assert "which stays as it is" in ask.text
         assert all(row.fields["context"] == passage for row in written([batch]))
 
 
