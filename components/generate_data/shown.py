@@ -33,7 +33,7 @@ def told(task: Task, batch: Batch, form: SampleForm) -> dict[str, Any]:
         ],
         "feedback": batch.feedback,
         "count": batch.missing,
-        "lent": form.lent,
+        "kept": form.kept,
     }
 
 
@@ -87,5 +87,5 @@ class Shown:
         return [self._first.answer_of(self._train[i]).model_dump_json() for i in batch.seed_ids]
 
     def _asked(self, row: SyntheticRow) -> str:
-        text = self._form.of(row.fields).model_dump_json() if self._form.lent else self._task.question(row.fields)
+        text = self._form.of(row.fields).model_dump_json() if self._form.kept else self._task.question(row.fields)
         return shortened(text, QUESTION_SHOWN)

@@ -88,7 +88,7 @@ class PromptSizes:
         fixed = {"examples": [], "errors": [], "avoid": [], "refused": [{"sample": "", "reason": NOTE}] if again else []}
         told = {"strategy": self._strategy if branch == "pattern" else "", "focus": "", "feedback": NOTE if again else ""}
         variables = {**fixed, **told, "kinds": kinds, "count": 5, "compose": self._compose, "answers": []}
-        variables |= {"shapes": self._first.shapes if self._first else "", "lent": self._form.lent}
+        variables |= {"shapes": self._first.shapes if self._first else "", "kept": self._form.kept}
         refused = again * rows * (self._reply + self._reason)
         shown = refused + again * min(WRITTEN_SHOWN, MISSING * together) * self._written_question
         if branch == "error":
@@ -106,7 +106,7 @@ class PromptSizes:
         """As `write`."""
         if again not in self._row_prompts:
             told: dict[str, Any] = {"refused": [{"sample": "", "reason": NOTE}] if again else [], "count": 2}
-            told |= {"feedback": NOTE if again else "", "lent": self._form.lent}
+            told |= {"feedback": NOTE if again else "", "kept": self._form.kept}
             shown = [method.shown(self._task, origin) for origin in self._origins(method)]
             self._row_prompts[again] = fmean(self._size("generate_data", method.prompt, **told, **own) for own in shown)
         return self._row_prompts[again] + again * rows * (self._reply + self._reason), self._reply

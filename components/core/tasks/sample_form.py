@@ -1,4 +1,4 @@
-"""What a teacher writes of one row: a whole sample of the task, or one without the context that a training row lends it.
+"""What a teacher writes of one row: a whole sample of the task, or one without its context, which is kept from a training row.
 
 {"context": "In 1998 Sky ...", "question": "When ...?", "answer": "1998"}   ->   {"question": "Who ...?", "answer": "Sky"}
 """
@@ -22,7 +22,7 @@ class SampleForm:
     model: type[BaseModel]
     of: Callable[[Fields], BaseModel]
     row: Callable[[Any, Fields], Fields]  # from an item and the training row it is written from; raises InputError as feedback
-    lent: str = ""  # the field of a sample that the training row gives
+    kept: str = ""  # the field of a sample that is kept from the training row
 
 
 def whole(task: Task) -> SampleForm:
@@ -32,13 +32,13 @@ def whole(task: Task) -> SampleForm:
 
 def on_context(task: Task) -> SampleForm:
     """Samples on the context of a training row. Raises InputError for a task without one."""
-    lent = task.context
-    if not lent:
+    kept = task.context
+    if not kept:
         raise InputError(
             f"generate.context: kept needs rows with a text that questions are about, and {task.name} names none; "
             "leave it out" + (", or name the prompt's field as task.options.context" if task.name == "custom" else "")
         )
-    fields: dict[str, Any] = {n: (f.annotation, f) for n, f in task.Sample.model_fields.items() if n != lent}
+    fields: dict[str, Any] = {n: (f.annotation, f) for n, f in task.Sample.model_fields.items() if n != kept}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a field of a user's own may well be called schema or json
         model = create_model(f"{task.Sample.__name__}OnContext", __config__=task.Sample.model_config, **fields)
@@ -50,4 +50,4 @@ def on_context(task: Task) -> SampleForm:
     def row(item: BaseModel, seed: Fields) -> Fields:
         return task.fields_of(task.sample_of(seed).model_copy(update={name: getattr(item, name) for name in fields}), seed)
 
-    return SampleForm(model, of, row, lent)
+    return SampleForm(model, of, row, kept)
