@@ -127,12 +127,15 @@ def _seeds(sources: Sources, settings: GenerateSettings, strategy: Strategy, foc
         return random.Random(f"{seed}/{strategy.id}/{number}").sample(list(rows), shots)
     showing = [i for i in near if focus in with_pairs(sources.task.features(rows[i]))] if focus else near
     # Seeds take turns: one that is shown in every call gives the same sample in every reply. Variations are made of the nearest
-    # few; who composes is shown what the pattern's rows have in all. On any context one can ask for what the pattern needs.
-    most = None if settings.freedom == "compose" else 3 * shots
-    pool = near[:] if settings.context == "kept" else showing[:most]
-    random.Random(f"{seed}/{strategy.id}/{focus}").shuffle(pool)
+    # few; who composes is shown what the pattern's rows have in all.
+    pool = showing[:] if settings.freedom == "compose" or settings.context == "kept" else showing[: 3 * shots]
+    draw = random.Random(f"{seed}/{strategy.id}/{focus}")
+    draw.shuffle(pool)
+    if settings.context == "kept":  # what the pattern needs can be asked on any context, once those near to it are used up
+        for more in (near, list(rows)):
+            pool += draw.sample(others := [i for i in more if i not in pool], len(others))
     start = number * shots % len(pool) if pool else 0
     turn = pool[start:] + pool[:start]
-    likeness = Likeness(sources.task, {i: rows[i] for i in near})
+    likeness = Likeness(sources.task, {i: rows[i] for i in {*near, *turn}})
     fitting = unlike(likeness, turn, shots, diverse=settings.freedom == "compose")
     return unlike(likeness, near, shots, chosen=fitting)

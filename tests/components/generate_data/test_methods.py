@@ -373,7 +373,12 @@ def test_rows_on_a_kept_context_are_asked_for_without_it_and_have_it(begin, asks
             {"context": passage, "question": f"Who built it, asked {n} times?", "answers": ["a guild"]} for n in range(2)
         ]
         assert batch.refused == ["answer: 'green' is not in the context; copy it from there word for word"]
-    assert {b.seed_ids[0] for b in batches if b.branch == "pattern"} == {"t1", "t3"}, "each context once before any comes again"
+
+
+def test_contexts_take_turns_the_pattern_s_own_first(begin, asks_again):
+    batches, _, _ = begin("squad", "pada", strategies=[AIM], errors=(), wanted=18, batch=3, shots=1, context="kept")
+    turns = [b.seed_ids[0] for b in batches]
+    assert set(turns[:2]) == {"t1", "t3"} and sorted(turns) == [f"t{n}" for n in range(6)]
 
 
 def test_a_next_try_on_a_kept_context_mends_what_was_written_to_it(begin, asks_again):
