@@ -374,20 +374,25 @@ def study(
     out: Annotated[Path | None, typer.Option("--out", help="folder for the runs, study.json and the tables")] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="e.g. 0,1,2; in place of the file's")] = "",
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="runs at a time; in place of the file's")] = 0,
-    tables: Annotated[Path | None, typer.Option("--tables", help="a study.json: make its tables again, run nothing")] = None,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--tables", help="a study.json: make its tables again, run nothing; of several, other seeds each, those of all"
+        ),
+    ] = None,
 ) -> None:
     """Compare methods over tasks, training sizes and seeds, or go on with it; of a run's config: PaDA over seeds."""
     from pada_agent.pipelines.local.log import RunLog
     from pada_agent.pipelines.study.run import conduct, parse_seeds, tables_of
     from pada_agent.pipelines.study.study_file import read_study
 
+    if ":/" in str(out):
+        raise InputError(f"--out {out}: a study is written to a local folder")
     if tables:
-        typer.echo(tables_of(tables))
+        typer.echo(tables_of(tables, out))
         return
     if config is None or out is None:
         raise InputError("a study needs --config and --out, or --tables with the study.json of one")
-    if ":/" in str(out):
-        raise InputError(f"--out {out}: a study is written to a local folder")
     chosen = [*(["--seeds", seeds] if seeds else []), *(["--jobs", str(jobs)] if jobs else [])]
     plan = read_study(config, parse_seeds(seeds) if seeds else (), jobs)
     with _says_how_to_go_on(["pada", "study", "--config", str(config), *chosen, "--out", str(out)]):

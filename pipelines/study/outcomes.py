@@ -9,7 +9,7 @@ A verdict is one character, in the order of the task's ids: 1 right, 0 wrong, x 
 task have each answer's grade beside it, by which they are compared.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -189,3 +189,34 @@ def joined(one: TaskFacts | None, other: TaskFacts, cell: str) -> TaskFacts:
                 "Put the data back, or start anew with another --out"
             )
     return one
+
+
+def together(studies: Mapping[str, StudyFacts]) -> StudyFacts:
+    """One study of several that ran other seeds of it, by the name of their files.
+
+    Raises InputError for tasks that are not the same, and for a seed in two files: methods of a seed are compared, and must have
+    begun with one vanilla model.
+    """
+    every = list(studies.values())
+    tasks: dict[str, tuple[str, TaskFacts]] = {}
+    begun: dict[tuple[str, int, int], str] = {}
+    for file, study in studies.items():
+        for name, task in study.tasks.items():
+            before, known = tasks.setdefault(name, (file, task))
+            for field in TaskFacts.model_fields:
+                if getattr(known, field) != getattr(task, field):
+                    raise InputError(f"{file}: {name} has other {field} than in {before}: these are not seeds of one study")
+        for cell in study.cells:
+            if begun.setdefault((cell.task, cell.regime, cell.seed), file) != file:
+                raise InputError(f"{file}: seed {cell.seed} of {cell.task} is in {begun[cell.task, cell.regime, cell.seed]} too")
+    sizes: dict[str, list[int]] = {}
+    for name, own in (item for study in every for item in study.regimes.items()):
+        sizes[name] = list(dict.fromkeys([*sizes.get(name, []), *own]))
+    return StudyFacts(
+        methods=list(dict.fromkeys(method for study in every for method in study.methods)),
+        seeds=sorted({seed for study in every for seed in study.seeds}),
+        regimes=sizes,
+        tasks={name: task for name, (_, task) in tasks.items()},
+        cells=sorted((cell for study in every for cell in study.cells), key=lambda cell: cell.seed),
+        failed=[failure for study in every for failure in study.failed],
+    )

@@ -1,7 +1,7 @@
 """`pada study`: all cells of a study, each run once, and the tables. Started again it goes on where it stopped."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +11,14 @@ from pada_agent.components.core.errors import InputError, PadaError
 from pada_agent.pipelines.local.held_folder import held
 from pada_agent.pipelines.study.cell import Cell, CellFile, run_cell
 from pada_agent.pipelines.study.compare import compare
-from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined
+from pada_agent.pipelines.study.outcomes import VANILLA, Failure, StudyFacts, TaskFacts, joined, together
 from pada_agent.pipelines.study.report.page import render
 from pada_agent.pipelines.study.side_by_side import Item, Start, run_side_by_side
 from pada_agent.pipelines.study.study_file import Study
 from pada_agent.pipelines.study.tables import markdown
 
 FACTS_FILE, TABLES_FILE, PAGE_FILE = "study.json", "study.md", "study.html"
+IN_USE = "another study is running here; wait for it, stop it or give another --out"
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -37,7 +38,7 @@ def conduct(study: Study, out: Path, start: Start = run_cell, say: Callable[[str
     Raises PadaError once all is written, if a cell failed; the next start tries it again.
     """
     book = Book(study, out, list(cells(study, out)))
-    with held(out, "another study is running here; wait for it, stop it or give another --out", "--out"):
+    with held(out, IN_USE, "--out"):
         todo = [cell for cell in book.plan if not book.enter(cell)]
         book.write()
         say(f"{len(book.plan) - len(todo)} of {len(book.plan)} cells are finished")
@@ -62,9 +63,19 @@ def cells(study: Study, out: Path | str) -> Iterator[Cell]:
                 yield Cell(task, regime, seed, method, study.settings(task, regime, method, seed), out)
 
 
-def tables_of(file: Path) -> str:
-    """Make study.md and study.html of a study.json again, beside it; returns the former. Raises InputError for another file."""
-    return write_tables(read_record(file, StudyFacts), file.parent)
+def tables_of(files: Sequence[Path], out: Path | None = None) -> str:
+    """Make study.md and study.html of a study.json again, in `out` or beside it; returns the former.
+
+    Of several, which ran other seeds of one study, `out` gets the study.json of all. Raises InputError.
+    """
+    if out is None:
+        if len(files) > 1:
+            raise InputError("--tables of several files needs --out, a folder for the study.json of all and its tables")
+        return write_tables(read_record(files[0], StudyFacts), files[0].parent)
+    facts = together({str(file): read_record(file, StudyFacts) for file in files})
+    with held(out, IN_USE, "--out"):
+        write_facts(facts, out)
+        return write_tables(facts, out)
 
 
 def write_tables(facts: StudyFacts, out: Path) -> str:

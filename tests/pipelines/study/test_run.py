@@ -22,7 +22,7 @@ from pada_agent.components.core.state import State
 from pada_agent.pipelines.study.compare import compare
 from pada_agent.pipelines.study.outcomes import StudyFacts
 from pada_agent.pipelines.study.places import MATCHED
-from pada_agent.pipelines.study.run import cells, conduct, parse_seeds
+from pada_agent.pipelines.study.run import cells, conduct, parse_seeds, write_facts
 from pada_agent.pipelines.study.study_file import read_study
 
 METHODS = {name: {"teacher": {"model": name}} for name in ("planted", "random")}
@@ -111,6 +111,43 @@ def test_the_tables_are_made_again_from_the_facts_alone(study, pada, tmp_path):
     assert (code, said.strip()) == (0, text.strip())
     assert (tmp_path / "study.md").read_text() == (out / "study.md").read_text() == text
     assert (tmp_path / "study.html").read_bytes() == (out / "study.html").read_bytes()
+
+
+def test_seeds_run_at_other_places_are_one_study(study, pada, tmp_path):
+    _, out, text, _ = study
+    whole = facts_in(out)
+    parts = []
+    for name, seeds in {"b": [1, 2], "a": [0]}.items():
+        of_it = [cell for cell in whole.cells if cell.seed in seeds]
+        (tmp_path / name).mkdir()
+        write_facts(whole.model_copy(update={"seeds": seeds, "cells": of_it}), tmp_path / name)
+        parts += ["--tables", tmp_path / name / "study.json"]
+    code, said, _ = pada("study", *parts, "--out", tmp_path / "all")
+    assert (code, said.strip()) == (0, text.strip())
+    assert (tmp_path / "all/study.json").read_bytes() == (out / "study.json").read_bytes()
+    assert (tmp_path / "all/study.html").read_bytes() == (out / "study.html").read_bytes()
+    assert pada("study", *parts)[2].startswith("pada: --tables of several files needs --out")
+
+
+def test_seeds_of_another_study_are_refused(study, pada, tmp_path):
+    whole = facts_in(study[1])
+    again, other = tmp_path / "again", tmp_path / "other"
+    parts = {
+        again: whole.model_copy(update={"seeds": [2], "cells": whole.cells[-1:]}),
+        other: whole.model_copy(
+            update={"cells": [], "tasks": {"words": whole.tasks["words"].model_copy(update={"slm": "another"})}}
+        ),
+    }
+    for folder, facts in parts.items():
+        folder.mkdir()
+        write_facts(facts, folder)
+
+    def refused(folder):
+        return pada("study", "--tables", study[1] / "study.json", "--tables", folder / "study.json", "--out", tmp_path / "all")[2]
+
+    assert f"{again}/study.json: seed 2 of words is in {study[1]}/study.json too" in refused(again)
+    assert f"{other}/study.json: words has other slm than in {study[1]}/study.json" in refused(other)
+    assert not (tmp_path / "all").exists()
 
 
 def test_started_again_a_finished_study_does_nothing(study, stub):
