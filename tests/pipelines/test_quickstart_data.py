@@ -81,15 +81,21 @@ def test_how_alike_the_splits_are(splits: dict[str, list[dict[str, str]]], readm
     assert f"{max(closest):.0%}".replace("%", " %") + " at most" in readme
 
 
-def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
-    facts = read_record(FOLDER / "study.json", StudyFacts)
-    study = yaml.safe_load((FOLDER / "study.yaml").read_text(encoding="utf-8"))
-    assert (list(facts.methods), list(facts.seeds)) == (study["methods"], study["seeds"])
+def accuracies(facts: StudyFacts) -> dict[tuple[str, str], list[float]]:
+    """Percent of the test rows, by method and model, of each seed."""
     right: dict[tuple[str, str], list[float]] = {}
     for cell in facts.cells:
         for model in cell.models:
             share = 100 * fmean(verdict == "1" for verdict in model.outcomes["test"])
             right.setdefault((cell.method, model.name), []).append(share)
+    return right
+
+
+def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
+    facts = read_record(FOLDER / "study.json", StudyFacts)
+    study = yaml.safe_load((FOLDER / "study.yaml").read_text(encoding="utf-8"))
+    assert (list(facts.methods), list(facts.seeds)) == (study["methods"], study["seeds"])
+    right = accuracies(facts)
     names = {
         ("vanilla", "untuned"): "untuned",
         ("vanilla", "vanilla"): "vanilla",
@@ -138,3 +144,25 @@ def test_the_projects_readme_counts_the_rare_kinds_as_the_study_found_them() -> 
         f"{rare} right answers of 300, step-matched vanilla {matched}, AugGPT {rephrased}; on the others {others} of 700, "
         f"{matched_others} and {rephrased_others}." in text
     )
+
+
+def test_the_readme_has_the_numbers_of_the_ablations(readme: str) -> None:
+    facts = read_record(FOLDER / "ablations.json", StudyFacts)
+    study = yaml.safe_load((FOLDER / "ablations.yaml").read_text(encoding="utf-8"))
+    assert facts.methods == study["methods"] and set(facts.seeds) <= set(study["seeds"])
+    right = accuracies(facts)
+    names = {
+        ("vanilla", "vanilla"): "vanilla",
+        ("pada", "step-matched"): "step-matched vanilla",
+        ("pada", "iteration-1"): "PaDA",
+        ("random_strategy", "iteration-1"): "strategies drawn at random",
+        ("pada_shuffled_clusters", "iteration-1"): "failures in clusters by chance",
+    }
+    for name, shown in names.items():
+        assert len(right[name]) == len(facts.seeds)
+        assert f"| {shown} | {fmean(right[name]):.1f} % | {' | '.join(f'{share:.1f}' for share in right[name])} |" in readme
+    for comparison in compare(facts).comparisons:
+        if comparison.method == "pada" and comparison.asked:
+            gain = comparison.found.difference
+            interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+            assert re.search(rf"{100 * gain.mean:+.1f} \((95 % interval )?{re.escape(interval)}\)", readme), comparison
