@@ -391,7 +391,7 @@ def test_a_silence_is_counted_by_the_run_that_goes_on_once_for_what_was_asked(ll
     llm_stub.on("rate", reply={"score": 2})
     for _ in range(2):
         with pytest.raises(EndpointError):
-            opened(llm_stub, tmp_path / "l", concurrency=1, give_up_seconds=0.5).ask_all("rate", [ask("rate 1"), ask("rate 2")])
+            opened(llm_stub, tmp_path / "l", concurrency=1, give_up_seconds=2).ask_all("rate", [ask("rate 1"), ask("rate 2")])
     silent.times = 0
     read = tmp_path / "read back"
     shutil.copy(tmp_path / "l", read)

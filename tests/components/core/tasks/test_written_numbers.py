@@ -140,7 +140,10 @@ def test_reading_takes_time_in_proportion(part: str) -> None:
     """Not with the square of the length, as where an expression backtracks."""
     seconds = []
     for length in (4_000, 32_000):
-        start = time.process_time()
-        list(numbers(f"{part * length}x9", fractions=True))
-        seconds.append(time.process_time() - start)
+        tries = []
+        for _ in range(3):  # other processes slow one down at times
+            start = time.process_time()
+            list(numbers(f"{part * length}x9", fractions=True))
+            tries.append(time.process_time() - start)
+        seconds.append(min(tries))
     assert all(later < 0.5 or later < 24 * max(earlier, 0.01) for earlier, later in pairwise(seconds))
