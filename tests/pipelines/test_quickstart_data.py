@@ -91,6 +91,11 @@ def accuracies(facts: StudyFacts) -> dict[tuple[str, str], list[float]]:
     return right
 
 
+def table_row(name: str, shares: list[float]) -> str:
+    """As the READMEs have it: the mean, and each seed."""
+    return f"| {name} | {fmean(shares):.1f} % | {' | '.join(f'{share:.1f}' for share in shares)} |"
+
+
 def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
     facts = read_record(FOLDER / "study.json", StudyFacts)
     study = yaml.safe_load((FOLDER / "study.yaml").read_text(encoding="utf-8"))
@@ -106,10 +111,10 @@ def test_the_projects_readme_has_the_numbers_of_the_study() -> None:
     }
     text = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
     for name, shown in names.items():
-        assert f"| {shown} | {fmean(right[name]):.1f} % | {' | '.join(f'{share:.1f}' for share in right[name])} |" in text
+        assert table_row(shown, right[name]) in text
     runs = [cell for cell in facts.cells if cell.method == "pada"]
     shipped = [right["vanilla" if c.shipped == "vanilla" else "pada", c.shipped][n] for n, c in enumerate(runs)]
-    assert f"| PaDA, shipped | {fmean(shipped):.1f} % | {' | '.join(f'{share:.1f}' for share in shipped)} |" in text
+    assert table_row("PaDA, shipped", shipped) in text
     let_in = [cell.samples.accepted for cell in runs]
     assert f"asked for {min(let_in)} to {max(let_in)} are let in" in " ".join(text.split())
     flat, of_pada = " ".join(text.split()), [c for c in compare(facts).comparisons if c.method == "pada"]
@@ -160,10 +165,9 @@ def test_the_readme_has_the_numbers_of_the_ablations(readme: str) -> None:
     }
     for name, shown in names.items():
         assert len(right[name]) == len(facts.seeds)
-        assert f"| {shown} | {fmean(right[name]):.1f} % | {' | '.join(f'{share:.1f}' for share in right[name])} |" in readme
+        assert table_row(shown, right[name]) in readme
     for comparison in compare(facts).comparisons:
         if comparison.method == "pada" and comparison.asked:
             gain = comparison.found.difference
-            interval = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
-            said = f"{100 * gain.mean:+.1f} ({interval})"
+            said = f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
             assert said in readme.replace("95 % interval ", ""), said
